@@ -1,0 +1,84 @@
+"""Run a function over a long signal in overlapping chunks, in bounded memory.
+
+Neighbouring chunks are joined by a linear cross-fade over the samples they share. The two ramps add
+up to one at every sample, so nothing is rescaled: a function that works sample by sample gives what
+it gives for the whole signal at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+
+def separate_chunks(
+    function: Callable[[Tensor], Tensor],
+    read: Callable[[int, int], Tensor],
+    total: int,
+    chunk: int,
+    overlap: int,
+) -> Iterator[Tensor]:
+    """Yield the output of ``function`` block by block, in order and without gaps.
+
+    Only two chunks are in memory at any time.
+
+    Args:
+        function: ``(1, channels, time)`` -> ``(1, ..., time)``, for any time up to ``chunk``.
+        read: ``read(start, stop)`` gives the input samples ``(channels, stop - start)``.
+        total: Length of the whole signal in samples.
+        chunk: Length of a chunk in samples.
+        overlap: Samples shared by neighbouring chunks, at most half a chunk.
+
+    Yields:
+        Blocks ``(..., time)`` whose times add up to ``total``.
+
+    Raises:
+        ValueError: If ``chunk`` or ``overlap`` makes no sense.
+    """
+    if chunk < 1 or not 0 <= overlap <= chunk // 2:
+        raise ValueError(
+            f"chunk {chunk} and overlap {overlap} (samples): chunk must be at least 1 "
+            "and overlap between 0 and half a chunk"
+        )
+    fade_in = (torch.arange(overlap) + 0.5) / max(1, overlap)
+    tail: Tensor | None = None
+    start = 0
+    while start < total:
+        stop = min(start + chunk, total)
+        y = function(read(start, stop)[None])[0]
+        if tail is not None:
+            ramp = fade_in.to(y)
+            y = torch.cat([tail * (1 - ramp) + y[..., :overlap] * ramp, y[..., overlap:]], -1)
+        if stop == total:
+            yield y
+            return
+        yield y[..., : chunk - overlap]
+        tail = y[..., chunk - overlap :]
+        start += chunk - overlap
+
+
+def overlap_add(
+    function: Callable[[Tensor], Tensor], x: Tensor, chunk: int, overlap: int
+) -> Tensor:
+    """:func:`separate_chunks` for a signal that is in memory.
+
+    Args:
+        function: As there.
+        x: ``(channels, time)``, at least one sample.
+        chunk: As there.
+        overlap: As there.
+
+    Returns:
+        ``(..., time)``.
+
+    Example:
+        >>> x = torch.arange(10.).reshape(1, 10)
+        >>> torch.allclose(overlap_add(lambda chunk: 2 * chunk, x, chunk=4, overlap=2), 2 * x)
+        True
+    """
+    blocks = separate_chunks(
+        function, lambda start, stop: x[..., start:stop], x.shape[-1], chunk, overlap
+    )
+    return torch.cat(list(blocks), -1)

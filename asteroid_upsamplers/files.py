@@ -1,0 +1,53 @@
+"""Writing files and folders so that a half-written one is never taken for a whole one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+PARTIAL = ".partial"
+
+
+@contextlib.contextmanager
+def whole_or_nothing(path: str | os.PathLike) -> Iterator[Path]:
+    """Give a path to write to that becomes ``path`` only when the block ends without an error.
+
+    Works for a file and for a folder (which the block makes itself). What an interrupted run left
+    behind is removed first; an existing ``path`` stays until it is replaced.
+
+    Args:
+        path: Where the finished file or folder shall be.
+
+    Yields:
+        A path beside it, ending in ``.partial``.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> with whole_or_nothing(folder / "scores.json") as partial:
+        ...     _ = partial.write_text("{}")
+        >>> [p.name for p in folder.iterdir()]
+        ['scores.json']
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + PARTIAL)
+    _remove(partial)
+    try:
+        yield partial
+        if path.is_dir():
+            _remove(path)
+        os.replace(partial, path)
+    except BaseException:
+        _remove(partial)
+        raise
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

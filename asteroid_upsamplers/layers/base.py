@@ -1,0 +1,141 @@
+"""The contract of an upsampler.
+
+[1], in this room: Pons et al., "Upsampling artifacts in neural audio synthesis", ICASSP 2021.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UsageError
+from ..registry import Registry
+
+
+class Upsampler(nn.Module, ABC):
+    """A learnable layer that raises the sample rate of its input by a whole factor.
+
+    A family states its ``name``, its default kernel size, the shape of its weight, and
+    :meth:`upsample`. Everything that depends on the settings is checked here, in the constructor.
+
+    Args:
+        in_channels: Channels of the input, at least 1.
+        out_channels: Channels of the output, at least 1.
+        stride: Upsampling factor, at least 1.
+        kernel_size: Length of the learnable filter, in samples of the rate it runs at; ``None``
+            takes the family's default.
+        bias: Whether the layer adds a learnable constant.
+
+    Raises:
+        UsageError: (a ``ValueError``) for an impossible setting, naming it, its value and what is
+            allowed.
+
+    Shape:
+        ``(batch, in_channels, time)`` -> ``(batch, out_channels, output_length(time))``, which is
+        ``time * stride`` unless the docstring of the family says otherwise.
+    """
+
+    name: ClassVar[str]
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        kernel_size: int | None = None,
+        bias: bool = True,
+    ):
+        super().__init__()
+        self.in_channels = self._whole_number("in_channels", in_channels)
+        self.out_channels = self._whole_number("out_channels", out_channels)
+        self.stride = self._whole_number("stride", stride)
+        if kernel_size is None:
+            kernel_size = self.default_kernel_size(self.stride)
+        self.kernel_size = self._whole_number(
+            "kernel_size", kernel_size, least=self.least_kernel_size(self.stride)
+        )
+        if not isinstance(bias, bool):
+            raise UsageError(f"{self.name}: bias is {bias!r}, allowed is True or False")
+        self.weight = nn.Parameter(torch.empty(self.weight_shape()))
+        self.bias = nn.Parameter(torch.empty(self.bias_size())) if bias else None
+        self.reset_parameters()
+
+    @staticmethod
+    @abstractmethod
+    def default_kernel_size(stride: int) -> int:
+        """The kernel size that ``None`` stands for."""
+
+    @staticmethod
+    def least_kernel_size(stride: int) -> int:
+        """The shortest kernel the family can do; 1 unless it says otherwise."""
+        return 1
+
+    @abstractmethod
+    def weight_shape(self) -> tuple[int, int, int]:
+        """Shape of ``weight``: that of torch's own module for the plain form."""
+
+    def bias_size(self) -> int:
+        """Number of biases; one an output channel unless the family says otherwise."""
+        return self.out_channels
+
+    @abstractmethod
+    def upsample(self, x: Tensor) -> Tensor:
+        """The layer itself, for an input that has been checked."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(batch, in_channels, time)`` -> ``(batch, out_channels, output_length(time))``."""
+        if x.dim() != 3 or x.shape[1] != self.in_channels:
+            raise ValueError(
+                f"{self.name}: input of shape {tuple(x.shape)}, "
+                f"(batch, in_channels={self.in_channels}, time) is needed"
+            )
+        return self.upsample(x)
+
+    def output_length(self, time: int) -> int:
+        """Samples that come out for ``time`` samples in."""
+        return time * self.stride
+
+    def reset_parameters(self) -> None:
+        """Draw weight, then bias, from U(-b, b), b = 1 / sqrt(fan in), as torch's modules do."""
+        bound = 1 / math.sqrt(self.weight[0].numel())
+        nn.init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            nn.init.uniform_(self.bias, -bound, bound)
+
+    def get_config(self) -> dict[str, Any]:
+        """Plain values; ``cls(**config)`` builds the same layer."""
+        return {
+            "in_channels": self.in_channels,
+            "out_channels": self.out_channels,
+            "stride": self.stride,
+            "kernel_size": self.kernel_size,
+            "bias": self.bias is not None,
+        }
+
+    def extra_repr(self) -> str:
+        """The settings, for ``print(layer)``."""
+        return ", ".join(f"{key}={value}" for key, value in self.get_config().items())
+
+    def _whole_number(self, setting: str, value: Any, least: int = 1) -> int:
+        try:
+            number = operator.index(value)
+        except TypeError:
+            number = None
+        if number is None or isinstance(value, bool) or number < least:
+            raise UsageError(
+                f"{self.name}: {setting} is {value!r}, allowed is a whole number from {least} up"
+            )
+        return number
+
+
+_REGISTRY: Registry[type[Upsampler]] = Registry("upsampler", Upsampler)
+register = _REGISTRY.register
+available = _REGISTRY.available
+get = _REGISTRY.get

@@ -1,0 +1,184 @@
+"""What the package's models share: files that load safely, and separation in stereo."""
+
+from __future__ import annotations
+
+import pickle
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import julius
+import numpy as np
+import soundfile
+import torch
+from asteroid.models import BaseModel
+from torch import Tensor
+
+from ..errors import UsageError
+
+
+class MusicSeparator(BaseModel):
+    """An Asteroid model for music: multichannel in, one multichannel signal a source out.
+
+    Differs from Asteroid's ``BaseModel`` in three ways. Files hold plain values and tensors only,
+    and are never unpickled. ``separate`` gives what the network gives: it does not rescale the
+    estimates to the mixture's level (which turns silence into NaN). All channels are kept.
+
+    Args:
+        sources: Names of the sources, in the order of the output.
+        audio_channels: Channels of the input and of each source.
+        sample_rate: In Hz.
+
+    Shape:
+        ``(batch, audio_channels, time)`` -> ``(batch, len(sources), audio_channels, time)``.
+    """
+
+    def __init__(self, sources: tuple[str, ...], audio_channels: int, sample_rate: float):
+        super().__init__(sample_rate=sample_rate, in_channels=audio_channels)
+        self.sources = tuple(sources)
+
+    def serialize(self) -> dict[str, Any]:
+        """As Asteroid's, but of plain values and tensors, so that it loads with ``weights_only``.
+
+        Returns:
+            ``model_name``, ``state_dict``, ``model_args`` and ``infos``.
+        """
+        package = super().serialize()
+        versions = package["infos"]["software_versions"]
+        package["infos"]["software_versions"] = {k: str(v) for k, v in versions.items()}
+        return package
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_conf_or_path: dict | str | PathLike, *args: Any, **kwargs: Any
+    ) -> BaseModel:
+        """Build a model from what :meth:`serialize` gave, or from a file of it.
+
+        Args:
+            pretrained_model_conf_or_path: The dictionary, a path, or a name that Asteroid knows.
+            *args: For the model's constructor.
+            **kwargs: For the model's constructor; they go before the stored ones.
+
+        Raises:
+            UsageError: (a ``ValueError``) if the file is no model file, or holds pickled code,
+                which is never run.
+        """
+        target = pretrained_model_conf_or_path
+        if isinstance(target, (str, PathLike)) and Path(target).exists():
+            target = load_package(target)
+        return super().from_pretrained(target, *args, **kwargs)
+
+    @torch.no_grad()
+    def torch_separate(self, wav: Tensor, **kwargs: Any) -> Tensor:
+        """The estimates of the network, on the device of ``wav``, neither rescaled nor mixed down.
+
+        Args:
+            wav: ``(batch, audio_channels, time)`` or ``(audio_channels, time)``.
+            **kwargs: For :meth:`forward_wav`.
+
+        Returns:
+            ``(batch, n_src, audio_channels, time)``, or without ``batch`` if ``wav`` has none.
+        """
+        if wav.dim() not in (2, 3) or wav.shape[-2] != self.in_channels:
+            raise UsageError(
+                f"audio of shape {tuple(wav.shape)}: the model separates (batch, "
+                f"{self.in_channels}, time) or ({self.in_channels}, time)"
+            )
+        device = next(self.parameters()).device
+        batch = wav if wav.dim() == 3 else wav[None]
+        estimates = self.forward_wav(batch.to(device), **kwargs).to(wav.device)
+        return estimates if wav.dim() == 3 else estimates[0]
+
+    def numpy_separate(self, wav: np.ndarray, **kwargs: Any) -> np.ndarray:
+        """:meth:`torch_separate` for arrays."""
+        return self.torch_separate(torch.from_numpy(wav), **kwargs).numpy()
+
+    def file_separate(
+        self,
+        filename: str | PathLike,
+        output_dir: str | PathLike | None = None,
+        force_overwrite: bool = False,
+        resample: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Separate a file into ``<name>_<source>.wav``, 32-bit float, at the file's own rate.
+
+        Args:
+            filename: Any format that soundfile reads, with the model's number of channels.
+            output_dir: Where to write; beside the file if ``None``.
+            force_overwrite: Whether to replace files that exist (else nothing is done).
+            resample: Whether to resample a file with another rate, and the estimates back.
+            **kwargs: For :meth:`forward_wav`.
+        """
+        path = Path(filename)
+        folder = Path(output_dir) if output_dir is not None else path.parent
+        outputs = [folder / f"{path.stem}_{source}.wav" for source in self.sources]
+        if all(output.exists() for output in outputs) and not force_overwrite:
+            return
+        try:
+            wav, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise UsageError(f"{path}: not readable as audio ({error})") from None
+        own_rate = int(self.sample_rate)
+        if rate != own_rate and not resample:
+            raise UsageError(f"{path}: {rate} Hz, the model needs {own_rate} Hz or resample=True")
+        mixture = julius.resample_frac(torch.from_numpy(wav.T.copy()), rate, own_rate)
+        estimates = self.torch_separate(mixture, **kwargs)
+        estimates = julius.resample_frac(estimates, own_rate, rate, output_length=len(wav))
+        folder.mkdir(parents=True, exist_ok=True)
+        for output, estimate in zip(outputs, estimates, strict=True):
+            soundfile.write(output, estimate.T.numpy(), rate, subtype="FLOAT")
+
+    def separate(self, wav: Any, **kwargs: Any) -> Any:
+        """:meth:`torch_separate`, :meth:`numpy_separate` or :meth:`file_separate`, by type."""
+        if isinstance(wav, Tensor):
+            return self.torch_separate(wav, **kwargs)
+        if isinstance(wav, np.ndarray):
+            return self.numpy_separate(wav, **kwargs)
+        return self.file_separate(wav, **kwargs)
+
+
+def load_package(path: str | PathLike) -> dict[str, Any]:
+    """Read a file that ``torch.save(model.serialize(), path)`` wrote; never runs code in it.
+
+    Raises:
+        UsageError: If it is no such file, naming it and the reason.
+    """
+    path = Path(path)
+    try:
+        package = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UsageError(
+            f"{path}: refused, it is no model file or holds pickled code, which is never run "
+            f"({_first_line(error)})"
+        ) from None
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise UsageError(f"{path}: not a model file ({_first_line(error)})") from None
+    needed = {"model_name", "state_dict", "model_args"}
+    if not isinstance(package, dict) or not needed <= package.keys():
+        raise UsageError(
+            f"{path}: not a model file: it needs {', '.join(sorted(needed))}"
+            + (" (a training checkpoint: use best_model.pth)" if _is_checkpoint(package) else "")
+        )
+    return package
+
+
+def load_model(path: str | PathLike) -> BaseModel:
+    """The model in a file, of any class that Asteroid knows, in evaluation mode.
+
+    Raises:
+        UsageError: As :func:`load_package`, or if the settings or weights do not fit the class.
+    """
+    package = load_package(path)
+    try:
+        return MusicSeparator.from_pretrained(package).eval()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UsageError(f"{path}: cannot build its model ({_first_line(error)})") from None
+
+
+def _is_checkpoint(package: Any) -> bool:
+    return isinstance(package, dict) and "pytorch-lightning_version" in package
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,0 +1,279 @@
+"""Demucs-like waveform separators that differ in their upsampling layer.
+
+[1] Pons et al., "Upsampling artifacts in neural audio synthesis", ICASSP 2021.
+[3] Défossez et al., "Music source separation in the waveform domain", arXiv 1911.13254.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from asteroid.models import register_model
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .. import layers
+from ..dsp import center_trim, strided_length, transposed_length
+from ..errors import UsageError
+from .base import MusicSeparator
+
+RESCALE_REFERENCE = 0.1
+
+_FAMILY_SETTINGS: dict[str, dict[str, Any]] = {"transposed": {"trim": False}}
+"""What Demucs needs of a family besides its defaults: [3] pads and trims nowhere."""
+
+
+class DemucsLike(MusicSeparator):
+    """The Demucs-like models of [1] Sec. 6: ``depth`` blocks down, two LSTMs, ``depth`` blocks up.
+
+    An encoder block is a strided convolution, a ReLU, and a convolution with a GLU; a decoder block
+    a convolution with a GLU, the upsampler, and a ReLU (none in the last). Channels double from
+    block to block; the skip connections are added after a centre trim. Nothing is padded but the
+    input: any length goes in, the same length comes out. At the start the weights and biases of
+    every convolution and upsampler are divided by ``sqrt(std(weight) / 0.1)`` ([3] Sec. 3.2).
+
+    Reference [3] itself is ``DemucsLike(channels=100, encoder_context=0)``; Table 1 of [1] gives
+    its own models some 8 % more parameters, which ``encoder_context=1`` accounts for. Weights of
+    the ``demucs`` package's ``Demucs`` (that architecture, with transposed convolutions) load as
+    they are.
+
+    Args:
+        sources: Names of the sources, in the order of the output.
+        upsampler: Name of a registered upsampler, or its class.
+        modified: [1] Fig. 9: no ReLU in the first layer and no bias anywhere, the LSTM's included,
+            so that silence in gives silence out.
+        channels: Channels of the first block, at least 1.
+        depth: Number of blocks each way, at least 1.
+        audio_channels: Channels of the mixture and of each source.
+        kernel_size: Length of the strided convolutions, at least ``stride``.
+        stride: Downsampling and upsampling factor of a block.
+        encoder_context: Samples on either side that the encoder's GLU convolution sees (0: length
+            1, as [3]; 1: length 3, as the decoder's).
+        upsampler_kwargs: Further settings of the upsampler, such as ``kernel_size``.
+        sample_rate: In Hz.
+
+    Raises:
+        UsageError: (a ``ValueError``) for an impossible setting.
+
+    Shape:
+        ``(batch, audio_channels, time)`` -> ``(batch, len(sources), audio_channels, time)``.
+
+    Example:
+        >>> model = DemucsLike(upsampler="nearest", channels=4, depth=3)
+        >>> model(torch.zeros(1, 2, 1000)).shape
+        torch.Size([1, 4, 2, 1000])
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[str] = ("drums", "bass", "other", "vocals"),
+        upsampler: str | type[layers.Upsampler] = "transposed",
+        modified: bool = False,
+        channels: int = 64,
+        depth: int = 6,
+        audio_channels: int = 2,
+        kernel_size: int = 8,
+        stride: int = 4,
+        encoder_context: int = 1,
+        upsampler_kwargs: dict[str, Any] | None = None,
+        sample_rate: float = 44100,
+    ):
+        super().__init__(tuple(sources), audio_channels, sample_rate)
+        family = layers.get(upsampler)
+        self._model_args: dict[str, Any] = {
+            "sources": list(sources),
+            "upsampler": family.name,
+            "modified": modified,
+            "channels": channels,
+            "depth": depth,
+            "audio_channels": audio_channels,
+            "kernel_size": kernel_size,
+            "stride": stride,
+            "encoder_context": encoder_context,
+            "upsampler_kwargs": dict(upsampler_kwargs or {}),
+            "sample_rate": sample_rate,
+        }
+        _check_settings(self._model_args)
+        settings = {**_FAMILY_SETTINGS.get(family.name, {}), **(upsampler_kwargs or {})}
+        bias = not modified
+
+        self.kernel_size, self.stride = kernel_size, stride
+        widths = [channels * 2**level for level in range(depth)]
+        outer = [audio_channels, *widths[:-1]]
+        self.encoder = nn.ModuleList(
+            _EncoderBlock(
+                outer[level],
+                widths[level],
+                kernel_size,
+                stride,
+                encoder_context,
+                relu=not (modified and level == 0),
+                bias=bias,
+            )
+            for level in range(depth)
+        )
+        self.lstm = _BidirectionalLSTM(widths[-1], bias)
+        outer[0] = len(self.sources) * audio_channels
+        self.decoder = nn.ModuleList(
+            _DecoderBlock(
+                widths[level],
+                _upsampler(family, widths[level], outer[level], stride, bias, settings),
+                relu=level > 0,
+                bias=bias,
+            )
+            for level in reversed(range(depth))
+        )
+        _rescale(self, RESCALE_REFERENCE)
+        self.register_load_state_dict_pre_hook(_rename_reference_weights)
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        """``(batch, audio_channels, time)`` -> ``(batch, n_src, audio_channels, time)``."""
+        if mixture.dim() != 3 or mixture.shape[1] != self.in_channels or mixture.shape[2] < 1:
+            raise ValueError(
+                f"mixture of shape {tuple(mixture.shape)}, "
+                f"(batch, {self.in_channels}, time >= 1) is needed"
+            )
+        batch, channels, time = mixture.shape
+        missing = self.valid_length(time) - time
+        x = F.pad(mixture, (missing // 2, missing - missing // 2))
+        skips = []
+        for encode in self.encoder:
+            x = encode(x)
+            skips.append(x)
+        x = self.lstm(x)
+        for decode in self.decoder:
+            x = decode(x + center_trim(skips.pop(), x.shape[-1]))
+        return center_trim(x, time).reshape(batch, len(self.sources), channels, time)
+
+    def valid_length(self, time: int) -> int:
+        """The shortest input that no strided convolution cuts and whose output covers ``time``."""
+        frames = time
+        for _ in self.encoder:
+            frames = max(1, strided_length(frames, self.stride, self.kernel_size))
+        while self._decoded_length(frames) < time:
+            frames += 1
+        for _ in self.encoder:
+            frames = transposed_length(frames, self.stride, self.kernel_size)
+        return frames
+
+    def _decoded_length(self, frames: int) -> int:
+        for block in self.decoder:
+            frames = cast(_DecoderBlock, block).upsampler.output_length(frames)
+        return frames
+
+    def get_model_args(self) -> dict[str, Any]:
+        """Plain values; ``DemucsLike(**args)`` builds the same network."""
+        return copy.deepcopy(self._model_args)
+
+
+class _EncoderBlock(nn.Module):
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        kernel_size: int,
+        stride: int,
+        context: int,
+        relu: bool,
+        bias: bool,
+    ):
+        super().__init__()
+        self.downsample = nn.Conv1d(in_channels, channels, kernel_size, stride, bias=bias)
+        self.relu = nn.ReLU() if relu else nn.Identity()
+        self.rewrite = nn.Conv1d(
+            channels, 2 * channels, 2 * context + 1, padding=context, bias=bias
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.glu(self.rewrite(self.relu(self.downsample(x))), dim=1)
+
+
+class _DecoderBlock(nn.Module):
+    def __init__(self, channels: int, upsampler: layers.Upsampler, relu: bool, bias: bool):
+        super().__init__()
+        self.rewrite = nn.Conv1d(channels, 2 * channels, 3, padding=1, bias=bias)
+        self.upsampler = upsampler
+        self.relu = nn.ReLU() if relu else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(self.upsampler(F.glu(self.rewrite(x), dim=1)))
+
+
+class _BidirectionalLSTM(nn.Module):
+    def __init__(self, channels: int, bias: bool):
+        super().__init__()
+        self.lstm = nn.LSTM(channels, channels, num_layers=2, bidirectional=True, bias=bias)
+        self.linear = nn.Linear(2 * channels, channels, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(self.lstm(x.permute(2, 0, 1))[0]).permute(1, 2, 0)
+
+
+def _upsampler(
+    family: type[layers.Upsampler],
+    in_channels: int,
+    out_channels: int,
+    stride: int,
+    bias: bool,
+    settings: dict[str, Any],
+) -> layers.Upsampler:
+    try:
+        return family(in_channels, out_channels, stride, bias=bias, **settings)
+    except TypeError as error:
+        raise UsageError(f"upsampler_kwargs {settings} of {family.name}: {error}") from None
+
+
+def _check_settings(args: dict[str, Any]) -> None:
+    for setting in ("channels", "depth", "audio_channels", "stride"):
+        if args[setting] < 1:
+            raise UsageError(f"DemucsLike: {setting} is {args[setting]}, allowed is 1 and up")
+    if args["kernel_size"] < args["stride"]:
+        raise UsageError(
+            f"DemucsLike: kernel_size is {args['kernel_size']}, "
+            f"allowed is the stride ({args['stride']}) and up: shorter ones skip samples"
+        )
+    if args["encoder_context"] < 0:
+        raise UsageError(
+            f"DemucsLike: encoder_context is {args['encoder_context']}, allowed is 0 and up"
+        )
+    if not args["sources"]:
+        raise UsageError("DemucsLike: sources is empty, at least one name is needed")
+
+
+@torch.no_grad()
+def _rescale(module: nn.Module, reference: float) -> None:
+    for layer in module.modules():
+        if isinstance(layer, (nn.Conv1d, layers.Upsampler)):
+            scale = (layer.weight.std() / reference).sqrt()
+            layer.weight /= scale
+            if layer.bias is not None:
+                layer.bias /= scale
+
+
+_REFERENCE_NAMES = {
+    "encoder": {"0": "downsample", "2": "rewrite", "3": "rewrite"},
+    "decoder": {"0": "rewrite", "2": "upsampler", "3": "upsampler"},
+}
+
+
+def _rename_reference_weights(
+    module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *args: Any
+) -> None:
+    """Give the weights of the ``demucs`` package's ``Demucs`` our names.
+
+    Its blocks are numbered lists: the second convolution is number 2 in its first releases, and
+    number 3 since a normalisation stands before it.
+    """
+    pattern = re.compile(re.escape(prefix) + r"(encoder|decoder)\.(\d+)\.(\d)\.(weight|bias)")
+    for key in list(state_dict):
+        match = pattern.fullmatch(key)
+        if match and match[3] in _REFERENCE_NAMES[match[1]]:
+            name = _REFERENCE_NAMES[match[1]][match[3]]
+            state_dict[f"{prefix}{match[1]}.{match[2]}.{name}.{match[4]}"] = state_dict.pop(key)
+
+
+register_model(DemucsLike)

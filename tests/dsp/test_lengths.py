@@ -1,0 +1,42 @@
+"""Length formulas against torch's own convolutions."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from asteroid_upsamplers.dsp import (
+    center_trim,
+    centered_padding,
+    periodic_shuffle,
+    strided_length,
+    transposed_length,
+)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4, 5])
+@pytest.mark.parametrize("kernel", [1, 4, 8, 9])
+@pytest.mark.parametrize("time", [9, 10, 23])
+def test_lengths_are_torchs(stride, kernel, time):
+    x, weight = torch.zeros(1, 1, time), torch.zeros(1, 1, kernel)
+    assert strided_length(time, stride, kernel) == F.conv1d(x, weight, stride=stride).shape[-1]
+    y = F.conv_transpose1d(x, weight, stride=stride)
+    assert transposed_length(time, stride, kernel) == y.shape[-1]
+    assert F.conv1d(F.pad(x, centered_padding(kernel)), weight).shape[-1] == time
+
+
+def test_too_short_gives_nothing():
+    assert strided_length(7, 4, 8) == 0
+    assert transposed_length(0, 4, 8) == 0
+
+
+@pytest.mark.parametrize(("length", "first"), [(7, 0), (6, 0), (5, 1), (4, 1), (1, 3)])
+def test_center_trim_cuts_the_extra_sample_at_the_end(length, first):
+    assert center_trim(torch.arange(7), length).tolist() == list(range(first, first + length))
+    with pytest.raises(ValueError, match="cannot trim"):
+        center_trim(torch.arange(7), 8)
+
+
+def test_periodic_shuffle_is_a_pixel_shuffle_in_one_dimension():
+    x = torch.randn(2, 12, 5)
+    square = F.pixel_shuffle(x.reshape(2, 3, 4, 5).repeat(1, 1, 4, 1).reshape(2, 48, 1, 5), 4)
+    torch.testing.assert_close(periodic_shuffle(x, 4), square[:, :, 0])
