@@ -89,6 +89,14 @@ class Upsampler(nn.Module, ABC):
     def upsample(self, x: Tensor) -> Tensor:
         """The layer itself, for an input that has been checked."""
 
+    @abstractmethod
+    def phase_sums(self) -> Tensor:
+        """The steady response to ones, from the weights alone: ``(out_channels, stride)``.
+
+        Column ``r`` is the output at every sample ``n`` with ``n % stride == r``, up to a rotation
+        that depends on where the output was trimmed. A constant row means no tone ([1] Sec. 2).
+        """
+
     def forward(self, x: Tensor) -> Tensor:
         """``(batch, in_channels, time)`` -> ``(batch, out_channels, output_length(time))``."""
         if x.dim() != 3 or x.shape[1] != self.in_channels:
@@ -118,6 +126,9 @@ class Upsampler(nn.Module, ABC):
             "kernel_size": self.kernel_size,
             "bias": self.bias is not None,
         }
+
+    def _add_bias(self, sums: Tensor) -> Tensor:
+        return sums if self.bias is None else sums + self.bias.reshape(self.out_channels, -1)
 
     def extra_repr(self) -> str:
         """The settings, for ``print(layer)``."""

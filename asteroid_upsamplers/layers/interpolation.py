@@ -43,6 +43,9 @@ class Interpolation(Upsampler):
     def interpolate(self, x: Tensor) -> Tensor:
         """``(batch, channels, time)`` -> ``(batch, channels, time * stride)``."""
 
+    def phase_sums(self) -> Tensor:
+        return self._add_bias(self.weight.sum((1, 2))[:, None].expand(-1, self.stride))
+
     def upsample(self, x: Tensor) -> Tensor:
         x = F.pad(self.interpolate(x), centered_padding(self.kernel_size))
         return F.conv1d(x, self.weight, self.bias)

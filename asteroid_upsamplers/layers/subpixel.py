@@ -53,3 +53,6 @@ class Subpixel(Upsampler):
     def upsample(self, x: Tensor) -> Tensor:
         x = F.pad(x, centered_padding(self.kernel_size))
         return periodic_shuffle(F.conv1d(x, self.weight, self.bias), self.stride)
+
+    def phase_sums(self) -> Tensor:
+        return self._add_bias(self.weight.sum((1, 2)).reshape(self.out_channels, self.stride))

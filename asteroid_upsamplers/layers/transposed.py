@@ -81,5 +81,10 @@ class Transposed(Upsampler):
         y = F.conv_transpose1d(x, self.weight, self.bias, stride=self.stride)
         return center_trim(y, x.shape[-1] * self.stride) if self.trim else y
 
+    def phase_sums(self) -> Tensor:
+        taps = self.weight.sum(0)
+        taps = F.pad(taps, (0, -self.kernel_size % self.stride))
+        return self._add_bias(taps.reshape(self.out_channels, -1, self.stride).sum(1))
+
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "trim": self.trim}

@@ -58,5 +58,11 @@ def test_impossible_settings_are_refused(cls, setting):
 
 
 @families
+@pytest.mark.parametrize("stride", [1, 2, 3, 4, 8])
+def test_phase_sums_are_the_steady_response(cls, stride):
+    contracts.phase_sums_are_the_steady_response(cls, stride)
+
+
+@families
 def test_wrong_input_is_refused(cls):
     contracts.refuses_wrong_input(cls)

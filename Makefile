@@ -1,0 +1,35 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RECIPE := recipes/musdb18/DemucsUpsamplers
+
+.PHONY: demo test lint clean ffmpeg
+
+demo: $(VENV)/installed ffmpeg
+	$(RECIPE)/run.sh --demo --variant all --exp_root exp --data_root exp/data --python $(CURDIR)/$(BIN)/python
+
+test: $(VENV)/installed ffmpeg
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy asteroid_upsamplers
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) exp build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/installed: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+# musdb and museval need ffmpeg on the PATH
+ffmpeg:
+	@command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq ffmpeg >/dev/null; \
+	else \
+	  echo "error: ffmpeg is needed: apt-get install ffmpeg, brew install ffmpeg or conda install ffmpeg" >&2; exit 1; \
+	fi

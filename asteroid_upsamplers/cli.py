@@ -1,0 +1,83 @@
+"""``asteroid-upsamplers``: parsing only."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import __version__, layers
+from .errors import one_line_errors
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line. Exit status 2 for wrong use."""
+    parser = argparse.ArgumentParser(prog="asteroid-upsamplers", description=main.__doc__)
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    _add_list(commands)
+    _add_demo_data(commands)
+    _add_report(commands)
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    with one_line_errors():
+        arguments.run(arguments)
+
+
+def _add_list(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("list", help="list the upsamplers")
+    parser.add_argument("--json", action="store_true", help="for a program to read")
+    parser.set_defaults(run=_list)
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    summaries = {
+        name: (layers.get(name).__doc__ or "").strip().splitlines()[0]
+        for name in layers.available()
+    }
+    if arguments.json:
+        sys.stdout.write(json.dumps(summaries, indent=2) + "\n")
+    else:
+        for name, summary in summaries.items():
+            sys.stdout.write(f"{name:<12} {summary}\n")
+
+
+def _add_demo_data(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("demo-data", help="render demo songs in MUSDB18-HQ's layout")
+    parser.add_argument("root", type=Path, help="folder to write train/ and test/ into")
+    parser.add_argument("--n_train", type=int, default=6, help="training songs (default 6)")
+    parser.add_argument("--n_test", type=int, default=2, help="test songs (default 2)")
+    parser.add_argument("--seconds", type=float, default=12.0, help="length (default 12)")
+    parser.add_argument("--seed", type=int, default=0, help="which songs (default 0)")
+    parser.set_defaults(run=_demo_data)
+
+
+def _demo_data(arguments: argparse.Namespace) -> None:
+    from .data import render_demo_set
+
+    render_demo_set(
+        arguments.root,
+        n_train=arguments.n_train,
+        n_test=arguments.n_test,
+        seconds=arguments.seconds,
+        seed=arguments.seed,
+    )
+
+
+def _add_report(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("report", help="compare experiments: md, csv, png, html")
+    parser.add_argument("exp_dirs", nargs="+", type=Path, help="folders of scored experiments")
+    parser.add_argument("--out", type=Path, default=Path("report"), help="path without ending")
+    parser.add_argument("--title", default="Demucs-like models", help="heading of the table")
+    parser.set_defaults(run=_report)
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from .report import write_report
+
+    written = write_report(arguments.exp_dirs, arguments.out, arguments.title)
+    sys.stdout.write(written["md"].read_text())
+    sys.stdout.write(f"\nwritten: {', '.join(str(path) for path in written.values())}\n")

@@ -1,0 +1,26 @@
+"""Multitrack songs: finding, preparing, cutting into extracts, augmenting."""
+
+from .augment import Augment
+from .demo_songs import render_demo_set
+from .extracts import Extracts, ExtractSampler, WholeSongs, seeded
+from .ffmpeg import require_ffmpeg
+from .prepare import download_sample, prepare, wav_root
+from .songs import MIXTURE, SOURCES, Song, find_songs, split_validation
+
+__all__ = [
+    "MIXTURE",
+    "SOURCES",
+    "Augment",
+    "ExtractSampler",
+    "Extracts",
+    "Song",
+    "WholeSongs",
+    "download_sample",
+    "find_songs",
+    "prepare",
+    "render_demo_set",
+    "require_ffmpeg",
+    "seeded",
+    "split_validation",
+    "wav_root",
+]

@@ -1,0 +1,86 @@
+"""Reading and writing wav files; what can go wrong with them, in one line."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from torch import Tensor
+
+from ..errors import UsageError
+
+
+def read_wav(path: Path, start: int = 0, stop: int | None = None) -> Tensor:
+    """Samples ``start`` to ``stop`` of a file, in [-1, 1] for whole-number formats, else as stored.
+
+    Args:
+        path: Any file that soundfile reads.
+        start: First sample.
+        stop: One past the last sample; the end of the file if ``None``.
+
+    Returns:
+        ``(channels, time)``, float32.
+
+    Raises:
+        UsageError: If the file cannot be read, or holds NaN or infinite samples.
+    """
+    try:
+        samples, _ = soundfile.read(path, start=start, stop=stop, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise UsageError(f"{path}: cannot be read ({error})") from None
+    if not np.isfinite(samples).all():
+        raise UsageError(f"{path}: holds NaN or infinite samples")
+    return torch.from_numpy(samples.T.copy())
+
+
+def write_wav(path: Path, samples: np.ndarray, sample_rate: int, subtype: str) -> None:
+    """Write ``samples``, of shape ``(time, channels)``, neither scaled, dithered nor clipped.
+
+    Args:
+        path: Where to write.
+        samples: int16 for the subtype ``PCM_16``, float32 for ``FLOAT``.
+        sample_rate: In Hz.
+        subtype: libsndfile's name of the format of a sample.
+
+    Raises:
+        OSError: If the disk is full.
+    """
+    with _disk_full(path):
+        soundfile.write(path, samples, sample_rate, subtype=subtype, format="WAV")
+
+
+@contextlib.contextmanager
+def writing_wavs(
+    paths: list[Path], sample_rate: int, channels: int
+) -> Iterator[list[soundfile.SoundFile]]:
+    """Open files of 32-bit float samples to be written block by block, and close them.
+
+    Raises:
+        OSError: If the disk is full.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_disk_full(paths[0]))
+        yield [
+            stack.enter_context(
+                soundfile.SoundFile(path, "w", sample_rate, channels, "FLOAT", format="WAV")
+            )
+            for path in paths
+        ]
+
+
+@contextlib.contextmanager
+def _disk_full(path: Path) -> Iterator[None]:
+    """Say that the disk is full: libsndfile only tells that something could not be written."""
+    try:
+        yield
+    except (soundfile.LibsndfileError, AssertionError):
+        if shutil.disk_usage(path.parent).free < 2**24:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
+        raise

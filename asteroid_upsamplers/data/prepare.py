@@ -1,0 +1,216 @@
+"""Stage 0: from what the user has (MUSDB18, MUSDB18-HQ, nothing) to a checked folder of wav files.
+
+The stems of MUSDB18 are decoded by musdb to 16-bit samples, which are written as they are. Decoding
+runs in parallel; a song appears under its name only when all its files are whole, so an interrupted
+conversion goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import soundfile
+from tqdm import tqdm
+
+from ..errors import UsageError
+from ..files import whole_or_nothing
+from .audio import read_wav, write_wav
+from .ffmpeg import require_ffmpeg
+from .songs import MIXTURE, SOURCES, find_songs, shorten
+
+STEM_SUFFIX = ".stem.mp4"
+STREAMS = (MIXTURE, *SOURCES)
+"""The audio streams of a stem file, in their order (musdb's ``stem_ids``)."""
+
+_AAC_FRAME = 1024
+_HOW_TO_GET = (
+    "MUSDB18 and MUSDB18-HQ are given on request (zenodo.org/record/1117372 and 3338373); unpack "
+    "one and pass --musdb18_dir DIR, or pass --download_sample for musdb's own 7-second excerpts, "
+    "or --demo for songs rendered here"
+)
+
+Item = TypeVar("Item")
+
+
+def prepare(
+    musdb18_dir: Path,
+    wav_dir: Path,
+    sample_rate: int = 44100,
+    jobs: int | None = None,
+    progress: bool = True,
+) -> Path:
+    """Make a checked folder of wav files out of ``musdb18_dir``.
+
+    Args:
+        musdb18_dir: MUSDB18 (``.stem.mp4``), or MUSDB18-HQ (wav), checked and used as it is.
+        wav_dir: Where to convert the stems to.
+        sample_rate: The rate every file must have, in Hz.
+        jobs: Songs at a time; one a core if ``None``.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The folder that :func:`find_songs` reads.
+
+    Raises:
+        UsageError: If there is no set, or if songs in it cannot be used. The others are converted
+            all the same.
+    """
+    stems = find_stems(musdb18_dir)
+    if stems:
+        convert(stems, wav_dir, sample_rate, jobs, progress)
+    root = wav_root(musdb18_dir, wav_dir)
+    songs = [song for subset in ("train", "test") for song in find_songs(root, subset, sample_rate)]
+    files = [
+        path
+        for song in songs
+        for path in sorted(song.folder.glob("*.wav"))
+        if soundfile.info(path).subtype in ("FLOAT", "DOUBLE")
+    ]
+    _for_each(read_wav, files, "checking float samples", jobs, progress)
+    return root
+
+
+def wav_root(musdb18_dir: Path, wav_dir: Path) -> Path:
+    """Where the wav files of a set are: converted ones in ``wav_dir``, else the set itself.
+
+    Raises:
+        UsageError: If there is no set in ``musdb18_dir``, with how to get one.
+    """
+    if find_stems(musdb18_dir):
+        return wav_dir
+    if any(musdb18_dir.glob("train/*/*.wav")):
+        return musdb18_dir
+    raise UsageError(f"{musdb18_dir}: no MUSDB18 here. {_HOW_TO_GET}")
+
+
+def find_stems(musdb18_dir: Path) -> list[Path]:
+    """The ``.stem.mp4`` files of a set, by subset and name."""
+    return [
+        path
+        for subset in ("train", "test")
+        for path in sorted((musdb18_dir / subset).glob(f"*{STEM_SUFFIX}"))
+    ]
+
+
+def convert(
+    stems: Sequence[Path], wav_dir: Path, sample_rate: int, jobs: int | None, progress: bool
+) -> None:
+    """Decode stem files to ``wav_dir/<subset>/<song>/<stream>.wav``; whole ones are kept.
+
+    Raises:
+        UsageError: After all others are converted, if some could not be, naming them and why.
+    """
+    require_ffmpeg()
+
+    def convert_one(path: Path) -> None:
+        name = path.name[: -len(STEM_SUFFIX)]
+        _convert_stem(path, wav_dir / path.parent.name / name, sample_rate)
+
+    _for_each(convert_one, stems, "converting stems", jobs, progress)
+
+
+def download_sample(root: Path, setup_file: str | None = None) -> Path:
+    """Fetch musdb's own 7-second excerpts of MUSDB18 into ``root``, unless they are there.
+
+    Args:
+        root: Where to put them.
+        setup_file: Another settings file for musdb (with its own ``sample-url``).
+
+    Raises:
+        UsageError: If they cannot be fetched.
+    """
+    require_ffmpeg()
+    import musdb
+
+    if not find_stems(root):
+        try:
+            musdb.DB(root=str(root), download=True, setup_file=setup_file)
+        except OSError as error:
+            raise UsageError(
+                f"musdb's excerpts cannot be downloaded ({error}); check the network, or pass "
+                "--musdb18_dir DIR or --demo"
+            ) from None
+    return root
+
+
+def _convert_stem(path: Path, folder: Path, sample_rate: int) -> None:
+    import musdb
+
+    try:
+        track = musdb.MultiTrack(
+            path=str(path), name=folder.name, subset=folder.parent.name, stem_id=0
+        )
+        expected = round(track.duration * track.rate)
+        rate, streams = int(track.rate), len(track.info.audio_streams)
+    except Exception as error:  # stempeg and ffmpeg-python raise many kinds, Warning among them
+        raise UsageError(f"{path}: not a stem file, or truncated ({_reason(error)})") from None
+    if rate != sample_rate:
+        raise UsageError(f"{path}: {rate} Hz, {sample_rate} Hz is needed")
+    if streams != len(STREAMS):
+        raise UsageError(f"{path}: {streams} audio streams, {len(STREAMS)} are needed")
+    if _is_converted(folder, expected, sample_rate):
+        return
+    try:
+        audio = track.stems
+    except Exception as error:
+        raise UsageError(f"{path}: cannot be decoded, damaged? ({_reason(error)})") from None
+    if audio.ndim != 3 or audio.shape[2] != 2:
+        raise UsageError(f"{path}: stereo is needed")
+    if abs(audio.shape[1] - expected) > 2 * _AAC_FRAME:
+        raise UsageError(f"{path}: truncated, {audio.shape[1]} of {expected} samples decode")
+    samples = np.round(audio * 2**15).astype(np.int16)
+    with whole_or_nothing(folder) as partial:
+        partial.mkdir()
+        for stream, signal in zip(STREAMS, samples, strict=True):
+            write_wav(partial / f"{stream}.wav", signal, sample_rate, subtype="PCM_16")
+
+
+def _is_converted(folder: Path, expected: int, sample_rate: int) -> bool:
+    try:
+        infos = [soundfile.info(folder / f"{stream}.wav") for stream in STREAMS]
+    except (soundfile.LibsndfileError, OSError):
+        return False
+    lengths = {info.frames for info in infos}
+    return (
+        len(lengths) == 1
+        and abs(lengths.pop() - expected) <= 2 * _AAC_FRAME
+        and all(info.samplerate == sample_rate for info in infos)
+    )
+
+
+def _for_each(
+    function: Callable[[Item], Any],
+    items: Sequence[Item],
+    title: str,
+    jobs: int | None,
+    progress: bool,
+) -> None:
+    """Call ``function`` on every item, ``jobs`` at a time; report what failed at the end."""
+    if not items:
+        return
+    problems = []
+    with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
+        futures = [pool.submit(function, item) for item in items]
+        try:
+            bar = tqdm(as_completed(futures), title, len(futures), disable=not progress)
+            for future in bar:
+                try:
+                    future.result()
+                except UsageError as error:
+                    problems.append(str(error))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    if problems:
+        raise UsageError(f"{len(problems)} of {len(items)} files: {shorten(sorted(problems))}")
+
+
+def _reason(error: Exception) -> str:
+    stderr = getattr(error, "stderr", None)  # ffmpeg's own words, the last line of which tells
+    text = stderr.decode(errors="replace") if isinstance(stderr, bytes) else str(error)
+    return (text.strip().splitlines() or [type(error).__name__])[-1]

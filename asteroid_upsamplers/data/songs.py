@@ -1,0 +1,160 @@
+"""Multitrack songs as folders of wav files, in the layout of MUSDB18-HQ.
+
+``root/train/<song>/{drums,bass,other,vocals}.wav``, ``root/test/<song>/`` with ``mixture.wav``
+beside them. ``asteroid.data.MUSDB18Dataset`` reads the same folders, but silently leaves out songs
+that do not fit, reads them in the order of the file system, and draws from Python's global random
+numbers, so that a training run could not be repeated or resumed exactly.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+import torch
+import yaml
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..errors import UsageError
+from .audio import read_wav
+
+logger = logging.getLogger(__name__)
+
+SOURCES = ("drums", "bass", "other", "vocals")
+MIXTURE = "mixture"
+VALIDATION_SHARE = 0.14
+"""Of a set without musdb's own validation songs; those are 14 of 100."""
+
+
+@dataclass(frozen=True)
+class Song:
+    """A checked song: every file has the same rate, number of channels and length.
+
+    Args:
+        folder: Where its wav files are; its name is the song's.
+        frames: Length in samples.
+    """
+
+    folder: Path
+    frames: int
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    def path(self, source: str) -> Path:
+        """The file of one source, or of the mixture."""
+        return self.folder / f"{source}.wav"
+
+    def read(self, sources: Sequence[str], start: int = 0, frames: int | None = None) -> Tensor:
+        """An extract of some sources; past the end of the song it is silent.
+
+        Returns:
+            ``(len(sources), channels, frames)``, float32.
+        """
+        frames = self.frames - start if frames is None else frames
+        stop = min(start + frames, self.frames)
+        extract = torch.stack([read_wav(self.path(source), start, stop) for source in sources])
+        return F.pad(extract, (0, frames - extract.shape[-1]))
+
+
+def find_songs(
+    root: Path, subset: str, sample_rate: int, sources: Sequence[str] = SOURCES, channels: int = 2
+) -> list[Song]:
+    """The songs below ``root/subset``, by name, each checked by the headers of its files.
+
+    Args:
+        root: Folder of the set.
+        subset: ``"train"`` or ``"test"``; test songs need a ``mixture.wav``.
+        sample_rate: The rate every file must have, in Hz.
+        sources: Names of the files every song must have.
+        channels: The number of channels every file must have.
+
+    Raises:
+        UsageError: If there are no songs, or if some do not fit, naming the files and why.
+    """
+    wanted = (*sources, MIXTURE) if subset == "test" else tuple(sources)
+    folders = sorted(p for p in (root / subset).glob("*") if p.is_dir() and _is_song(p))
+    if not folders:
+        raise UsageError(f"{root / subset}: no songs (folders with {', '.join(wanted)}.wav)")
+    songs, problems = [], []
+    for folder in folders:
+        try:
+            songs.append(_check_song(folder, wanted, sample_rate, channels))
+        except UsageError as error:
+            problems.append(str(error))
+    if problems:
+        raise UsageError(f"{len(problems)} of {len(folders)} songs: {shorten(problems)}")
+    return songs
+
+
+def split_validation(songs: Sequence[Song]) -> tuple[list[Song], list[Song]]:
+    """Training and validation songs: musdb's 14 fixed ones, else the last 14 % by name.
+
+    Raises:
+        UsageError: If fewer than two songs are there.
+    """
+    if len(songs) < 2:
+        raise UsageError(f"{len(songs)} training song(s): one to train and one to validate needed")
+    fixed = musdb_validation_names()
+    valid = [song for song in songs if song.name in fixed]
+    if not valid:
+        valid = list(songs[-max(1, round(VALIDATION_SHARE * len(songs))) :])
+        names = ", ".join(song.name for song in valid)
+        logger.info("none of musdb's validation songs is there; validating on %s", names)
+    chosen = {song.name for song in valid}
+    train = [song for song in songs if song.name not in chosen]
+    if not train:
+        raise UsageError("all training songs are validation songs: none is left to train on")
+    return train, valid
+
+
+def musdb_validation_names() -> frozenset[str]:
+    """The validation songs that the ``musdb`` package fixes.
+
+    Read from its settings: importing it would need ffmpeg.
+    """
+    spec = importlib.util.find_spec("musdb")
+    assert spec is not None
+    assert spec.origin is not None
+    settings = Path(spec.origin).parent / "configs" / "mus.yaml"
+    return frozenset(yaml.safe_load(settings.read_text())["validation_tracks"])
+
+
+def shorten(problems: Sequence[str], most: int = 3) -> str:
+    """Several problems in one line: the first ones, and how many more there are."""
+    more = f"; and {len(problems) - most} more" if len(problems) > most else ""
+    return "; ".join(problems[:most]) + more
+
+
+def _is_song(folder: Path) -> bool:
+    return any(folder.glob("*.wav"))
+
+
+def _check_song(folder: Path, wanted: Sequence[str], sample_rate: int, channels: int) -> Song:
+    lengths = {}
+    for source in wanted:
+        path = folder / f"{source}.wav"
+        if not path.is_file():
+            raise UsageError(f"{path}: missing")
+        try:
+            info = soundfile.info(path)
+        except (soundfile.LibsndfileError, OSError) as error:
+            raise UsageError(f"{path}: cannot be read ({error})") from None
+        if info.samplerate != sample_rate:
+            raise UsageError(f"{path}: {info.samplerate} Hz, {sample_rate} Hz is needed")
+        if info.channels != channels:
+            raise UsageError(f"{path}: {info.channels} channel(s), {channels} are needed")
+        if info.frames == 0:
+            raise UsageError(f"{path}: no samples")
+        lengths[source] = info.frames
+    if len(set(lengths.values())) > 1:
+        listing = ", ".join(f"{source} {frames}" for source, frames in lengths.items())
+        raise UsageError(f"{folder}: files differ in length ({listing} samples)")
+    return Song(folder, lengths[wanted[0]])

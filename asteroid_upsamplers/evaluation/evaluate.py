@@ -1,0 +1,99 @@
+"""Stages 2 and 3 for experiment folders: from ``best_model.pth`` to museval's score files."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..data import SOURCES, Song, find_songs, wav_root
+from ..errors import UsageError
+from ..models import load_model
+from .scoring import ScoringJob, score_songs
+from .separation import mixture_as_estimates, on_best_device, separate_songs
+
+ESTIMATES, SCORES = Path("estimates/test"), Path("scores/test")
+BASELINE = "mixture"
+"""Name of the folder, beside the experiments, of the mixture scored as its own estimate."""
+
+
+def separate_experiments(exp_dirs: Sequence[Path], progress: bool = True) -> None:
+    """Separate the test songs with the model of each experiment into ``estimates/test/<song>/``.
+
+    Raises:
+        UsageError: If an experiment has no trained model, or a song cannot be used.
+    """
+    for exp_dir in exp_dirs:
+        conf = read_config(exp_dir)
+        model_path = exp_dir / "best_model.pth"
+        for folder in (exp_dir / ESTIMATES).glob("*"):
+            if _older(folder, model_path):
+                shutil.rmtree(folder)
+        with on_best_device(load_model(model_path)) as model:
+            separate_songs(
+                model,
+                songs_to_test(conf),
+                exp_dir / ESTIMATES,
+                **conf["separation"],
+                progress=progress,
+            )
+
+
+def score_experiments(
+    exp_dirs: Sequence[Path], workers: int | None = None, progress: bool = True
+) -> None:
+    """Score the estimates of each experiment into ``scores/test/<song>.json``.
+
+    The mixture as its own estimate is scored as well, once for experiments that lie side by side.
+
+    Raises:
+        UsageError: If songs cannot be scored; the others are scored all the same.
+    """
+    jobs: list[ScoringJob] = []
+    for exp_dir in exp_dirs:
+        songs = songs_to_test(read_config(exp_dir))
+        baseline = exp_dir.parent / BASELINE
+        mixture_as_estimates(songs, baseline / ESTIMATES)
+        jobs += [_job(song, folder) for folder in (exp_dir, baseline) for song in songs]
+    jobs = list(dict.fromkeys(jobs))
+    for job in jobs:
+        if _older(Path(job.json_path), Path(job.estimate_dir)):
+            Path(job.json_path).unlink()
+    score_songs(jobs, SOURCES, workers=workers, progress=progress)
+
+
+def songs_to_test(conf: dict[str, dict[str, Any]]) -> list[Song]:
+    """The test songs of a configuration."""
+    data = conf["data"]
+    root = wav_root(Path(data["musdb18_dir"]), Path(data["wav_dir"]))
+    return find_songs(root, "test", data["sample_rate"])
+
+
+def read_config(exp_dir: Path) -> dict[str, dict[str, Any]]:
+    """The configuration that an experiment was trained with.
+
+    Raises:
+        UsageError: If the folder holds no experiment.
+    """
+    try:
+        return yaml.safe_load((exp_dir / "conf.yml").read_text())
+    except OSError:
+        raise UsageError(f"{exp_dir}: no experiment here (no conf.yml); train one first") from None
+
+
+def _older(product: Path, origin: Path) -> bool:
+    """Whether a product must be made anew because what it was made from is newer."""
+    both = product.exists() and origin.exists()
+    return both and product.stat().st_mtime < origin.stat().st_mtime
+
+
+def _job(song: Song, exp_dir: Path) -> ScoringJob:
+    return ScoringJob(
+        name=f"{exp_dir.name}: {song.name}",
+        reference_dir=song.folder,
+        estimate_dir=exp_dir / ESTIMATES / song.name,
+        json_path=exp_dir / SCORES / f"{song.name}.json",
+    )

@@ -1,0 +1,105 @@
+"""From experiment folders to one table of results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from ..data import SOURCES
+from ..errors import UsageError
+from ..evaluation import BASELINE, METRICS, aggregate, load_scores
+from .artifact_scores import ARTIFACTS
+from .paper import TABLE_1
+
+PROVENANCE = ("commit", "python", "asteroid", "torch", "pytorch-lightning", "museval", "device")
+
+
+def collect(exp_dirs: Sequence[Path]) -> pd.DataFrame:
+    """One row a system: the mixture as its own estimate first, if it was scored, then experiments.
+
+    Args:
+        exp_dirs: Experiment folders, in the order of the rows.
+
+    Returns:
+        Index ``system``. Columns: ``upsampler``, ``modified``, ``<metric>_<stem>`` and
+        ``<metric>_mean`` (median over frames, median over songs; mean over the stems),
+        ``<metric>_<stem>_mean_of_medians``, ``songs``, ``songs_total``, ``nan_frames``, ``frames``
+        (all in dB or counts), ``parameters``, ``seconds_per_epoch``, ``epochs``, ``seed``, what
+        [1] Table 1 prints (``paper_sdr``, ``paper_seconds_per_epoch``, ``paper_parameters``),
+        commit, versions and machine; where stage 4 was run, ``silence_db`` and ``silence_tones``
+        (response of the trained model to silence: rms in dB against full scale, share of it at
+        multiples of the rate / stride), and the same of the untrained one (``untrained_``...).
+
+    Raises:
+        UsageError: If a folder holds no scores.
+    """
+    if not exp_dirs:
+        raise UsageError("no experiment folders to report on")
+    rows = {}
+    for baseline in dict.fromkeys(exp_dir.parent / BASELINE for exp_dir in exp_dirs):
+        if (baseline / "scores").is_dir():
+            rows["mixture"] = _scores(baseline)
+    for exp_dir in exp_dirs:
+        rows[exp_dir.name] = {
+            **_settings(exp_dir),
+            **_scores(exp_dir),
+            **_training(exp_dir),
+            **_artifacts(exp_dir),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
+
+
+def _scores(exp_dir: Path) -> dict[str, Any]:
+    table = aggregate(load_scores(exp_dir / "scores"))
+    row: dict[str, Any] = {}
+    for metric in METRICS:
+        for stem in (*SOURCES, "mean"):
+            row[f"{metric}_{stem}"] = table.loc[stem, metric]
+            row[f"{metric}_{stem}_mean_of_medians"] = table.loc[stem, f"{metric}_mean"]
+    for count in ("songs", "songs_total", "nan_frames", "frames"):
+        row[count] = int(table.loc[list(SOURCES), count].max())
+    return row
+
+
+def _settings(exp_dir: Path) -> dict[str, Any]:
+    try:
+        conf = yaml.safe_load((exp_dir / "conf.yml").read_text())
+    except OSError:
+        raise UsageError(f"{exp_dir}: no experiment here (no conf.yml)") from None
+    model = conf["model"]
+    row = {key: model[key] for key in ("upsampler", "modified", "channels")}
+    quoted = TABLE_1.get((model["upsampler"], model["modified"]))
+    if quoted:
+        row["paper_sdr"] = quoted.sdr
+        row["paper_seconds_per_epoch"] = quoted.seconds_per_epoch
+        row["paper_parameters"] = quoted.parameters
+    return row
+
+
+def _artifacts(exp_dir: Path) -> dict[str, Any]:
+    path = exp_dir / ARTIFACTS
+    if not path.exists():
+        return {}
+    scores = json.loads(path.read_text())
+    row = {}
+    for state, prefix in (("trained", ""), ("untrained", "untrained_")):
+        silence = scores[state]["silence"]
+        row[f"{prefix}silence_db"] = silence["rms_db"]
+        row[f"{prefix}silence_tones"] = silence["share_at_tones"]
+        row[f"{prefix}tonal_fraction_last_layer"] = scores[state]["tonal_fraction"][-1]
+    return row
+
+
+def _training(exp_dir: Path) -> dict[str, Any]:
+    path = exp_dir / "training.json"
+    try:
+        summary = json.loads(path.read_text())
+    except (OSError, ValueError):
+        raise UsageError(f"{path}: missing or damaged; train the experiment to its end") from None
+    keys = ("parameters", "seconds_per_epoch", "epochs", "best_epoch", "seed", *PROVENANCE)
+    return {key: summary.get(key) for key in keys}

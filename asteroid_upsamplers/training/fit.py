@@ -1,0 +1,182 @@
+"""Train one experiment, from its configuration to ``best_model.pth``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from asteroid.engine.optimizers import make_optimizer
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from torch.utils.data import DataLoader
+
+from ..data import (
+    Augment,
+    Extracts,
+    ExtractSampler,
+    WholeSongs,
+    find_songs,
+    split_validation,
+    wav_root,
+)
+from ..errors import UsageError
+from ..files import whole_or_nothing
+from .config import Config, build_model, save_config
+from .curve import EpochSeconds, learning_curve
+from .provenance import provenance
+from .system import SeparationSystem, l1
+
+logger = logging.getLogger(__name__)
+
+BEST_MODEL = "best_model.pth"
+SUMMARY = "training.json"
+
+
+def fit(conf: Config, exp_dir: Path) -> None:
+    """Train until ``training.epochs``, going on from the last checkpoint if there is one.
+
+    Writes into ``exp_dir``: ``conf.yml``, ``checkpoints/{last,best}.ckpt``, ``logs/`` (TensorBoard
+    and CSV, one version a run), and at the end ``best_model.pth`` and ``training.json``.
+
+    Raises:
+        UsageError: If the configuration, the songs or a checkpoint cannot be used.
+    """
+    exp_dir.mkdir(parents=True, exist_ok=True)
+    seed = conf["training"]["seed"]
+    pl.seed_everything(seed, workers=True)
+    model = build_model(conf)
+    train_loader, val_loader = _loaders(conf)
+    save_config(conf, exp_dir)
+    if is_finished(conf, exp_dir):
+        logger.info("%s is trained already", exp_dir)
+        return
+    sample_rate = conf["data"]["sample_rate"]
+    chunk = round(conf["separation"]["chunk"] * sample_rate)
+    augmentation = dict(conf["augmentation"])
+    system = SeparationSystem(
+        augment=Augment(round(augmentation.pop("shift") * sample_rate), **augmentation),
+        seed=seed,
+        chunk=chunk,
+        overlap=int(conf["separation"]["overlap"] * chunk),
+        model=model,
+        optimizer=make_optimizer(model.parameters(), **conf["optim"]),
+        loss_func=l1,
+        train_loader=train_loader,
+        val_loader=val_loader,
+        config=conf,
+    )
+    trainer, checkpoints = _trainer(conf, exp_dir, len(train_loader))
+    last = checkpoints / "last.ckpt"
+    if last.exists():
+        load_checkpoint(last)
+    trainer.fit(system, ckpt_path=last if last.exists() else None, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    if trainer.is_global_zero:
+        _finish(conf, exp_dir, system)
+
+
+def is_finished(conf: Config, exp_dir: Path) -> bool:
+    """Whether ``exp_dir`` holds a model trained for as many epochs as ``conf`` asks for."""
+    try:
+        summary = json.loads((exp_dir / SUMMARY).read_text())
+    except (OSError, ValueError):
+        return False
+    return (exp_dir / BEST_MODEL).exists() and summary["epochs"] >= conf["training"]["epochs"]
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a training checkpoint; never runs code in it.
+
+    Raises:
+        UsageError: If it is no whole checkpoint, or holds pickled code.
+    """
+    advice = "delete it to train from the start"
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError:
+        raise UsageError(
+            f"{path}: refused, it is no checkpoint or holds pickled code; {advice}"
+        ) from None
+    except (RuntimeError, EOFError, ValueError, OSError):
+        raise UsageError(f"{path}: not a whole checkpoint; {advice}") from None
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise UsageError(f"{path}: not a training checkpoint; {advice}")
+    return checkpoint
+
+
+def _loaders(conf: Config) -> tuple[DataLoader, DataLoader]:
+    data, training = conf["data"], conf["training"]
+    rate = data["sample_rate"]
+    root = wav_root(Path(data["musdb18_dir"]), Path(data["wav_dir"]))
+    train, valid = split_validation(find_songs(root, "train", rate))
+    frames = round((data["segment"] + conf["augmentation"]["shift"]) * rate)
+    sampler = ExtractSampler(train, frames, round(data["segment_stride"] * rate), training["seed"])
+    if len(sampler) < training["batch_size"]:
+        raise UsageError(
+            f"training.batch_size is {training['batch_size']}, but there are {len(sampler)} "
+            f"extracts of {frames / rate:g} s in {len(train)} songs: lower it, data.segment or "
+            "data.segment_stride"
+        )
+    workers = data["num_workers"]
+    train_loader = DataLoader(
+        Extracts(train, frames),
+        batch_size=training["batch_size"],
+        sampler=sampler,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        drop_last=True,
+    )
+    return train_loader, DataLoader(WholeSongs(valid), batch_size=1)
+
+
+def _trainer(conf: Config, exp_dir: Path, batches: int) -> tuple[pl.Trainer, Path]:
+    training = conf["training"]
+    checkpoints = exp_dir / "checkpoints"
+    last = ModelCheckpoint(checkpoints, filename="last", enable_version_counter=False)
+    best = ModelCheckpoint(
+        checkpoints, filename="best", monitor="val_loss", enable_version_counter=False
+    )
+    trainer = pl.Trainer(
+        max_epochs=training["epochs"],
+        precision=training["precision"],
+        accelerator="gpu" if torch.cuda.is_available() else "cpu",
+        devices="auto" if torch.cuda.is_available() else 1,
+        callbacks=[EpochSeconds(), best, last],
+        logger=[
+            TensorBoardLogger(exp_dir / "logs", name="tensorboard"),
+            CSVLogger(exp_dir / "logs", name="csv"),
+        ],
+        log_every_n_steps=min(50, batches),
+        check_val_every_n_epoch=training["valid_every"],
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        default_root_dir=exp_dir,
+    )
+    return trainer, checkpoints
+
+
+def _finish(conf: Config, exp_dir: Path, system: SeparationSystem) -> None:
+    best = load_checkpoint(exp_dir / "checkpoints" / "best.ckpt")
+    system.load_state_dict(best["state_dict"])
+    with whole_or_nothing(exp_dir / BEST_MODEL) as partial:
+        torch.save(system.model.cpu().serialize(), partial)
+    curve = learning_curve(exp_dir)
+    summary = {
+        "epochs": conf["training"]["epochs"],
+        "best_epoch": int(best["epoch"]) + 1,
+        "best_val_loss": min(row["val_loss"] for row in curve if "val_loss" in row),
+        "seconds_per_epoch": statistics.median(row["epoch_seconds"] for row in curve),
+        "parameters": sum(p.numel() for p in system.model.parameters()),
+        "seed": conf["training"]["seed"],
+        **provenance(),
+    }
+    with whole_or_nothing(exp_dir / SUMMARY) as partial:
+        partial.write_text(json.dumps(summary, indent=2))

@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# The Demucs-like MUSDB18 experiments of Pons et al. (ICASSP 2021), stage by stage. Every stage can be
+# run again and does only what is missing.
+set -euo pipefail
+
+usage() {
+  cat <<'EOF'
+usage: ./run.sh [options] [-- options of train.py]
+
+  --musdb18_dir DIR     MUSDB18 (.stem.mp4) or MUSDB18-HQ (wav)
+  --download_sample     instead: fetch musdb's own 7-second excerpts of MUSDB18
+  --demo                instead: render demo songs, and train models small enough for two CPU cores
+  --stage N             first stage (default 0): 0 data, 1 train, 2 separate, 3 evaluate,
+  --stop_stage N        last stage (default 5)      4 artifacts, 5 report
+  --tag NAME            folder of the experiments below the experiment root (default: the size)
+  --upsampler NAME      upsampling layer (default transposed)
+  --modified true|false the modification of Fig. 9 (default false)
+  --variant NAME        instead of the two above: a file of local/variants, or all (Table 1's six)
+  --size NAME           full (default, Table 1's size), or a file of local/sizes
+  --id GPUS             GPUs to use, such as 0,1 (default: all there are)
+  --exp_root DIR        where experiments go (default: exp beside this script)
+  --data_root DIR       where songs go (default: data beside this script)
+  --python PATH         Python to use (default python)
+EOF
+}
+
+fail() { echo "error: $1" >&2; exit 2; }
+
+musdb18_dir= download_sample=false demo=false stage=0 stop_stage=5 tag= id=${CUDA_VISIBLE_DEVICES-}
+upsampler=transposed modified=false variant= size= python=python
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+exp_root=$here/exp data_root=$here/data
+
+while [ $# -gt 0 ]; do
+  case $1 in
+    --) shift; break ;;
+    -h | --help) usage; exit 0 ;;
+    --demo | --download_sample) declare "${1#--}=true"; shift ;;
+    --musdb18_dir | --stage | --stop_stage | --tag | --upsampler | --modified | --variant | --size | \
+      --id | --exp_root | --data_root | --python)
+      [ $# -gt 1 ] || fail "$1 needs a value"
+      declare "${1#--}=$2"; shift 2 ;;
+    *) fail "unknown option $1 (./run.sh --help lists them; options of train.py go behind --)" ;;
+  esac
+done
+[[ $stage =~ ^[0-5]$ && $stop_stage =~ ^[0-5]$ ]] || fail "stages are 0 to 5, not $stage to $stop_stage"
+[[ $modified =~ ^(true|false)$ ]] || fail "--modified is '$modified', allowed is true or false"
+[[ $tag =~ ^[A-Za-z0-9._-]*$ && $tag != . && $tag != .. ]] || fail "--tag is '$tag', allowed are letters, digits and . _ -"
+[ $((${#musdb18_dir} > 0)) -eq 0 ] || { [ $demo = false ] && [ $download_sample = false ]; } ||
+  fail "--musdb18_dir, --demo and --download_sample exclude each other"
+
+absolute() { case $1 in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
+exp_root=$(absolute "$exp_root") data_root=$(absolute "$data_root")
+if [ $demo = true ]; then
+  musdb18_dir=$data_root/demo size=${size:-demo} tag=${tag:-demo} songs="demo songs"
+elif [ $download_sample = true ]; then
+  musdb18_dir=$data_root/musdb18-7s songs="MUSDB18, 7-second excerpts"
+elif [ -n "$musdb18_dir" ]; then
+  musdb18_dir=$(absolute "${musdb18_dir%/}") songs=$(basename "$musdb18_dir")
+else
+  musdb18_dir=$data_root/musdb18 songs=musdb18
+fi
+wav_dir=$data_root/wav/$(basename "$musdb18_dir")
+size=${size:-full} tag=${tag:-$size}
+[ -z "$id" ] || export CUDA_VISIBLE_DEVICES=$id
+cd "$here"
+
+names() { (cd "$1" && ls -- *.yml | sed 's/\.yml$//' | tr '\n' ' '); }
+options=(--musdb18_dir "$musdb18_dir" --wav_dir "$wav_dir")
+if [ "$size" != full ]; then
+  [ -f "local/sizes/$size.yml" ] || fail "unknown size '$size'. Known: full $(names local/sizes)"
+  options+=(--variant "local/sizes/$size.yml")
+fi
+if [ -z "$variant" ]; then
+  variant=$upsampler
+  [ "$modified" = false ] || variant=${upsampler}_modified
+  # a row of Table 1 that is not there is a variant all the same: the two options say all of it
+  [ -f "local/variants/$variant.yml" ] || options+=(--upsampler "$upsampler" --modified "$modified")
+elif [ "$variant" != all ] && [ ! -f "local/variants/$variant.yml" ]; then
+  fail "unknown variant '$variant'. Known: all $(names local/variants)"
+fi
+[ "$variant" != all ] || variant="transposed nearest linear subpixel transposed_modified subpixel_modified"
+exp_dirs=()
+for name in $variant; do exp_dirs+=("$exp_root/$tag/$name"); done
+
+runs() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
+say() { echo "== stage $1: $2" >&2; }
+
+if runs 0; then
+  say 0 "data"
+  flags=()
+  [ $demo = false ] || flags+=(--demo)
+  [ $download_sample = false ] || flags+=(--download_sample)
+  "$python" -W ignore local/prepare_data.py --musdb18_dir "$musdb18_dir" --wav_dir "$wav_dir" "${flags[@]}"
+fi
+
+if runs 1; then
+  for name in $variant; do
+    say 1 "train $name"
+    row=()
+    [ ! -f "local/variants/$name.yml" ] || row=(--variant "local/variants/$name.yml")
+    "$python" -W ignore train.py --exp_dir "$exp_root/$tag/$name" "${row[@]}" "${options[@]}" "$@"
+  done
+fi
+
+if runs 2; then
+  say 2 "separate"
+  "$python" -W ignore eval.py separate "${exp_dirs[@]}"
+fi
+
+if runs 3; then
+  say 3 "evaluate"
+  "$python" -W ignore eval.py score "${exp_dirs[@]}"
+fi
+
+if runs 4; then
+  say 4 "artifacts"
+  "$python" -W ignore eval.py artifacts "${exp_dirs[@]}"
+fi
+
+if runs 5; then
+  say 5 "report"
+  "$python" -W ignore -m asteroid_upsamplers.cli report "${exp_dirs[@]}" \
+    --out "$exp_root/$tag/report" --title "Demucs-like models ($size) on $songs"
+fi
