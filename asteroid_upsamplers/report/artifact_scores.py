@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from ..artifacts import silence_response, tone_levels
 from ..files import whole_or_nothing
+from ..layers import Upsampler
 from ..models import DemucsLike, load_model
 
 ARTIFACTS = "artifacts.json"
@@ -42,7 +43,7 @@ def measure_experiments(exp_dirs: Sequence[Path], progress: bool = True) -> None
 
 
 def _scores(model: DemucsLike) -> dict[str, Any]:
-    layers = [tone_levels(block.upsampler) for block in model.decoder]
+    layers = [tone_levels(m) for m in model.decoder.modules() if isinstance(m, Upsampler)]
     silence = silence_response(model, model.in_channels, model.stride)
     return {
         "tonal_fraction": [layer.tonal_fraction for layer in layers],

@@ -1,0 +1,156 @@
+"""From museval's frame scores to the figures of a results table.
+
+museval gives, for each song, stem and one-second frame, four energy ratios in dB: SDR (signal to
+distortion), ISR (source image to spatial distortion), SIR (signal to interference) and SAR
+(signal to artifacts). Frames without a score (a silent stem) are NaN and left out.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import zlib
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..errors import UsageError
+from ..files import whole_or_nothing
+from ._museval import museval
+
+METRICS = ("SDR", "ISR", "SIR", "SAR")
+
+_COLUMNS = ["track", "target", "metric", "time", "score"]
+_SUFFIXES = (".json", ".json.gz")
+
+
+def read_scores(path: str | os.PathLike) -> pd.DataFrame:
+    """Read one museval JSON, plain or gzipped.
+
+    Args:
+        path: The file; what its name holds before ``.json`` or ``.json.gz`` is the track.
+
+    Returns:
+        Columns ``track``, ``target``, ``metric``, ``time`` (s), ``score`` (dB), one row per frame
+        and metric.
+
+    Raises:
+        UsageError: The file is no museval JSON (damaged, cut short, or something else).
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+        if path.name.endswith(".gz"):
+            data = gzip.decompress(data)
+        content = json.loads(data)
+        frames = museval.aggregate.json2df(content, _track_name(path))
+        frames = frames[_COLUMNS].astype({"time": float, "score": float})
+        targets = [target["name"] for target in content["targets"]]
+    except (OSError, EOFError, zlib.error, ValueError, LookupError, TypeError) as error:
+        reason = str(error).replace("\n", " ") or type(error).__name__
+        raise UsageError(f"{path} is no museval JSON: {reason}") from error
+    if sorted(targets) != sorted(frames["target"].unique()):
+        raise UsageError(f"{path} is no museval JSON: a stem without frames, or a stem named twice")
+    return frames.reset_index(drop=True)
+
+
+def is_scored(path: str | os.PathLike, stems: Collection[str]) -> bool:
+    """Whether ``path`` is a whole museval JSON, plain or gzipped, of exactly these stems."""
+    try:
+        return set(read_scores(path)["target"]) == set(stems)
+    except UsageError:
+        return False
+
+
+def write_scores(store: museval.TrackStore, path: str | os.PathLike) -> None:
+    """Write museval's JSON, gzipped if ``path`` ends in ``.gz``, whole or not at all."""
+    data = store.json.encode()
+    if Path(path).suffix == ".gz":
+        data = gzip.compress(data, mtime=0)
+    with whole_or_nothing(path) as partial:
+        partial.write_bytes(data)
+
+
+def load_scores(folder: str | os.PathLike) -> pd.DataFrame:
+    """Read every ``*.json`` and ``*.json.gz`` below a folder, one file per song.
+
+    Args:
+        folder: Where museval's files are; subfolders are searched too.
+
+    Returns:
+        Columns ``track``, ``target``, ``metric``, ``time`` (s), ``score`` (dB), one row per song,
+        stem, metric and frame, songs in the order of their sorted paths.
+
+    Raises:
+        UsageError: No score files; a file that is no museval JSON; two files of one song; or a
+            file without a stem that the others have.
+    """
+    paths = sorted(path for suffix in _SUFFIXES for path in Path(folder).rglob(f"*{suffix}"))
+    if not paths:
+        raise UsageError(f"no museval scores (*.json, *.json.gz) below {folder}")
+    files: dict[str, Path] = {}
+    for path in paths:
+        other = files.setdefault(_track_name(path), path)
+        if other != path:
+            raise UsageError(f"{other} and {path} are scores of the same song; keep one")
+    scores = {path: read_scores(path) for path in paths}
+    stems = dict.fromkeys(stem for frames in scores.values() for stem in frames["target"])
+    for path, frames in scores.items():
+        missing = [stem for stem in stems if stem not in set(frames["target"])]
+        if missing:
+            raise UsageError(f"{path} has no scores of {', '.join(missing)}, other files have")
+    return pd.concat(scores.values(), ignore_index=True)
+
+
+def aggregate(scores: pd.DataFrame) -> pd.DataFrame:
+    """Bring the frame scores of a test set down to one figure per stem, in two ways.
+
+    Both begin with the median over the frames of each song. "Median of medians" is the median of
+    these over the songs: the figures of Table 1 of Pons et al. [1], footnote 3. "Mean of medians"
+    is their mean over the songs. Scores that are not finite (NaN, or an infinity: nothing but the
+    source is left, or nothing of it) are left out before the first median, as museval leaves out
+    infinities, and so are songs without any finite frame.
+
+    [1] J. Pons, S. Pascual, G. Cengarle, J. Serra: "Upsampling artifacts in neural audio
+    synthesis", ICASSP 2021.
+
+    Args:
+        scores: As from :func:`load_scores`.
+
+    Returns:
+        One row per stem in the order of ``scores`` (index ``target``), then the row ``mean``: the
+        mean over the stems of every column, NaN where one of them is. Columns: for each of
+        :data:`METRICS` ``<metric>`` (median of medians, dB) and ``<metric>_mean`` (mean of
+        medians, dB); ``songs`` with at least one finite SDR frame; ``songs_total``;
+        ``nan_frames`` without a finite SDR; ``frames``. Counts are floats because of ``mean``.
+
+    Example:
+        >>> frames = [("song", stem, m, t, t) for stem in "ab" for m in METRICS for t in (1, 2, 9)]
+        >>> columns = ["track", "target", "metric", "time", "score"]
+        >>> float(aggregate(pd.DataFrame(frames, columns=columns)).loc["mean", "SDR"])
+        2.0
+    """
+    finite = scores.assign(score=scores["score"].where(np.isfinite(scores["score"])))
+    keys = ["metric", "target", "track"]
+    per_song = finite.groupby(keys, sort=False)["score"].median()
+    per_stem = per_song.groupby(level=["metric", "target"], sort=False)
+    medians, means = per_stem.median(), per_stem.mean()
+
+    table = pd.DataFrame(index=pd.Index(scores["target"].unique(), name="target"))
+    for metric in METRICS:
+        table[metric] = medians[metric]
+        table[f"{metric}_mean"] = means[metric]
+    sdr = finite[finite["metric"] == "SDR"].groupby("target")["score"]
+    table["songs"] = per_stem.count()["SDR"].astype(float)
+    table["songs_total"] = per_stem.size()["SDR"].astype(float)
+    table["nan_frames"] = (sdr.size() - sdr.count()).astype(float)
+    table["frames"] = sdr.size().astype(float)
+    table.loc["mean"] = table.mean(skipna=False)
+    return table
+
+
+def _track_name(path: Path) -> str:
+    return path.name.removesuffix(".gz").removesuffix(".json")

@@ -1,0 +1,230 @@
+"""Scores to table: against plain Python on hand-made files, and against published figures."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import os
+import statistics
+from pathlib import Path
+
+import museval
+import numpy as np
+import pytest
+
+from asteroid_upsamplers.errors import UsageError
+from asteroid_upsamplers.evaluation.aggregation import (
+    METRICS,
+    aggregate,
+    is_scored,
+    load_scores,
+    read_scores,
+    write_scores,
+)
+
+NAN, INF = math.nan, math.inf
+
+# Song, stem, metric: scores per frame in dB. A metric that is not here is its SDR plus an offset.
+SONGS = {
+    "A - Dr. X": {"vocals": [1.0, NAN, 3.0, 8.0], "drums": [2.0, 4.0, NAN, NAN]},
+    "B": {"vocals": [5.0, INF, -INF], "drums": [NAN, NAN, NAN]},
+    "C": {"vocals": [-1.5, 0.25], "drums": [7.0, 7.5]},
+    "D": {"vocals": [6.0], "drums": [-4.0]},
+}
+OFFSETS = dict(zip(METRICS, (0.0, 5.0, -2.0, 1.5), strict=True))
+
+
+def museval_json(stems: dict[str, list[float]]) -> str:
+    def frame(i, sdr):
+        metrics = {metric: sdr + offset for metric, offset in OFFSETS.items()}
+        return {"time": float(i), "duration": 1.0, "metrics": metrics}
+
+    targets = [
+        {"name": stem, "frames": [frame(i, sdr) for i, sdr in enumerate(frames)]}
+        for stem, frames in stems.items()
+    ]
+    return json.dumps({"targets": targets, "museval_version": "0.4.1"})
+
+
+def put(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for i, (song, stems) in enumerate(SONGS.items()):
+        put(tmp_path / f"sub{i % 2}" / f"{song}.json{'.gz' if i > 1 else ''}", museval_json(stems))
+    return tmp_path
+
+
+def test_load_scores_gives_every_frame(folder):
+    scores = load_scores(folder)
+    assert list(scores.columns) == ["track", "target", "metric", "time", "score"]
+    got = {(row.track, row.target, row.metric, row.time): row.score for row in scores.itertuples()}
+    expected = {
+        (song, stem, metric, float(i)): sdr + offset
+        for song, stems in SONGS.items()
+        for stem, frames in stems.items()
+        for i, sdr in enumerate(frames)
+        for metric, offset in OFFSETS.items()
+    }
+    assert len(scores) == len(expected)
+    assert got.keys() == expected.keys()
+    for key, value in expected.items():
+        assert got[key] == pytest.approx(value, nan_ok=True), key
+
+
+def by_hand(stem: str) -> dict[str, float]:
+    """The row of one stem, with ``statistics`` only."""
+    row = {}
+    for metric, offset in OFFSETS.items():
+        frames = [[x + offset for x in song[stem] if math.isfinite(x)] for song in SONGS.values()]
+        medians = [statistics.median(finite) for finite in frames if finite]
+        row[metric] = statistics.median(medians)
+        row[f"{metric}_mean"] = statistics.mean(medians)
+    every = [x for song in SONGS.values() for x in song[stem]]
+    row["songs"] = len(medians)
+    row["songs_total"] = len(SONGS)
+    row["nan_frames"] = sum(not math.isfinite(x) for x in every)
+    row["frames"] = len(every)
+    return row
+
+
+def test_aggregate_is_median_over_frames_then_median_and_mean_over_songs(folder):
+    table = aggregate(load_scores(folder))
+    expected = {stem: by_hand(stem) for stem in ("vocals", "drums")}
+    expected["mean"] = {
+        column: statistics.mean([row[column] for row in expected.values()])
+        for column in expected["drums"]
+    }
+    assert list(table.index) == ["vocals", "drums", "mean"]
+    for row, columns in expected.items():
+        assert set(columns) == set(table.columns)
+        for column, value in columns.items():
+            assert table.loc[row, column] == pytest.approx(value), (row, column)
+    # The two ways must differ here, or the test could not tell them apart.
+    assert (table["SDR"] != table["SDR_mean"]).all()
+
+
+def test_aggregate_agrees_with_museval_where_no_score_is_infinite(tmp_path):
+    generator = np.random.default_rng(0)
+    store = museval.EvalStore(frames_agg="median", tracks_agg="median")
+    for song in "abcde":
+        stems = {stem: generator.normal(5, 3, 7).tolist() for stem in ("bass", "other")}
+        stems["bass"][2] = NAN
+        path = put(tmp_path / f"{song}.json", museval_json(stems))
+        store.add_track(read_scores(path))
+    table = aggregate(load_scores(tmp_path))
+    expected = store.agg_frames_tracks_scores()
+    for (stem, metric), value in expected.items():
+        assert table.loc[stem, metric] == pytest.approx(value, abs=1e-9)
+
+
+def test_a_stem_without_any_score_is_nan_and_so_is_the_mean(tmp_path):
+    put(tmp_path / "a.json", museval_json({"vocals": [1.0, 2.0], "drums": [NAN, INF]}))
+    table = aggregate(load_scores(tmp_path))
+    assert table.loc["vocals", "SDR"] == 1.5
+    assert math.isnan(table.loc["drums", "SDR"]) and math.isnan(table.loc["mean", "SDR"])
+    assert list(table.loc["drums", ["songs", "songs_total", "nan_frames", "frames"]]) == [
+        0,
+        1,
+        2,
+        2,
+    ]
+
+
+GOOD = museval_json({"vocals": [1.0], "drums": [2.0]})
+REFUSED = {
+    "no files": ({"notes.txt": "x", "a.json.partial": GOOD}, ["no museval scores"]),
+    "cut short": ({"a.json": GOOD, "b.json": GOOD[:-20]}, ["b.json", "no museval JSON"]),
+    "not JSON": ({"a.json": "hello"}, ["a.json", "no museval JSON"]),
+    "not text": ({"a.json": "\0\1"}, ["a.json", "no museval JSON"]),
+    "empty": ({"a.json": ""}, ["a.json", "no museval JSON"]),
+    "a list": ({"a.json": "[1, 2]"}, ["a.json", "no museval JSON"]),
+    "a number": ({"a.json": "1"}, ["a.json", "no museval JSON"]),
+    "no targets": ({"conf.json": '{"lr": 1}'}, ["conf.json", "no museval JSON"]),
+    "targets empty": ({"a.json": '{"targets": []}'}, ["a.json", "no museval JSON"]),
+    "target is text": ({"a.json": '{"targets": ["x"]}'}, ["a.json", "no museval JSON"]),
+    "no SAR": ({"a.json": GOOD.replace("SAR", "SARS")}, ["a.json", "no museval JSON"]),
+    "score is text": (
+        {"a.json": GOOD.replace('SDR": 1.0', 'SDR": "x"')},
+        ["a.json", "no museval JSON"],
+    ),
+    "stem without frames": (
+        {"a.json": museval_json({"vocals": [1.0], "drums": []})},
+        ["a.json", "without frames"],
+    ),
+    "stem twice": ({"a.json": GOOD.replace("drums", "vocals")}, ["a.json", "twice"]),
+    "stem missing": (
+        {"a.json": museval_json({"vocals": [1.0]}), "b.json": GOOD},
+        ["a.json", "drums"],
+    ),
+    "song twice": ({"a.json": GOOD, "a.json.gz": GOOD}, ["a.json", "a.json.gz", "same song"]),
+}
+
+
+@pytest.mark.parametrize(("files", "words"), REFUSED.values(), ids=REFUSED.keys())
+def test_refused_folders_are_named_in_one_line(tmp_path, files, words):
+    for name, text in files.items():
+        put(tmp_path / name, text)
+    with pytest.raises(UsageError) as caught:
+        load_scores(tmp_path)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_a_missing_folder_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="nowhere"):
+        load_scores(tmp_path / "nowhere")
+
+
+def test_a_cut_gzip_is_refused(tmp_path):
+    path = put(tmp_path / "a.json.gz", GOOD)
+    assert is_scored(path, ["drums", "vocals"])
+    path.write_bytes(path.read_bytes()[:-12])
+    assert not is_scored(path, ["drums", "vocals"])
+    with pytest.raises(UsageError, match=r"a\.json\.gz is no museval JSON"):
+        load_scores(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".json.gz"])
+def test_written_scores_are_museval_json_and_the_same_bytes_again(tmp_path, suffix):
+    store = museval.TrackStore("song", win=1.0, hop=1.0)
+    for stem in ("vocals", "drums"):
+        store.add_target(stem, {metric: [1.25, NAN] for metric in METRICS})
+    first, second = tmp_path / f"a{suffix}", tmp_path / "more" / f"b{suffix}"
+    write_scores(store, first)
+    write_scores(store, second)
+    data = first.read_bytes()
+    assert (gzip.decompress(data) if suffix.endswith("gz") else data).decode() == store.json
+    assert second.read_bytes() == data
+    if suffix.endswith("gz"):
+        assert data[4:8] == b"\0\0\0\0"  # gzip's time of writing
+    assert is_scored(first, {"vocals", "drums"}) and not is_scored(first, ["vocals"])
+    assert read_scores(second)["score"].isna().sum() == 8
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [
+        first.name,
+        second.name,
+    ]
+
+
+# Median of medians of SDR in dB; the mean column is the mean over the stems.
+PUBLISHED = {
+    "OpenUnmix": {"vocals": 6.319, "drums": 5.731, "bass": 5.234, "other": 4.020, "mean": 5.326},
+    "WaveUNet": {"vocals": 3.253, "drums": 4.224, "bass": 3.209, "other": 2.252, "mean": 3.234},
+    "Demucs": {"vocals": 6.082, "drums": 6.245, "bass": 5.827, "other": 3.997, "mean": 5.538},
+}
+
+
+@pytest.mark.skipif("MUSEVAL_SCORES" not in os.environ, reason="MUSEVAL_SCORES is not set")
+@pytest.mark.parametrize(("system", "figures"), PUBLISHED.items(), ids=PUBLISHED.keys())
+def test_published_scores(system, figures):
+    table = aggregate(load_scores(Path(os.environ["MUSEVAL_SCORES"]) / system))
+    for row, value in figures.items():
+        assert table.loc[row, "SDR"] == pytest.approx(value, abs=1e-3)
+        assert table.loc[row, "songs_total"] == 50
