@@ -1,0 +1,161 @@
+"""Stage 0: stems become wav files, wav files are checked, and nothing half-done is kept."""
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import musdb
+import numpy as np
+import pytest
+import soundfile
+import stempeg
+import yaml
+
+from asteroid_upsamplers.data import SOURCES, download_sample, find_songs, prepare, wav_root
+from asteroid_upsamplers.data.prepare import STREAMS
+from asteroid_upsamplers.errors import UsageError
+from tests.conftest import RATE, write_song
+
+STEM_RATE = 44100
+
+
+def write_stems(path, streams=5, rate=STEM_RATE, seconds=1.0):
+    """A stem file of noises, as MUSDB18's: one AAC stream a stem."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    audio = rng.uniform(-0.1, 0.1, (streams, round(seconds * rate), 2))
+    stempeg.write_stems(str(path), audio, sample_rate=rate, writer=stempeg.StreamsWriter())
+    return path
+
+
+@pytest.fixture
+def stem_set(tmp_path):
+    root = tmp_path / "musdb18"
+    first = write_stems(root / "train" / "A - One.stem.mp4")
+    for copy in ("train/B - It's «Zwei».stem.mp4", "test/C - Three.stem.mp4"):
+        (root / copy).parent.mkdir(exist_ok=True)
+        shutil.copy(first, root / copy)
+    return root
+
+
+def times(root):
+    return {path: path.stat().st_mtime_ns for path in root.rglob("*.wav")}
+
+
+def test_stems_are_written_as_musdb_decodes_them(stem_set, tmp_path):
+    root = prepare(stem_set, tmp_path / "wav", progress=False)
+    assert root == tmp_path / "wav"
+    tracks = musdb.DB(root=str(stem_set))
+    assert len(tracks) == 3
+    for track in tracks:
+        stems = track.stems
+        for index, name in enumerate(STREAMS):
+            path = root / track.subset / track.name / f"{name}.wav"
+            assert soundfile.info(path).subtype == "PCM_16"
+            samples, rate = soundfile.read(path, dtype="int16")
+            assert rate == STEM_RATE
+            np.testing.assert_array_equal(samples, np.round(stems[index] * 2**15))
+    again = musdb.DB(root=str(root), is_wav=True)
+    assert [t.name for t in again] == [t.name for t in tracks]
+
+
+def test_a_second_run_does_only_what_is_missing(stem_set, tmp_path):
+    root = prepare(stem_set, tmp_path / "wav", progress=False)
+    before = times(root)
+    assert len(before) == 15
+    prepare(stem_set, root, progress=False)
+    assert times(root) == before
+    (root / "train" / "A - One" / "bass.wav").unlink()  # damaged by someone
+    shutil.copytree(root / "test" / "C - Three", root / "test" / "C - Three.partial")  # broken off
+    shutil.rmtree(root / "test" / "C - Three")
+    prepare(stem_set, root, progress=False)
+    after = times(root)
+    assert after.keys() == before.keys()
+    kept = [path for path in after if after[path] == before[path]]
+    assert {path.parent.name for path in kept} == {"B - It's «Zwei»"}
+
+
+def damage(path, kind):
+    if kind == "truncated":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif kind == "text":
+        path.write_text("no audio")
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "scrambled":
+        content = bytearray(path.read_bytes())
+        content[1000:-8000] = bytes(len(content) - 9000)
+        path.write_bytes(content)
+    elif kind == "two streams":
+        write_stems(path, streams=2)
+    else:
+        write_stems(path, rate=22050)
+
+
+@pytest.mark.parametrize(
+    "kind", ["truncated", "text", "empty", "scrambled", "two streams", "other rate"]
+)
+def test_a_bad_stem_file_is_named_and_the_others_are_converted(stem_set, tmp_path, kind):
+    bad = stem_set / "train" / "A - One.stem.mp4"
+    damage(bad, kind)
+    with pytest.raises(UsageError, match=r"1 of 3 files: .*A - One\.stem\.mp4: ") as caught:
+        prepare(stem_set, tmp_path / "wav", progress=False)
+    assert "\n" not in str(caught.value)
+    assert len(times(tmp_path / "wav")) == 10
+    assert not list((tmp_path / "wav").rglob("*.partial"))
+    assert not (tmp_path / "wav" / "train" / "A - One").exists()
+
+
+def test_wav_sets_are_used_where_they_are(song_set, tmp_path):
+    assert prepare(song_set, tmp_path / "wav", RATE, progress=False) == song_set
+    assert not (tmp_path / "wav").exists()
+    assert wav_root(song_set, tmp_path / "wav") == song_set
+
+
+def test_float_samples_are_checked(song_set, tmp_path):
+    samples = np.full((2 * RATE, 2), np.inf, np.float32)
+    write_song(song_set / "train" / "hot", subtype="FLOAT", drums=samples)
+    with pytest.raises(UsageError, match=r"drums\.wav: holds NaN or infinite"):
+        prepare(song_set, tmp_path / "wav", RATE, progress=False)
+
+
+def test_no_set_at_all_says_how_to_get_one(tmp_path):
+    with pytest.raises(UsageError, match=r"no MUSDB18 here.*--download_sample.*--demo") as caught:
+        prepare(tmp_path / "nowhere", tmp_path / "wav")
+    assert "\n" not in str(caught.value)
+
+
+def test_ffmpeg_is_asked_for_by_name(stem_set, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match="ffmpeg and ffprobe not found.*apt-get install ffmpeg"):
+        prepare(stem_set, tmp_path / "wav")
+
+
+def test_excerpts_are_downloaded_once(stem_set, tmp_path):
+    with zipfile.ZipFile(tmp_path / "excerpts.zip", "w") as archive:
+        for path in stem_set.rglob("*.mp4"):
+            archive.write(path, path.relative_to(stem_set))
+    settings = yaml.safe_load(Path(musdb.__path__[0], "configs", "mus.yaml").read_text())
+    settings["sample-url"] = (tmp_path / "excerpts.zip").as_uri()
+    (tmp_path / "setup.yaml").write_text(yaml.safe_dump(settings))
+    root = tmp_path / "excerpts"
+    assert download_sample(root, str(tmp_path / "setup.yaml")) == root
+    assert len(list(root.rglob("*.stem.mp4"))) == 3
+    (tmp_path / "excerpts.zip").unlink()
+    download_sample(root, str(tmp_path / "setup.yaml"))
+    with pytest.raises(UsageError, match="cannot be downloaded"):
+        download_sample(tmp_path / "other", str(tmp_path / "setup.yaml"))
+
+
+def test_real_stems(real_songs, tmp_path):
+    """A real song in MUSDB18's own format, sample by sample."""
+    (tmp_path / "set" / "train").mkdir(parents=True)
+    source = sorted((real_songs / "train").glob("*.stem.mp4"))[0]
+    (tmp_path / "set" / "train" / source.name).symlink_to(source)
+    (tmp_path / "set" / "test").symlink_to(tmp_path / "set" / "train")
+    root = prepare(tmp_path / "set", tmp_path / "wav", progress=False)
+    (song,) = find_songs(root, "train", STEM_RATE)
+    stems, _ = stempeg.read_stems(str(source), dtype=np.float32)
+    assert song.frames == stems.shape[1]
+    decoded = song.read(("mixture", *SOURCES)).numpy().transpose(0, 2, 1)
+    np.testing.assert_allclose(decoded, stems.clip(-1, 1 - 2**-15), atol=1.01 * 2**-15)
