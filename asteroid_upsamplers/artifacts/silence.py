@@ -20,7 +20,7 @@ class SilenceResponse:
     """The steady output for zeros, without its mean.
 
     Args:
-        rms_db: In dB against full scale; ``-inf`` for exact silence.
+        rms_db: In dB against 1; ``-inf`` for exact silence.
         share_at_tones: Share of that power at multiples of the rate / stride, from 0 to 1.
     """
 

@@ -9,6 +9,7 @@ import torch
 import torch.distributed
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
+from tqdm import tqdm
 
 from .songs import SOURCES, Song
 
@@ -62,27 +63,51 @@ class ExtractSampler(Sampler[Place]):
 
 
 class Extracts(Dataset[Tensor]):
-    """Reads the extract at a :data:`Place`: ``(source, channel, frames)``, float32."""
+    """Reads the extract at a :data:`Place`: ``(source, channel, frames)``, float32.
 
-    def __init__(self, songs: Sequence[Song], frames: int, sources: Sequence[str] = SOURCES):
+    Args:
+        songs: As the sampler's.
+        frames: Length of an extract in samples.
+        normalize: Whether to divide by the level of the song's mixture, as [3] does; the levels
+            are read once, here.
+        sources: Names of the files to read.
+    """
+
+    def __init__(
+        self,
+        songs: Sequence[Song],
+        frames: int,
+        normalize: bool = False,
+        sources: Sequence[str] = SOURCES,
+    ):
         self.songs, self.frames, self.sources = list(songs), frames, tuple(sources)
+        self.levels = _levels(songs, sources, normalize)
 
     def __getitem__(self, place: Place) -> Tensor:
         song, start = place
-        return self.songs[song].read(self.sources, start, self.frames)
+        return self.songs[song].read(self.sources, start, self.frames) / self.levels[song]
 
 
 class WholeSongs(Dataset[Tensor]):
-    """Reads whole songs: ``(source, channel, time)``, float32."""
+    """Reads whole songs: ``(source, channel, time)``, float32. Arguments as :class:`Extracts`."""
 
-    def __init__(self, songs: Sequence[Song], sources: Sequence[str] = SOURCES):
+    def __init__(
+        self, songs: Sequence[Song], normalize: bool = False, sources: Sequence[str] = SOURCES
+    ):
         self.songs, self.sources = list(songs), tuple(sources)
+        self.levels = _levels(songs, sources, normalize)
 
     def __len__(self) -> int:
         return len(self.songs)
 
     def __getitem__(self, index: int) -> Tensor:
-        return self.songs[index].read(self.sources)
+        return self.songs[index].read(self.sources) / self.levels[index]
+
+
+def _levels(songs: Sequence[Song], sources: Sequence[str], normalize: bool) -> list[float]:
+    if not normalize:
+        return [1.0] * len(songs)
+    return [song.level(sources) for song in tqdm(songs, "reading levels", leave=False)]
 
 
 def seeded(*numbers: int) -> torch.Generator:

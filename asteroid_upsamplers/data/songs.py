@@ -20,6 +20,7 @@ import yaml
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..dsp import mono_level
 from ..errors import UsageError
 from .audio import read_wav
 
@@ -62,6 +63,13 @@ class Song:
         stop = min(start + frames, self.frames)
         extract = torch.stack([read_wav(self.path(source), start, stop) for source in sources])
         return F.pad(extract, (0, frames - extract.shape[-1]))
+
+    def level(self, sources: Sequence[str], block: int = 2**22) -> float:
+        """Level of the sum of some sources (:func:`dsp.mono_level`), in bounded memory."""
+        starts = range(0, self.frames, block)
+        return mono_level(
+            self.read(sources, start, min(block, self.frames - start)).sum(0) for start in starts
+        )
 
 
 def find_songs(

@@ -59,10 +59,17 @@ def separate_songs(
 
 
 def _estimates(model: MusicSeparator, song: Song, chunk: int, overlap: int) -> Iterator[Tensor]:
+    level = song.level((MIXTURE,)) if model.normalize else 1.0
+    device = next(model.parameters()).device
+
     def read(start: int, stop: int) -> Tensor:
         return song.read((MIXTURE,), start, stop - start)[0]
 
-    yield from separate_chunks(model.torch_separate, read, song.frames, chunk, overlap)
+    @torch.no_grad()
+    def separate(mixture: Tensor) -> Tensor:
+        return model(mixture.to(device) / level).cpu() * level
+
+    yield from separate_chunks(separate, read, song.frames, chunk, overlap)
 
 
 def mixture_as_estimates(songs: Sequence[Song], output_dir: Path) -> None:

@@ -14,6 +14,7 @@ import torch
 from asteroid.models import BaseModel
 from torch import Tensor
 
+from ..dsp import mono_level
 from ..errors import UsageError
 
 
@@ -28,14 +29,32 @@ class MusicSeparator(BaseModel):
         sources: Names of the sources, in the order of the output.
         audio_channels: Channels of the input and of each source.
         sample_rate: In Hz.
+        normalize: Whether the network was trained on music of level 1 (:func:`dsp.mono_level`). If
+            so, ``separate`` divides the whole signal by its level and multiplies the estimates by
+            it; ``forward`` never does.
 
     Shape:
         ``(batch, audio_channels, time)`` -> ``(batch, len(sources), audio_channels, time)``.
     """
 
-    def __init__(self, sources: tuple[str, ...], audio_channels: int, sample_rate: float):
+    def __init__(
+        self,
+        sources: tuple[str, ...],
+        audio_channels: int,
+        sample_rate: float,
+        normalize: bool = False,
+    ):
         super().__init__(sample_rate=sample_rate, in_channels=audio_channels)
         self.sources = tuple(sources)
+        self.normalize = normalize
+
+    def forward_wav(self, wav: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """The network for whole signals ``(batch, audio_channels, time)`` at any level."""
+        if not self.normalize:
+            return self(wav, *args, **kwargs)
+        levels = wav.new_tensor([mono_level([signal]) for signal in wav])
+        estimates = self(wav / levels[:, None, None], *args, **kwargs)
+        return estimates * levels[:, None, None, None]
 
     def serialize(self) -> dict[str, Any]:
         """As Asteroid's, but of plain values and tensors, so that it loads with ``weights_only``.

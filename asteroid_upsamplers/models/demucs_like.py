@@ -55,6 +55,8 @@ class DemucsLike(MusicSeparator):
             1, as [3]; 1: length 3, as the decoder's).
         upsampler_kwargs: Further settings of the upsampler, such as ``kernel_size``.
         sample_rate: In Hz.
+        normalize: Whether ``separate`` brings a track to level 1 and its estimates back, as [3]
+            does around its network; ``forward`` never does.
 
     Raises:
         UsageError: (a ``ValueError``) for an impossible setting.
@@ -81,8 +83,9 @@ class DemucsLike(MusicSeparator):
         encoder_context: int = 1,
         upsampler_kwargs: dict[str, Any] | None = None,
         sample_rate: float = 44100,
+        normalize: bool = False,
     ):
-        super().__init__(tuple(sources), audio_channels, sample_rate)
+        super().__init__(tuple(sources), audio_channels, sample_rate, normalize)
         family = layers.get(upsampler)
         self._model_args: dict[str, Any] = {
             "sources": list(sources),
@@ -96,6 +99,7 @@ class DemucsLike(MusicSeparator):
             "encoder_context": encoder_context,
             "upsampler_kwargs": dict(upsampler_kwargs or {}),
             "sample_rate": sample_rate,
+            "normalize": normalize,
         }
         _check_settings(self._model_args)
         settings = {**_FAMILY_SETTINGS.get(family.name, {}), **(upsampler_kwargs or {})}

@@ -23,7 +23,8 @@ def measure_experiments(exp_dirs: Sequence[Path], progress: bool = True) -> None
     """Write ``artifacts.json`` into each folder: ``trained`` and ``untrained`` scores.
 
     Both hold the tonal fraction of each upsampling layer, outermost last, and the response to
-    silence: rms in dB against full scale and the share of it at k / stride of the sample rate.
+    silence: rms in dB against 1 (the level that mixtures are
+    brought to, where the model normalises) and the share of it at k / stride of the sample rate.
     Scores that are newer than the model are kept.
 
     Raises:

@@ -32,7 +32,7 @@ def collect(exp_dirs: Sequence[Path]) -> pd.DataFrame:
         (all in dB or counts), ``parameters``, ``seconds_per_epoch``, ``epochs``, ``seed``, what
         [1] Table 1 prints (``paper_sdr``, ``paper_seconds_per_epoch``, ``paper_parameters``),
         commit, versions and machine; where stage 4 was run, ``silence_db`` and ``silence_tones``
-        (response of the trained model to silence: rms in dB against full scale, share of it at
+        (response of the trained model to silence: rms in dB against 1, share of it at
         multiples of the rate / stride), and the same of the untrained one (``untrained_``...).
 
     Raises:

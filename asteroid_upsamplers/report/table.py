@@ -66,7 +66,8 @@ def notes(results: pd.DataFrame) -> list[str]:
         AGGREGATION + ".",
         f"Scored: {counts}.",
         "Silence: what the trained network makes of zeros, without its mean: rms in dB against "
-        "full scale, and how much of that lies at multiples of the sample rate / 4.",
+        "the level that mixtures are brought to, and how much of it lies at multiples of the "
+        "sample rate / 4.",
         "The columns of the paper are quoted: models of 700 M parameters on the 50 test songs of "
         "MUSDB18, seconds an epoch on four V100s.",
         f"Made with: {', '.join(facts)}.",

@@ -113,7 +113,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 def _loaders(conf: Config) -> tuple[DataLoader, DataLoader]:
     data, training = conf["data"], conf["training"]
-    rate = data["sample_rate"]
+    rate, normalize = data["sample_rate"], conf["model"]["normalize"]
     root = wav_root(Path(data["musdb18_dir"]), Path(data["wav_dir"]))
     train, valid = split_validation(find_songs(root, "train", rate))
     frames = round((data["segment"] + conf["augmentation"]["shift"]) * rate)
@@ -126,7 +126,7 @@ def _loaders(conf: Config) -> tuple[DataLoader, DataLoader]:
         )
     workers = data["num_workers"]
     train_loader = DataLoader(
-        Extracts(train, frames),
+        Extracts(train, frames, normalize),
         batch_size=training["batch_size"],
         sampler=sampler,
         num_workers=workers,
@@ -134,7 +134,7 @@ def _loaders(conf: Config) -> tuple[DataLoader, DataLoader]:
         pin_memory=torch.cuda.is_available(),
         drop_last=True,
     )
-    return train_loader, DataLoader(WholeSongs(valid), batch_size=1)
+    return train_loader, DataLoader(WholeSongs(valid, normalize), batch_size=1)
 
 
 def _trainer(conf: Config, exp_dir: Path, batches: int) -> tuple[pl.Trainer, Path]:
