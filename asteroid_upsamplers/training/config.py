@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import copy
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
+from asteroid.engine import optimizers
 from asteroid.utils import parse_args_as_dict, prepare_parser_from_dict
 
 from ..errors import UsageError
@@ -19,23 +21,24 @@ from ..registry import nearest_names
 Config = dict[str, dict[str, Any]]
 """Sections of keys, as in Asteroid's recipes; a key stands in one section only."""
 
-_LIMITS: dict[str, tuple[float, float]] = {
-    "sample_rate": (1, float("inf")),
-    "segment": (1e-3, float("inf")),
-    "segment_stride": (1e-3, float("inf")),
-    "num_workers": (0, float("inf")),
-    "shift": (0, float("inf")),
-    "gain_min": (0, float("inf")),
-    "gain_max": (0, float("inf")),
-    "remix_group": (1, float("inf")),
-    "lr": (0, float("inf")),
-    "weight_decay": (0, float("inf")),
-    "epochs": (1, float("inf")),
-    "batch_size": (1, float("inf")),
-    "valid_every": (1, float("inf")),
-    "chunk": (1e-3, float("inf")),
+_WHOLE = {"sample_rate": 1, "num_workers": 0, "remix_group": 1, "epochs": 1, "batch_size": 1}
+_WHOLE |= {"valid_every": 1, "seed": 0, "channels": 1, "depth": 1}
+"""Keys that are whole numbers, and the least that is allowed."""
+
+_NUMBERS: dict[str, tuple[float, float]] = {
+    "segment": (1e-3, math.inf),
+    "segment_stride": (1e-3, math.inf),
+    "shift": (0, math.inf),
+    "gain_min": (0, math.inf),
+    "gain_max": (0, math.inf),
+    "lr": (0, math.inf),
+    "weight_decay": (0, math.inf),
+    "chunk": (1e-3, math.inf),
     "overlap": (0, 0.5),
 }
+"""Keys that are numbers, and from where to where."""
+
+_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
 
 
 def load_config(conf_path: Path, variants: Sequence[Path] = ()) -> Config:
@@ -98,24 +101,39 @@ def parse_arguments(description: str, argv: Sequence[str] | None = None) -> tupl
 
 
 def check_config(conf: Config) -> None:
-    """Check every number against its limits, and the model by building it without weights.
+    """Check every value against what is allowed, and build the model without its weights.
 
     Raises:
         UsageError: Naming the key, its value, and what is allowed.
     """
     for section, values in conf.items():
-        for key, (least, most) in _LIMITS.items():
-            if key not in values:
-                continue
-            value = values[key]
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not number or not least <= value <= most:
-                limit = (
-                    f"a number from {least:g} up"
-                    if most == float("inf")
-                    else (f"a number from {least:g} to {most:g}")
-                )
-                raise UsageError(f"{section}.{key} is {value!r}, allowed is {limit}")
+        for key, value in values.items():
+            allowed = _allowed(key, value)
+            if allowed:
+                raise UsageError(f"{section}.{key} is {value!r}, allowed is {allowed}")
+    with torch.device("meta"):
+        build_model(conf)
+
+
+def _allowed(key: str, value: Any) -> str | None:
+    """What is allowed for ``key``, if ``value`` is not."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if key in _WHOLE:
+        good = number and isinstance(value, int) and value >= _WHOLE[key]
+        return None if good else f"a whole number from {_WHOLE[key]} up"
+    if key in _NUMBERS:
+        least, most = _NUMBERS[key]
+        if number and least <= value <= most:
+            return None
+        return f"a number from {least:g} " + ("up" if most == math.inf else f"to {most:g}")
+    if key == "precision" and value not in _PRECISIONS:
+        return " or ".join(_PRECISIONS)
+    if key == "optimizer":
+        try:
+            optimizers.get(value)
+        except ValueError:
+            return "the name of one of torch's or torch_optimizer's optimizers, such as adam"
+    return None
 
 
 def build_model(conf: Config) -> DemucsLike:
@@ -170,7 +188,7 @@ def _read(path: Path) -> Config:
         raise UsageError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
     if not isinstance(conf, dict) or not all(isinstance(v, dict) for v in conf.values()):
         raise UsageError(f"{path}: sections of keys are needed")
-    return copy.deepcopy(conf)
+    return conf
 
 
 def _hint(name: str, known: Any) -> str:

@@ -75,9 +75,10 @@ def fit(conf: Config, exp_dir: Path) -> None:
     last = checkpoints / "last.ckpt"
     if last.exists():
         load_checkpoint(last)
-    trainer.fit(system, ckpt_path=last if last.exists() else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    try:
+        trainer.fit(system, ckpt_path=last if last.exists() else None, weights_only=True)
+    except SystemExit:  # how Lightning ends on Ctrl-C
+        raise KeyboardInterrupt from None
     if trainer.is_global_zero:
         _finish(conf, exp_dir, system)
 

@@ -1,0 +1,172 @@
+"""Whole songs: what is written is what the network gives, at the mixture's level, in chunks."""
+
+import errno
+import json
+import os
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from asteroid_upsamplers import evaluation
+from asteroid_upsamplers.data import SOURCES, find_songs
+from asteroid_upsamplers.dsp import mono_level
+from asteroid_upsamplers.errors import UsageError
+from asteroid_upsamplers.evaluation.evaluate import ESTIMATES, SCORES
+from asteroid_upsamplers.evaluation.separation import separate_songs
+from asteroid_upsamplers.models import DemucsLike, MusicSeparator
+from asteroid_upsamplers.training import save_config
+from tests.conftest import RATE, write_song
+from tests.training.test_fit import conf  # noqa: F401  (a fixture)
+
+
+class Halves(MusicSeparator):
+    """Gives each source a constant share of the mixture, whatever the chunk."""
+
+    def __init__(self, normalize=False):
+        super().__init__(SOURCES, 2, RATE, normalize)
+        self.shares = torch.nn.Parameter(torch.tensor([1.0, -0.5, 0.25, 0.0]))
+        self.longest, self.levels = 0, []
+
+    def forward(self, wav):
+        self.longest = max(self.longest, wav.shape[-1])
+        self.levels.append(wav.mean(1).std().item())
+        return self.shares[None, :, None, None] * wav[:, None]
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize(("chunk", "overlap"), [(10.0, 0.25), (0.3, 0.25), (0.3, 0.0), (0.1, 0.5)])
+def test_estimates_are_the_networks_at_the_mixtures_level(
+    song_set, tmp_path, normalize, chunk, overlap
+):
+    songs, model = find_songs(song_set, "test", RATE), Halves(normalize)
+    separate_songs(model, songs, tmp_path / "out", chunk, overlap, progress=False)
+    assert model.longest <= chunk * RATE
+    for song in songs:
+        mixture, _ = soundfile.read(song.path("mixture"), dtype="float32")
+        for source, share in zip(SOURCES, (1.0, -0.5, 0.25, 0.0), strict=True):
+            path = tmp_path / "out" / song.name / f"{source}.wav"
+            info = soundfile.info(path)
+            assert (info.subtype, info.samplerate, info.channels) == ("FLOAT", RATE, 2)
+            estimate, _ = soundfile.read(path, dtype="float32")
+            np.testing.assert_allclose(estimate, share * mixture, atol=1e-6)
+    if normalize:
+        assert np.median(model.levels) == pytest.approx(1, rel=0.1)
+
+
+def test_separate_undoes_its_normalisation():
+    torch.manual_seed(0)
+    plain = DemucsLike(channels=4, depth=3).eval()
+    normalizing = DemucsLike(channels=4, depth=3, normalize=True).eval()
+    normalizing.load_state_dict(plain.state_dict())
+    wav = 0.01 * torch.randn(2, 2, 3000)
+    levels = torch.tensor([mono_level([signal]) for signal in wav])
+    with torch.no_grad():
+        expected = plain(wav / levels[:, None, None]) * levels[:, None, None, None]
+    torch.testing.assert_close(normalizing.separate(wav), expected)
+    torch.testing.assert_close(normalizing.separate(10 * wav), 10 * expected)
+    assert torch.equal(normalizing(wav), plain(wav))
+    assert torch.isfinite(normalizing.separate(torch.zeros(1, 2, 3000))).all()
+
+
+def test_the_level_of_a_song_is_numpys(song_set):
+    song = find_songs(song_set, "test", RATE)[0]
+    mixture, _ = soundfile.read(song.path("mixture"))
+    expected = mixture.mean(1).std()
+    assert song.level(("mixture",)) == pytest.approx(expected, rel=1e-5)
+    assert song.level(("mixture",), block=1000) == pytest.approx(expected, rel=1e-5)
+    assert mono_level([torch.zeros(2, 100)]) == 1e-4
+
+
+def test_whole_songs_are_kept_and_broken_ones_made_anew(song_set, tmp_path):
+    songs = find_songs(song_set, "test", RATE)
+
+    class Breaks(Halves):
+        def forward(self, wav):
+            if self.levels:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().forward(wav)
+
+    with pytest.raises(OSError, match="No space"):
+        separate_songs(Breaks(), songs, tmp_path, chunk=3.0, progress=False)
+    assert [p.name for p in tmp_path.iterdir() if p.name != "set"] == ["test 0"]
+    before = (tmp_path / "test 0" / "bass.wav").stat().st_mtime_ns
+    separate_songs(Halves(), songs, tmp_path, chunk=3.0, progress=False)
+    assert (tmp_path / "test 0" / "bass.wav").stat().st_mtime_ns == before
+    assert len(list((tmp_path / "test 1").iterdir())) == 4
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_full_disk_is_said(tmp_path, monkeypatch):
+    import shutil
+    from types import SimpleNamespace
+
+    from asteroid_upsamplers.data import audio
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    with pytest.raises(OSError, match="No space left") as caught:
+        audio.write_wav(tmp_path.__class__("/dev/full"), np.zeros((9999, 2)), RATE, "FLOAT")
+    assert caught.value.errno == errno.ENOSPC
+
+
+@pytest.fixture
+def experiment(conf, tmp_path):  # noqa: F811
+    """A folder that looks trained."""
+    exp_dir = tmp_path / "exp" / "nearest"
+    save_config(conf, exp_dir)
+    torch.manual_seed(0)
+    model = DemucsLike(channels=4, depth=3, sample_rate=RATE, normalize=True)
+    torch.save(model.serialize(), exp_dir / "best_model.pth")
+    return exp_dir
+
+
+def test_from_a_model_to_scores(experiment, song_set):
+    silent = np.zeros((2 * RATE, 2), np.float32)
+    write_song(song_set / "test" / "a silent stem", drums=silent)
+    stems = dict.fromkeys((*SOURCES, "mixture"), silent)
+    write_song(song_set / "test" / "all silent", **stems)
+    evaluation.separate_experiments([experiment], progress=False)
+    evaluation.score_experiments([experiment], workers=2, progress=False)
+    for folder in (experiment, experiment.parent / evaluation.BASELINE):
+        names = [p.name for p in sorted((folder / SCORES).iterdir())]
+        songs = ["a silent stem", "all silent", "test 0", "test 1"]
+        assert names == [f"{song}.json" for song in songs]
+        table = evaluation.aggregate(evaluation.load_scores(folder / "scores"))
+        assert table.loc["drums", "songs"] == 2
+        assert table.loc["bass", "songs"] == 3
+        assert table.loc["drums", "songs_total"] == 4
+        assert table.loc["drums", "nan_frames"] == 4
+
+    def ages():
+        files = [p for p in experiment.rglob("*") if p.suffix in (".wav", ".json")]
+        return {path: path.stat().st_mtime_ns for path in files}
+
+    before = ages()
+    evaluation.separate_experiments([experiment], progress=False)
+    evaluation.score_experiments([experiment], workers=1, progress=False)
+    assert ages() == before
+
+    later = (experiment / ESTIMATES / "test 1").stat().st_mtime + 10
+    os.utime(experiment / "best_model.pth", (later, later))  # trained for longer since
+    evaluation.separate_experiments([experiment], progress=False)
+    evaluation.score_experiments([experiment], workers=1, progress=False)
+    assert not before.items() & ages().items()
+
+
+def test_the_mixture_scores_as_the_mixture(experiment, song_set):
+    """Four equal noises: each is 1/4 of the power, so the mixture's SDR is near -10 log10(3)."""
+    evaluation.separate_experiments([experiment], progress=False)
+    evaluation.score_experiments([experiment], workers=1, progress=False)
+    path = experiment.parent / evaluation.BASELINE / SCORES / "test 0.json"
+    for target in json.loads(path.read_text())["targets"]:
+        for frame in target["frames"]:
+            assert frame["metrics"]["SDR"] == pytest.approx(-4.77, abs=0.7)
+
+
+def test_a_folder_without_a_model_is_named(experiment, tmp_path):
+    with pytest.raises(UsageError, match="no experiment here"):
+        evaluation.separate_experiments([tmp_path / "nothing"])
+    (experiment / "best_model.pth").unlink()
+    with pytest.raises(UsageError, match=r"best_model\.pth: not a model file"):
+        evaluation.separate_experiments([experiment], progress=False)

@@ -1,0 +1,70 @@
+"""Nothing half-written is taken for whole; errors that users cause are one line."""
+
+import errno
+import re
+
+import pytest
+
+from asteroid_upsamplers.errors import UsageError, one_line_errors
+from asteroid_upsamplers.files import whole_or_nothing
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path):
+    path = tmp_path / "new" / "file.txt"
+    with whole_or_nothing(path) as partial:
+        partial.write_text("whole")
+        assert not path.exists()
+    assert path.read_text() == "whole"
+    assert [p.name for p in path.parent.iterdir()] == ["file.txt"]
+
+
+@pytest.mark.parametrize("interruption", [OSError(errno.ENOSPC, "full"), KeyboardInterrupt()])
+def test_an_interrupted_write_leaves_the_old_file(tmp_path, interruption):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+
+    def write():
+        with whole_or_nothing(path) as partial:
+            partial.write_text("ha")
+            raise interruption
+
+    with pytest.raises(type(interruption)):
+        write()
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_folders_are_replaced_whole_and_leftovers_removed(tmp_path):
+    path = tmp_path / "song"
+    for leftover in (path, tmp_path / "song.partial"):
+        leftover.mkdir()
+        (leftover / "old.wav").touch()
+    with whole_or_nothing(path) as partial:
+        partial.mkdir()
+        (partial / "new.wav").touch()
+    assert [p.name for p in path.iterdir()] == ["new.wav"]
+    assert [p.name for p in tmp_path.iterdir()] == ["song"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (UsageError("epochs is 0, allowed is 1 and up"), 2, "epochs is 0"),
+        (KeyboardInterrupt(), 130, "run the same command again"),
+        (OSError(errno.ENOSPC, "No space left on device", "a.wav"), 1, "No space left.*a.wav"),
+        (OSError(errno.EACCES, "Permission denied", "b"), 1, "Permission denied: b"),
+    ],
+    ids=["usage", "ctrl-c", "disk", "permission"],
+)
+def test_errors_of_users_are_one_line(capsys, error, status, words):
+    with pytest.raises(SystemExit) as caught, one_line_errors():
+        raise error
+    assert caught.value.code == status
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(words, line)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("ours"), OSError(errno.EIO, "odd"), ValueError()])
+def test_our_own_mistakes_keep_their_traceback(error):
+    with pytest.raises(type(error)), one_line_errors():
+        raise error

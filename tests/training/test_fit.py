@@ -1,0 +1,135 @@
+"""Training: it learns, resumes exactly, and refuses what it cannot use."""
+
+import copy
+
+import pandas as pd
+import pytest
+import torch
+from asteroid.models import BaseModel
+
+from asteroid_upsamplers.errors import UsageError
+from asteroid_upsamplers.training import fit, is_finished, load_config
+from asteroid_upsamplers.training.curve import learning_curve
+from tests.conftest import RATE, write_song
+from tests.models.test_demucs_like import Payload
+from tests.training.test_config import CONF
+
+
+@pytest.fixture
+def conf(song_set):
+    conf = load_config(CONF)
+    conf["data"].update(
+        musdb18_dir=str(song_set), wav_dir="none", sample_rate=RATE, segment=0.5, num_workers=0
+    )
+    conf["data"]["segment_stride"] = 0.1
+    conf["augmentation"]["shift"] = 0.2
+    conf["model"].update(channels=4, depth=3)
+    conf["optim"]["lr"] = 0.003
+    conf["training"].update(epochs=4, batch_size=4)
+    conf["separation"]["chunk"] = 0.7
+    return conf
+
+
+def steps(exp_dir):
+    """The loss of every logged step, over all runs."""
+    tables = [pd.read_csv(p) for p in sorted((exp_dir / "logs" / "csv").glob("*/metrics.csv"))]
+    return pd.concat(tables).dropna(subset="loss_step").set_index("step")["loss_step"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
+def test_two_and_two_epochs_are_four(conf, tmp_path, workers):
+    conf["data"]["num_workers"] = workers
+    fit(conf, tmp_path / "whole")
+    parts = copy.deepcopy(conf)
+    parts["training"]["epochs"] = 2
+    fit(parts, tmp_path / "parts")
+    assert is_finished(parts, tmp_path / "parts")
+    assert not is_finished(conf, tmp_path / "parts")
+    fit(conf, tmp_path / "parts")
+
+    whole, resumed = learning_curve(tmp_path / "whole"), learning_curve(tmp_path / "parts")
+    assert [row["epoch"] for row in whole] == [0, 1, 2, 3]
+    for name in ("loss_epoch", "val_loss"):
+        trace = [row[name] for row in whole]
+        assert [row[name] for row in resumed] == trace
+        assert len(set(trace)) == 4
+    assert steps(tmp_path / "parts").to_dict() == steps(tmp_path / "whole").to_dict()
+    models = [torch.load(tmp_path / p / "best_model.pth")["state_dict"] for p in ("whole", "parts")]
+    assert all(torch.equal(models[0][key], models[1][key]) for key in models[0])
+
+
+def test_what_a_run_leaves_behind(conf, tmp_path):
+    conf["training"]["epochs"] = 1
+    fit(conf, tmp_path / "exp")
+    names = {p.name for p in (tmp_path / "exp").iterdir()}
+    assert names == {"conf.yml", "checkpoints", "logs", "best_model.pth", "training.json"}
+    assert {p.name for p in (tmp_path / "exp" / "checkpoints").iterdir()} == {
+        "best.ckpt",
+        "last.ckpt",
+    }
+    assert list((tmp_path / "exp" / "logs" / "tensorboard").rglob("events*"))
+    model = BaseModel.from_pretrained(str(tmp_path / "exp" / "best_model.pth"))
+    assert model.normalize
+    assert model.sample_rate == RATE
+    (row,) = learning_curve(tmp_path / "exp")
+    assert row["epoch_seconds"] > 0
+    before = (tmp_path / "exp" / "best_model.pth").stat().st_mtime_ns
+    fit(conf, tmp_path / "exp")  # trained already
+    assert (tmp_path / "exp" / "best_model.pth").stat().st_mtime_ns == before
+
+
+def test_batches_see_every_song_at_level_one(conf):
+    from asteroid_upsamplers.training.fit import _loaders
+
+    train_loader, val_loader = _loaders(conf)
+    for song in val_loader:
+        assert song[0].sum(0).mean(0).std().item() == pytest.approx(1, rel=1e-3)
+    assert next(iter(train_loader)).shape == (4, 4, 2, round(0.7 * RATE))
+    conf["model"]["normalize"] = False
+    assert next(iter(_loaders(conf)[1])).abs().max() < 0.21
+
+
+@pytest.mark.parametrize("kind", ["truncated", "text", "pickle", "other"])
+def test_a_bad_checkpoint_is_refused_in_one_line(conf, tmp_path, kind):
+    conf["training"]["epochs"] = 1
+    fit(conf, tmp_path / "exp")
+    last = tmp_path / "exp" / "checkpoints" / "last.ckpt"
+    mark = tmp_path / "mark"
+    if kind == "truncated":
+        last.write_bytes(last.read_bytes()[:5000])
+    elif kind == "text":
+        last.write_text("not a checkpoint")
+    elif kind == "pickle":
+        checkpoint = torch.load(last)
+        torch.save({**checkpoint, "note": Payload(str(mark))}, last)
+    else:
+        torch.save({"weights": torch.zeros(3)}, last)
+    conf["training"]["epochs"] = 2
+    with pytest.raises(UsageError, match=r"last\.ckpt: .*delete it") as caught:
+        fit(conf, tmp_path / "exp")
+    assert "\n" not in str(caught.value)
+    assert not mark.exists()
+
+
+def test_too_few_extracts_for_a_batch(conf, tmp_path):
+    conf["training"]["batch_size"] = 100
+    with pytest.raises(UsageError, match="batch_size is 100, but there are"):
+        fit(conf, tmp_path / "exp")
+
+
+def test_short_songs_are_trained_on_all_the_same(conf, tmp_path, caplog):
+    write_song(tmp_path / "set" / "train" / "a short one", seconds=0.3)
+    conf["training"]["epochs"] = 1
+    fit(conf, tmp_path / "exp")
+    assert "a short one" in caplog.text
+    assert (tmp_path / "exp" / "best_model.pth").exists()
+
+
+def test_nan_in_a_song_stops_with_its_name(conf, tmp_path):
+    import numpy as np
+
+    samples = np.full((2 * RATE, 2), np.nan, np.float32)
+    write_song(tmp_path / "set" / "train" / "broken", subtype="FLOAT", other=samples)
+    with pytest.raises(UsageError, match=r"broken/other\.wav: holds NaN"):
+        fit(conf, tmp_path / "exp")
