@@ -103,7 +103,9 @@ def find_songs(
 
 
 def split_validation(songs: Sequence[Song]) -> tuple[list[Song], list[Song]]:
-    """Training and validation songs: musdb's 14 fixed ones, else the last 14 % by name.
+    """Training and validation songs: musdb's 14 fixed ones, else 14 % spread over the names.
+
+    At least two are held out of three or more: one song alone is a poor judge.
 
     Raises:
         UsageError: If fewer than two songs are there.
@@ -113,7 +115,8 @@ def split_validation(songs: Sequence[Song]) -> tuple[list[Song], list[Song]]:
     fixed = musdb_validation_names()
     valid = [song for song in songs if song.name in fixed]
     if not valid:
-        valid = list(songs[-max(1, round(VALIDATION_SHARE * len(songs))) :])
+        count = min(len(songs) - 1, max(2, round(VALIDATION_SHARE * len(songs))))
+        valid = [songs[int((index + 0.5) * len(songs) / count)] for index in range(count)]
         names = ", ".join(song.name for song in valid)
         logger.info("none of musdb's validation songs is there; validating on %s", names)
     chosen = {song.name for song in valid}

@@ -61,7 +61,7 @@ def test_options_come_after_variants():
     assert conf["model"]["channels"] == 5
     assert conf["model"]["modified"] is True
     assert conf["optim"]["lr"] == 0.5
-    assert conf["training"]["batch_size"] == 8
+    assert conf["training"]["batch_size"] == 4
     assert build_model(conf).decoder[0].upsampler.kernel_size == 7
 
 
