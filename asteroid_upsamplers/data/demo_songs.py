@@ -240,7 +240,7 @@ def song_name(seed: int) -> str:
 
 def render_demo_set(
     root: str | os.PathLike,
-    n_train: int = 6,
+    n_train: int = 8,
     n_test: int = 2,
     seconds: float = 12.0,
     seed: int = 0,

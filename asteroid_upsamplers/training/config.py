@@ -79,7 +79,7 @@ def parse_arguments(description: str, argv: Sequence[str] | None = None) -> tupl
     Raises:
         UsageError: For an unknown key or an impossible value.
     """
-    files = argparse.ArgumentParser(description, add_help=False, allow_abbrev=False)
+    files = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     files.add_argument("--conf", type=Path, default=Path("local/conf.yml"), help="every key")
     files.add_argument(
         "--variant", type=Path, action="append", default=[], help="what differs; repeatable"

@@ -141,7 +141,9 @@ def _loaders(conf: Config) -> tuple[DataLoader, DataLoader]:
 def _trainer(conf: Config, exp_dir: Path, batches: int) -> tuple[pl.Trainer, Path]:
     training = conf["training"]
     checkpoints = exp_dir / "checkpoints"
-    last = ModelCheckpoint(checkpoints, filename="last", enable_version_counter=False)
+    last = ModelCheckpoint(
+        checkpoints, filename="last", enable_version_counter=False, save_on_train_epoch_end=True
+    )
     best = ModelCheckpoint(
         checkpoints, filename="best", monitor="val_loss", enable_version_counter=False
     )
@@ -156,7 +158,7 @@ def _trainer(conf: Config, exp_dir: Path, batches: int) -> tuple[pl.Trainer, Pat
             CSVLogger(exp_dir / "logs", name="csv"),
         ],
         log_every_n_steps=min(50, batches),
-        check_val_every_n_epoch=training["valid_every"],
+        check_val_every_n_epoch=min(training["valid_every"], training["epochs"]),
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         default_root_dir=exp_dir,
@@ -167,8 +169,8 @@ def _trainer(conf: Config, exp_dir: Path, batches: int) -> tuple[pl.Trainer, Pat
 def _finish(conf: Config, exp_dir: Path, system: SeparationSystem) -> None:
     best = load_checkpoint(exp_dir / "checkpoints" / "best.ckpt")
     system.load_state_dict(best["state_dict"])
-    with whole_or_nothing(exp_dir / BEST_MODEL) as partial:
-        torch.save(system.model.cpu().serialize(), partial)
+    with whole_or_nothing(exp_dir / BEST_MODEL) as partial, partial.open("wb") as file:
+        torch.save(system.model.cpu().serialize(), file)
     curve = learning_curve(exp_dir)
     summary = {
         "epochs": conf["training"]["epochs"],

@@ -1,6 +1,7 @@
 """Training: it learns, resumes exactly, and refuses what it cannot use."""
 
 import copy
+import json
 
 import pandas as pd
 import pytest
@@ -74,6 +75,10 @@ def test_what_a_run_leaves_behind(conf, tmp_path):
     assert model.sample_rate == RATE
     (row,) = learning_curve(tmp_path / "exp")
     assert row["epoch_seconds"] > 0
+    summary = json.loads((tmp_path / "exp" / "training.json").read_text())
+    assert summary["parameters"] == sum(p.numel() for p in model.parameters())
+    assert (summary["epochs"], summary["best_epoch"], summary["seed"]) == (1, 1, 42)
+    assert summary["best_val_loss"] == row["val_loss"]
     before = (tmp_path / "exp" / "best_model.pth").stat().st_mtime_ns
     fit(conf, tmp_path / "exp")  # trained already
     assert (tmp_path / "exp" / "best_model.pth").stat().st_mtime_ns == before
@@ -110,6 +115,19 @@ def test_a_bad_checkpoint_is_refused_in_one_line(conf, tmp_path, kind):
         fit(conf, tmp_path / "exp")
     assert "\n" not in str(caught.value)
     assert not mark.exists()
+
+
+def test_the_best_epoch_is_kept_not_the_last(conf, tmp_path):
+    conf["training"].update(epochs=5, valid_every=2)
+    conf["optim"]["lr"] = 0.3  # so coarse that the loss goes up and down
+    fit(conf, tmp_path / "exp")
+    curve = {row["epoch"] + 1: row for row in learning_curve(tmp_path / "exp")}
+    losses = {epoch: row["val_loss"] for epoch, row in curve.items() if "val_loss" in row}
+    assert sorted(losses) == [2, 4]
+    summary = json.loads((tmp_path / "exp" / "training.json").read_text())
+    assert summary["best_epoch"] == min(losses, key=losses.get)
+    last = torch.load(tmp_path / "exp" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["epoch"] == 4
 
 
 def test_too_few_extracts_for_a_batch(conf, tmp_path):
