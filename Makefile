@@ -6,7 +6,7 @@ RECIPE := recipes/musdb18/DemucsUpsamplers
 .PHONY: demo test lint clean ffmpeg
 
 demo: $(VENV)/installed ffmpeg
-	$(RECIPE)/run.sh --demo --variant all --exp_root exp --data_root exp/data --python $(CURDIR)/$(BIN)/python
+	$(RECIPE)/run.sh --demo --variant all --exp_root exp --data_root exp/data --python $(BIN)/python
 
 test: $(VENV)/installed ffmpeg
 	$(BIN)/python -m pytest -q

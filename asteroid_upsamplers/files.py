@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PARTIAL = ".partial"
+DISCARDED = ".discarded"
 
 
 @contextlib.contextmanager
@@ -39,11 +40,24 @@ def whole_or_nothing(path: str | os.PathLike) -> Iterator[Path]:
     try:
         yield partial
         if path.is_dir():
-            _remove(path)
+            discard(path)
         os.replace(partial, path)
     except BaseException:
         _remove(partial)
         raise
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder that was whole: renamed first, so that half of it is never taken for all."""
+    doomed = folder.with_name(folder.name + DISCARDED)
+    _remove(doomed)
+    os.replace(folder, doomed)
+    _remove(doomed)
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether a file or folder is what an interrupted run left behind."""
+    return path.name.endswith((PARTIAL, DISCARDED))
 
 
 def _remove(path: Path) -> None:

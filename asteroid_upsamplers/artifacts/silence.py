@@ -30,7 +30,11 @@ class SilenceResponse:
 
 @torch.no_grad()
 def silence_response(
-    network: Callable[[Tensor], Tensor], channels: int, stride: int, length: int = 2**17
+    network: Callable[[Tensor], Tensor],
+    channels: int,
+    stride: int,
+    length: int = 2**17,
+    device: torch.device | str = "cpu",
 ) -> SilenceResponse:
     """Feed zeros, drop the first and last quarter, and look at the rest.
 
@@ -39,10 +43,13 @@ def silence_response(
         channels: Channels of its input.
         stride: Of its last upsampling layer: the tones are at k / stride of the output's rate.
         length: Samples to feed; shortened to a multiple of ``2 * stride``.
+        device: Where the network is.
     """
     half = length // (2 * stride) * stride
     start = half // 2
-    y = network(torch.zeros(1, channels, 2 * half)).double()[..., start : start + half]
+    y = network(torch.zeros(1, channels, 2 * half, device=device)).double()[
+        ..., start : start + half
+    ]
     y = y - y.mean(-1, keepdim=True)
     spectrum = torch.fft.rfft(y, dim=-1).abs().square()
     spectrum[..., 1 : (half + 1) // 2] *= 2  # each stands for its negative frequency as well

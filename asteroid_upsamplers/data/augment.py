@@ -56,8 +56,8 @@ class Shift(nn.Module):
     def forward(self, sources: Tensor, generator: Generator) -> Tensor:
         batch, streams, channels, time = sources.shape
         starts = torch.randint(self.samples + 1, (batch, streams, 1, 1), generator=generator)
-        index = starts + torch.arange(time - self.samples)
-        index = index.expand(-1, -1, channels, -1).to(sources.device)
+        offsets = torch.arange(time - self.samples, device=sources.device)
+        index = (starts.to(sources.device) + offsets).expand(-1, -1, channels, -1)
         return sources.gather(-1, index)
 
 

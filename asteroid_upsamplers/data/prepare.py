@@ -8,6 +8,7 @@ conversion goes on where it stopped.
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -65,12 +66,14 @@ def prepare(
         convert(stems, wav_dir, sample_rate, jobs, progress)
     root = wav_root(musdb18_dir, wav_dir)
     songs = [song for subset in ("train", "test") for song in find_songs(root, subset, sample_rate)]
-    files = [
-        path
-        for song in songs
-        for path in sorted(song.folder.glob("*.wav"))
-        if soundfile.info(path).subtype in ("FLOAT", "DOUBLE")
-    ]
+    if stems:
+        wanted = {(path.parent.name, path.name[: -len(STEM_SUFFIX)]) for path in stems}
+        foreign = [s for s in songs if (s.folder.parent.name, s.name) not in wanted]
+        if foreign:
+            listing = shorten([str(song.folder) for song in foreign])
+            raise UsageError(f"songs that are not in {musdb18_dir}: {listing}; remove them")
+    paths = [song.path(stream) for song in songs for stream in STREAMS]
+    files = [p for p in paths if p.exists() and soundfile.info(p).subtype in ("FLOAT", "DOUBLE")]
     _for_each(read_wav, files, "checking float samples", jobs, progress)
     return root
 
@@ -93,7 +96,7 @@ def find_stems(musdb18_dir: Path) -> list[Path]:
     return [
         path
         for subset in ("train", "test")
-        for path in sorted((musdb18_dir / subset).glob(f"*{STEM_SUFFIX}"))
+        for path in sorted((musdb18_dir / subset).glob(f"[!.]*{STEM_SUFFIX}"))
     ]
 
 
@@ -129,8 +132,9 @@ def download_sample(root: Path, setup_file: str | None = None) -> Path:
 
     if not find_stems(root):
         try:
-            musdb.DB(root=str(root), download=True, setup_file=setup_file)
-        except OSError as error:
+            with whole_or_nothing(root) as partial:
+                musdb.DB(root=str(partial), download=True, setup_file=setup_file)
+        except (OSError, zipfile.BadZipFile) as error:
             raise UsageError(
                 f"musdb's excerpts cannot be downloaded ({error}); check the network, or pass "
                 "--musdb18_dir DIR or --demo"

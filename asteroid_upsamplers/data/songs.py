@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from ..dsp import mono_level
 from ..errors import UsageError
+from ..files import is_leftover
 from .audio import read_wav
 
 logger = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ def find_songs(
         UsageError: If there are no songs, or if some do not fit, naming the files and why.
     """
     wanted = (*sources, MIXTURE) if subset == "test" else tuple(sources)
-    folders = sorted(p for p in (root / subset).glob("*") if p.is_dir() and _is_song(p))
+    folders = sorted(p for p in (root / subset).glob("*") if _is_song(p))
     if not folders:
         raise UsageError(f"{root / subset}: no songs (folders with {', '.join(wanted)}.wav)")
     songs, problems = [], []
@@ -145,7 +146,8 @@ def shorten(problems: Sequence[str], most: int = 3) -> str:
 
 
 def _is_song(folder: Path) -> bool:
-    return any(folder.glob("*.wav"))
+    hidden = folder.name.startswith(".") or is_leftover(folder)
+    return folder.is_dir() and not hidden and any(folder.glob("*.wav"))
 
 
 def _check_song(folder: Path, wanted: Sequence[str], sample_rate: int, channels: int) -> Song:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ..data import SOURCES, Song, find_songs, wav_root
+from ..data import MIXTURE, SOURCES, Song, find_songs, wav_root
 from ..errors import UsageError
+from ..files import discard
 from ..models import load_model
 from .scoring import ScoringJob, score_songs
 from .separation import mixture_as_estimates, on_best_device, separate_songs
@@ -29,13 +29,15 @@ def separate_experiments(exp_dirs: Sequence[Path], progress: bool = True) -> Non
     for exp_dir in exp_dirs:
         conf = read_config(exp_dir)
         model_path = exp_dir / "best_model.pth"
-        for folder in (exp_dir / ESTIMATES).glob("*"):
-            if _older(folder, model_path):
-                shutil.rmtree(folder)
+        songs = songs_to_test(conf)
+        for song in songs:
+            folder = exp_dir / ESTIMATES / song.name
+            if _older(folder, model_path) or _older(folder, song.path(MIXTURE)):
+                discard(folder)
         with on_best_device(load_model(model_path)) as model:
             separate_songs(
                 model,
-                songs_to_test(conf),
+                songs,
                 exp_dir / ESTIMATES,
                 **conf["separation"],
                 progress=progress,

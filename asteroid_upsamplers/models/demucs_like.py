@@ -23,9 +23,6 @@ from .base import MusicSeparator
 
 RESCALE_REFERENCE = 0.1
 
-_FAMILY_SETTINGS: dict[str, dict[str, Any]] = {"transposed": {"trim": False}}
-"""What Demucs needs of a family besides its defaults: [3] pads and trims nowhere."""
-
 
 class DemucsLike(MusicSeparator):
     """The Demucs-like models of [1] Sec. 6: ``depth`` blocks down, two LSTMs, ``depth`` blocks up.
@@ -102,7 +99,9 @@ class DemucsLike(MusicSeparator):
             "normalize": normalize,
         }
         _check_settings(self._model_args)
-        settings = {**_FAMILY_SETTINGS.get(family.name, {}), **(upsampler_kwargs or {})}
+        settings = dict(upsampler_kwargs or {})
+        if family is layers.Transposed:  # the mirror of the encoder: [3] pads and trims nowhere
+            settings = {"trim": False, "kernel_size": kernel_size, **settings}
         bias = not modified
 
         self.kernel_size, self.stride = kernel_size, stride
@@ -131,6 +130,11 @@ class DemucsLike(MusicSeparator):
             )
             for level in reversed(range(depth))
         )
+        if self._decoded_length(1) > self._encoded_length(1):
+            raise UsageError(
+                f"DemucsLike: upsampler_kwargs {settings} give longer outputs than the strided "
+                f"convolutions take in; allowed is a kernel_size up to {kernel_size}, or trim=True"
+            )
         _rescale(self, RESCALE_REFERENCE)
         self.register_load_state_dict_pre_hook(_rename_reference_weights)
 
@@ -160,6 +164,10 @@ class DemucsLike(MusicSeparator):
             frames = max(1, strided_length(frames, self.stride, self.kernel_size))
         while self._decoded_length(frames) < time:
             frames += 1
+        return self._encoded_length(frames)
+
+    def _encoded_length(self, frames: int) -> int:
+        """Samples that the encoder turns into ``frames`` without cutting any."""
         for _ in self.encoder:
             frames = transposed_length(frames, self.stride, self.kernel_size)
         return frames

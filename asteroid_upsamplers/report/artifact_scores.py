@@ -32,10 +32,11 @@ def measure_experiments(exp_dirs: Sequence[Path], progress: bool = True) -> None
     """
     for exp_dir in tqdm(exp_dirs, "measuring artifacts", disable=not progress):
         model_path, path = exp_dir / "best_model.pth", exp_dir / ARTIFACTS
+        both = path.exists() and model_path.exists()
+        if both and path.stat().st_mtime >= model_path.stat().st_mtime:
+            continue
         model = load_model(model_path)
         assert isinstance(model, DemucsLike)
-        if path.exists() and path.stat().st_mtime >= model_path.stat().st_mtime:
-            continue
         torch.manual_seed(0)
         untrained = DemucsLike(**model.get_model_args()).eval()
         scores = {"trained": _scores(model), "untrained": _scores(untrained)}

@@ -40,18 +40,32 @@ def collect(exp_dirs: Sequence[Path]) -> pd.DataFrame:
     """
     if not exp_dirs:
         raise UsageError("no experiment folders to report on")
-    rows = {}
-    for baseline in dict.fromkeys(exp_dir.parent / BASELINE for exp_dir in exp_dirs):
-        if (baseline / "scores").is_dir():
-            rows["mixture"] = _scores(baseline)
+    baselines = [exp_dir.parent / BASELINE for exp_dir in exp_dirs]
+    baselines = [path for path in dict.fromkeys(baselines) if (path / "scores").is_dir()]
+    names = _names([*baselines, *exp_dirs])
+    rows: dict[str, dict[str, Any]] = {names[path]: _scores(path) for path in baselines}
     for exp_dir in exp_dirs:
-        rows[exp_dir.name] = {
+        rows[names[exp_dir]] = {
             **_settings(exp_dir),
             **_scores(exp_dir),
             **_training(exp_dir),
             **_artifacts(exp_dir),
         }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
+    results = pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
+    whole = [column for column in _WHOLE if column in results]
+    return results.astype(dict.fromkeys(whole, "Int64"))
+
+
+_WHOLE = ["songs", "songs_total", "nan_frames", "frames", "channels", "parameters"]
+_WHOLE += ["epochs", "best_epoch", "seed"]
+
+
+def _names(folders: Sequence[Path]) -> dict[Path, str]:
+    """Folder names; with that of the folder above where two are the same."""
+    names = [folder.name for folder in dict.fromkeys(folders)]
+    if len(set(names)) == len(names):
+        return {folder: folder.name for folder in folders}
+    return {folder: f"{folder.resolve().parent.name}/{folder.name}" for folder in folders}
 
 
 def _scores(exp_dir: Path) -> dict[str, Any]:
@@ -73,8 +87,8 @@ def _settings(exp_dir: Path) -> dict[str, Any]:
         raise UsageError(f"{exp_dir}: no experiment here (no conf.yml)") from None
     model = conf["model"]
     row = {key: model[key] for key in ("upsampler", "modified", "channels")}
-    quoted = TABLE_1.get((model["upsampler"], model["modified"]))
-    if quoted:
+    quoted = TABLE_1.get((model["upsampler"], model["modified"], model["encoder_context"]))
+    if quoted and model["upsampler_kernel_size"] is None:
         row["paper_sdr"] = quoted.sdr
         row["paper_seconds_per_epoch"] = quoted.seconds_per_epoch
         row["paper_parameters"] = quoted.parameters

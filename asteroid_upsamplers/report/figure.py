@@ -23,7 +23,8 @@ def draw_comparison(results: pd.DataFrame) -> Figure:
     for index, (system, row) in enumerate(results.iterrows()):
         heights = [row[f"SDR_{group}"] for group in groups]
         places = np.arange(len(groups)) + (index - (len(results) - 1) / 2) * width
-        colour = "0.75" if system == "mixture" else colours(index % 10)
+        mixture = str(system).split("/")[-1] == "mixture"
+        colour = "0.75" if mixture else colours(index % 10)
         axes.bar(places, heights, width, label=str(system), color=colour)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xticks(np.arange(len(groups)), groups)

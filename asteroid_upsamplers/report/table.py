@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pandas as pd
@@ -86,7 +85,7 @@ def _line(cells: list[str]) -> str:
 
 
 def _missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    return bool(pd.isna(value))
 
 
 def _number(value: Any, digits: int = 2) -> str:

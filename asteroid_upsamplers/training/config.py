@@ -156,7 +156,10 @@ def save_config(conf: Config, exp_dir: Path) -> None:
     """
     path = exp_dir / "conf.yml"
     if path.exists():
-        before, now = _comparable(_read(path)), _comparable(conf)
+        stored = _read(path)
+        if stored == conf:
+            return
+        before, now = _comparable(stored), _comparable(conf)
         differing = [key for key in now if now[key] != before.get(key)]
         if differing:
             listing = ", ".join(f"{k} {before.get(k)!r} -> {now[k]!r}" for k in differing)
@@ -167,7 +170,7 @@ def save_config(conf: Config, exp_dir: Path) -> None:
         partial.write_text(yaml.safe_dump(conf, sort_keys=False))
 
 
-_MAY_CHANGE = {"epochs", "num_workers", "musdb18_dir", "wav_dir"}
+_MAY_CHANGE = {"epochs", "num_workers"}
 
 
 def _comparable(conf: Config) -> dict[str, Any]:

@@ -7,13 +7,14 @@ import logging
 import pickle
 import statistics
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
 from asteroid.engine.optimizers import make_optimizer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch.utils.data import DataLoader
 
 from ..data import (
@@ -74,7 +75,7 @@ def fit(conf: Config, exp_dir: Path) -> None:
     trainer, checkpoints = _trainer(conf, exp_dir, len(train_loader))
     last = checkpoints / "last.ckpt"
     if last.exists():
-        load_checkpoint(last)
+        _go_on_from(last, conf, train_loader)
     try:
         trainer.fit(system, ckpt_path=last if last.exists() else None, weights_only=True)
     except SystemExit:  # how Lightning ends on Ctrl-C
@@ -112,6 +113,30 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint whole or not at all, beside the one it replaces."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        with whole_or_nothing(path) as partial, partial.open("wb") as file:
+            torch.save(checkpoint, file)
+
+
+def _go_on_from(last: Path, conf: Config, train_loader: DataLoader) -> None:
+    epoch = load_checkpoint(last)["epoch"] + 1
+    if epoch > conf["training"]["epochs"]:
+        raise UsageError(
+            f"training.epochs is {conf['training']['epochs']}, but {last} has {epoch} already"
+        )
+    # Lightning chooses the epoch only after worker processes have begun to read
+    cast(ExtractSampler, train_loader.sampler).set_epoch(epoch)
+
+
+def _devices() -> int:
+    return torch.cuda.device_count() if torch.cuda.is_available() else 1
+
+
 def _loaders(conf: Config) -> tuple[DataLoader, DataLoader]:
     data, training = conf["data"], conf["training"]
     rate, normalize = data["sample_rate"], conf["model"]["normalize"]
@@ -119,6 +144,12 @@ def _loaders(conf: Config) -> tuple[DataLoader, DataLoader]:
     train, valid = split_validation(find_songs(root, "train", rate))
     frames = round((data["segment"] + conf["augmentation"]["shift"]) * rate)
     sampler = ExtractSampler(train, frames, round(data["segment_stride"] * rate), training["seed"])
+    batch_size, rest = divmod(training["batch_size"], _devices())
+    if rest or batch_size == 0:
+        raise UsageError(
+            f"training.batch_size is {training['batch_size']}, allowed are multiples of the "
+            f"{_devices()} GPUs, which share a batch"
+        )
     if len(sampler) < training["batch_size"]:
         raise UsageError(
             f"training.batch_size is {training['batch_size']}, but there are {len(sampler)} "
@@ -128,7 +159,7 @@ def _loaders(conf: Config) -> tuple[DataLoader, DataLoader]:
     workers = data["num_workers"]
     train_loader = DataLoader(
         Extracts(train, frames, normalize),
-        batch_size=training["batch_size"],
+        batch_size=batch_size,
         sampler=sampler,
         num_workers=workers,
         persistent_workers=workers > 0,
@@ -151,13 +182,14 @@ def _trainer(conf: Config, exp_dir: Path, batches: int) -> tuple[pl.Trainer, Pat
         max_epochs=training["epochs"],
         precision=training["precision"],
         accelerator="gpu" if torch.cuda.is_available() else "cpu",
-        devices="auto" if torch.cuda.is_available() else 1,
+        devices=_devices(),
+        plugins=[WholeCheckpoints()],
         callbacks=[EpochSeconds(), best, last],
         logger=[
             TensorBoardLogger(exp_dir / "logs", name="tensorboard"),
             CSVLogger(exp_dir / "logs", name="csv"),
         ],
-        log_every_n_steps=min(50, batches),
+        log_every_n_steps=max(1, min(50, batches)),
         check_val_every_n_epoch=min(training["valid_every"], training["epochs"]),
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
@@ -171,12 +203,13 @@ def _finish(conf: Config, exp_dir: Path, system: SeparationSystem) -> None:
     system.load_state_dict(best["state_dict"])
     with whole_or_nothing(exp_dir / BEST_MODEL) as partial, partial.open("wb") as file:
         torch.save(system.model.cpu().serialize(), file)
-    curve = learning_curve(exp_dir)
+    seconds = [row["epoch_seconds"] for row in learning_curve(exp_dir) if "epoch_seconds" in row]
+    scores = [state.get("best_model_score") for state in best["callbacks"].values()]
     summary = {
         "epochs": conf["training"]["epochs"],
         "best_epoch": int(best["epoch"]) + 1,
-        "best_val_loss": min(row["val_loss"] for row in curve if "val_loss" in row),
-        "seconds_per_epoch": statistics.median(row["epoch_seconds"] for row in curve),
+        "best_val_loss": min(float(score) for score in scores if score is not None),
+        "seconds_per_epoch": statistics.median(seconds) if seconds else None,
         "parameters": sum(p.numel() for p in system.model.parameters()),
         "seed": conf["training"]["seed"],
         **provenance(),

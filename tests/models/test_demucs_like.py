@@ -54,6 +54,14 @@ def test_modified_has_no_bias_and_no_first_relu():
     assert isinstance(DemucsLike(**SMALL).encoder[0].relu, torch.nn.ReLU)
 
 
+@pytest.mark.parametrize(("kernel_size", "stride"), [(4, 4), (8, 5), (7, 2)])
+@variants
+def test_other_kernels_and_strides(upsampler, modified, kernel_size, stride):
+    settings = {"kernel_size": kernel_size, "stride": stride, **SMALL}
+    model = DemucsLike(upsampler=upsampler, modified=modified, **settings)
+    contracts.model_keeps_length(model, [1, 500, 777])
+
+
 @pytest.mark.parametrize("mono", [1, 2])
 @pytest.mark.parametrize("sources", [("a", "b"), ("one",)])
 def test_other_sources_and_channels(mono, sources):
@@ -145,6 +153,7 @@ def test_size_of_demucs_is_exact():
         ({"upsampler": "neerest"}, "did you mean nearest"),
         ({"upsampler_kwargs": {"kernel": 9}}, "kernel"),
         ({"upsampler_kwargs": {"kernel_size": 2}}, "kernel_size is 2, allowed"),
+        ({"upsampler_kwargs": {"kernel_size": 12}}, "longer outputs.*kernel_size up to 8"),
         ({"channels": 0}, "channels is 0, allowed"),
         ({"depth": 0}, "depth is 0, allowed"),
         ({"kernel_size": 3}, "kernel_size is 3, allowed is the stride"),

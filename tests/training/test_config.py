@@ -33,8 +33,9 @@ def test_every_row_of_table_1_is_a_variant():
     rows = {}
     for path in VARIANTS:
         model = load_config(CONF, [path])["model"]
-        rows[model["upsampler"], model["modified"]] = path.stem
+        rows[model["upsampler"], model["modified"], model["encoder_context"]] = path.stem
     assert rows.keys() == TABLE_1.keys()
+    assert len(rows) == len(VARIANTS)
 
 
 def test_the_full_configuration_is_the_papers():

@@ -12,7 +12,7 @@ usage: ./run.sh [options] [-- options of train.py]
   --demo                instead: render demo songs, and train models small enough for two CPU cores
   --stage N             first stage (default 0): 0 data, 1 train, 2 separate, 3 evaluate,
   --stop_stage N        last stage (default 5)      4 artifacts, 5 report
-  --tag NAME            folder of the experiments below the experiment root (default: the size)
+  --tag NAME            folder of the experiments below the experiment root (default: set and size)
   --upsampler NAME      upsampling layer (default transposed)
   --modified true|false the modification of Fig. 9 (default false)
   --variant NAME        instead of the two above: a file of local/variants, or all (Table 1's six)
@@ -20,6 +20,7 @@ usage: ./run.sh [options] [-- options of train.py]
   --id GPUS             GPUs to use, such as 0,1 (default: all there are)
   --exp_root DIR        where experiments go (default: exp beside this script)
   --data_root DIR       where songs go (default: data beside this script)
+  --workers N           songs scored at a time (default: one a core); lower it if memory runs out
   --python PATH         Python to use (default python)
 EOF
 }
@@ -27,7 +28,7 @@ EOF
 fail() { echo "error: $1" >&2; exit 2; }
 
 musdb18_dir= download_sample=false demo=false stage=0 stop_stage=5 tag= id=${CUDA_VISIBLE_DEVICES-}
-upsampler=transposed modified=false variant= size= python=python
+upsampler=transposed modified=false variant= size= python=python workers=
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 exp_root=$here/exp data_root=$here/data
 
@@ -37,13 +38,14 @@ while [ $# -gt 0 ]; do
     -h | --help) usage; exit 0 ;;
     --demo | --download_sample) declare "${1#--}=true"; shift ;;
     --musdb18_dir | --stage | --stop_stage | --tag | --upsampler | --modified | --variant | --size | \
-      --id | --exp_root | --data_root | --python)
+      --id | --exp_root | --data_root | --workers | --python)
       [ $# -gt 1 ] || fail "$1 needs a value"
       declare "${1#--}=$2"; shift 2 ;;
     *) fail "unknown option $1 (./run.sh --help lists them; options of train.py go behind --)" ;;
   esac
 done
 [[ $stage =~ ^[0-5]$ && $stop_stage =~ ^[0-5]$ ]] || fail "stages are 0 to 5, not $stage to $stop_stage"
+[[ $upsampler =~ ^[a-z_]+$ ]] || fail "--upsampler is '$upsampler', allowed are letters and _"
 [[ $modified =~ ^(true|false)$ ]] || fail "--modified is '$modified', allowed is true or false"
 [[ $tag =~ ^[A-Za-z0-9._-]*$ && $tag != . && $tag != .. ]] || fail "--tag is '$tag', allowed are letters, digits and . _ -"
 [ $((${#musdb18_dir} > 0)) -eq 0 ] || { [ $demo = false ] && [ $download_sample = false ]; } ||
@@ -51,6 +53,7 @@ done
 
 absolute() { case $1 in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
 exp_root=$(absolute "$exp_root") data_root=$(absolute "$data_root")
+case $python in /*) ;; */*) python=$(absolute "$python") ;; esac
 if [ $demo = true ]; then
   musdb18_dir=$data_root/demo size=${size:-demo} tag=${tag:-demo} songs="demo songs"
 elif [ $download_sample = true ]; then
@@ -61,7 +64,8 @@ else
   musdb18_dir=$data_root/musdb18 songs=musdb18
 fi
 wav_dir=$data_root/wav/$(basename "$musdb18_dir")
-size=${size:-full} tag=${tag:-$size}
+size=${size:-full}
+[ -n "$tag" ] || tag=$(basename "$musdb18_dir" | tr -c 'A-Za-z0-9._\n-' _)_$size
 [ -z "$id" ] || export CUDA_VISIBLE_DEVICES=$id
 cd "$here"
 
@@ -79,27 +83,28 @@ if [ -z "$variant" ]; then
 elif [ "$variant" != all ] && [ ! -f "local/variants/$variant.yml" ]; then
   fail "unknown variant '$variant'. Known: all $(names local/variants)"
 fi
-[ "$variant" != all ] || variant="transposed nearest linear subpixel transposed_modified subpixel_modified"
+rows=("$variant")
+[ "$variant" != all ] || rows=(transposed nearest linear subpixel transposed_modified subpixel_modified)
 exp_dirs=()
-for name in $variant; do exp_dirs+=("$exp_root/$tag/$name"); done
+for name in "${rows[@]}"; do exp_dirs+=("$exp_root/$tag/$name"); done
 
 runs() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 say() { echo "== stage $1: $2" >&2; }
 
 if runs 0; then
   say 0 "data"
-  flags=()
-  [ $demo = false ] || flags+=(--demo)
-  [ $download_sample = false ] || flags+=(--download_sample)
-  "$python" -W ignore local/prepare_data.py --musdb18_dir "$musdb18_dir" --wav_dir "$wav_dir" "${flags[@]}"
+  songs_from=(--musdb18_dir "$musdb18_dir" --wav_dir "$wav_dir")
+  [ $demo = false ] || songs_from+=(--demo)
+  [ $download_sample = false ] || songs_from+=(--download_sample)
+  "$python" -W ignore local/prepare_data.py "${songs_from[@]}"
 fi
 
 if runs 1; then
-  for name in $variant; do
+  for name in "${rows[@]}"; do
     say 1 "train $name"
-    row=()
-    [ ! -f "local/variants/$name.yml" ] || row=(--variant "local/variants/$name.yml")
-    "$python" -W ignore train.py --exp_dir "$exp_root/$tag/$name" "${row[@]}" "${options[@]}" "$@"
+    row=(--exp_dir "$exp_root/$tag/$name")
+    [ ! -f "local/variants/$name.yml" ] || row+=(--variant "local/variants/$name.yml")
+    "$python" -W ignore train.py "${row[@]}" "${options[@]}" "$@"
   done
 fi
 
@@ -110,7 +115,7 @@ fi
 
 if runs 3; then
   say 3 "evaluate"
-  "$python" -W ignore eval.py score "${exp_dirs[@]}"
+  "$python" -W ignore eval.py score ${workers:+--workers "$workers"} "${exp_dirs[@]}"
 fi
 
 if runs 4; then
