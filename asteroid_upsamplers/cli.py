@@ -81,3 +81,7 @@ def _report(arguments: argparse.Namespace) -> None:
     written = write_report(arguments.exp_dirs, arguments.out, arguments.title)
     sys.stdout.write(written["md"].read_text())
     sys.stdout.write(f"\nwritten: {', '.join(str(path) for path in written.values())}\n")
+
+
+if __name__ == "__main__":
+    main()

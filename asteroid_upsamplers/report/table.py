@@ -54,16 +54,17 @@ def to_markdown(results: pd.DataFrame, title: str = "Results") -> str:
 
 def notes(results: pd.DataFrame) -> list[str]:
     """What stands below the table: aggregation, counts, commit, versions, seeds, machine."""
-    counts = ", ".join(
-        f"{system}: {row['songs']:.0f} of {row['songs_total']:.0f} songs, "
-        f"{row['nan_frames']:.0f} of {row['frames']:.0f} frames NaN"
-        for system, row in results.iterrows()
-    )
+    counts: dict[str, list[str]] = {}
+    for system, row in results.iterrows():
+        count = f"{row['songs']} of {row['songs_total']} songs"
+        count += f", {row['nan_frames']} of {row['frames']} frames NaN"
+        counts.setdefault(count, []).append(str(system))
+    scored = "; ".join(f"{count} ({', '.join(names)})" for count, names in counts.items())
     facts = [f"{key} {_distinct(results, key)}" for key in PROVENANCE]
     facts += [f"{key} {_distinct(results, key)}" for key in ("seed", "epochs")]
     return [
         AGGREGATION + ".",
-        f"Scored: {counts}.",
+        f"Scored: {scored}.",
         "Silence: what the trained network makes of zeros, without its mean: rms in dB against "
         "the level that mixtures are brought to, and how much of it lies at multiples of the "
         "sample rate / 4.",
