@@ -40,7 +40,9 @@ def learning_curve(exp_dir: Path) -> list[dict[str, float]]:
     for path in sorted(versions, key=lambda p: int(p.parent.name.split("_")[1])):
         try:
             table = pd.read_csv(path)
-        except pd.errors.EmptyDataError:  # a run that was stopped before its first epoch ended
+        except pd.errors.EmptyDataError:
+            continue
+        if "epoch" not in table:  # nor has the log of a run that ended within its first epoch
             continue
         for epoch, rows in table.groupby("epoch"):
             values = {column: rows[column].dropna() for column in rows}

@@ -39,7 +39,7 @@ while [ $# -gt 0 ]; do
     --demo | --download_sample) declare "${1#--}=true"; shift ;;
     --musdb18_dir | --stage | --stop_stage | --tag | --upsampler | --modified | --variant | --size | \
       --id | --exp_root | --data_root | --workers | --python)
-      [ $# -gt 1 ] || fail "$1 needs a value"
+      [[ $# -gt 1 && $2 != --* ]] || fail "$1 needs a value"
       declare "${1#--}=$2"; shift 2 ;;
     *) fail "unknown option $1 (./run.sh --help lists them; options of train.py go behind --)" ;;
   esac
