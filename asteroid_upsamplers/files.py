@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -44,6 +45,25 @@ def whole_or_nothing(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(partial, path)
     except BaseException:
         _remove(partial)
+        raise
+
+
+@contextlib.contextmanager
+def tell_full_disk(path: Path, *errors: type[Exception]) -> Iterator[None]:
+    """Turn what a library raises on a full disk, without saying so, into the ``OSError`` it is.
+
+    Args:
+        path: What is being written.
+        *errors: What the library raises when it cannot write.
+
+    Raises:
+        OSError: ``ENOSPC``, if hardly anything is free where ``path`` is; else the error itself.
+    """
+    try:
+        yield
+    except errors:
+        if shutil.disk_usage(path.parent).free < 2**24:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
         raise
 
 

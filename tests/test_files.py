@@ -2,11 +2,12 @@
 
 import errno
 import re
+import shutil
 
 import pytest
 
 from asteroid_upsamplers.errors import UsageError, one_line_errors
-from asteroid_upsamplers.files import whole_or_nothing
+from asteroid_upsamplers.files import discard, is_leftover, whole_or_nothing
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -44,6 +45,25 @@ def test_folders_are_replaced_whole_and_leftovers_removed(tmp_path):
         (partial / "new.wav").touch()
     assert [p.name for p in path.iterdir()] == ["new.wav"]
     assert [p.name for p in tmp_path.iterdir()] == ["song"]
+
+
+def test_discarding_leaves_nothing_that_looks_whole(tmp_path, monkeypatch):
+    folder = tmp_path / "song"
+    folder.mkdir()
+    (folder / "a.wav").touch()
+
+    def interrupted(path):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            discard(folder)
+    assert not folder.exists()
+    assert all(is_leftover(path) for path in tmp_path.iterdir())
+    folder.mkdir()
+    discard(folder)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

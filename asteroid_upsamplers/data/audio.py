@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +12,10 @@ import torch
 from torch import Tensor
 
 from ..errors import UsageError
+from ..files import tell_full_disk
+
+_WRITE_ERRORS = (soundfile.LibsndfileError, AssertionError)
+"""What soundfile raises when not all could be written."""
 
 
 def read_wav(path: Path, start: int = 0, stop: int | None = None) -> Tensor:
@@ -52,7 +53,7 @@ def write_wav(path: Path, samples: np.ndarray, sample_rate: int, subtype: str) -
     Raises:
         OSError: If the disk is full.
     """
-    with _disk_full(path):
+    with tell_full_disk(path, *_WRITE_ERRORS):
         soundfile.write(path, samples, sample_rate, subtype=subtype, format="WAV")
 
 
@@ -66,21 +67,10 @@ def writing_wavs(
         OSError: If the disk is full.
     """
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_disk_full(paths[0]))
+        stack.enter_context(tell_full_disk(paths[0], *_WRITE_ERRORS))
         yield [
             stack.enter_context(
                 soundfile.SoundFile(path, "w", sample_rate, channels, "FLOAT", format="WAV")
             )
             for path in paths
         ]
-
-
-@contextlib.contextmanager
-def _disk_full(path: Path) -> Iterator[None]:
-    """Say that the disk is full: libsndfile only tells that something could not be written."""
-    try:
-        yield
-    except (soundfile.LibsndfileError, AssertionError):
-        if shutil.disk_usage(path.parent).free < 2**24:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
-        raise

@@ -27,7 +27,7 @@ from ..data import (
     wav_root,
 )
 from ..errors import UsageError
-from ..files import whole_or_nothing
+from ..files import tell_full_disk, whole_or_nothing
 from .config import Config, build_model, save_config
 from .curve import EpochSeconds, learning_curve
 from .provenance import provenance
@@ -119,8 +119,12 @@ class WholeCheckpoints(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        with whole_or_nothing(path) as partial, partial.open("wb") as file:
-            torch.save(checkpoint, file)
+        _save(checkpoint, Path(path))
+
+
+def _save(content: dict[str, Any], path: Path) -> None:
+    with whole_or_nothing(path) as partial, tell_full_disk(partial, RuntimeError):
+        torch.save(content, partial)
 
 
 def _go_on_from(last: Path, conf: Config, train_loader: DataLoader) -> None:
@@ -201,8 +205,7 @@ def _trainer(conf: Config, exp_dir: Path, batches: int) -> tuple[pl.Trainer, Pat
 def _finish(conf: Config, exp_dir: Path, system: SeparationSystem) -> None:
     best = load_checkpoint(exp_dir / "checkpoints" / "best.ckpt")
     system.load_state_dict(best["state_dict"])
-    with whole_or_nothing(exp_dir / BEST_MODEL) as partial, partial.open("wb") as file:
-        torch.save(system.model.cpu().serialize(), file)
+    _save(system.model.cpu().serialize(), exp_dir / BEST_MODEL)
     seconds = [row["epoch_seconds"] for row in learning_curve(exp_dir) if "epoch_seconds" in row]
     scores = [state.get("best_model_score") for state in best["callbacks"].values()]
     summary = {

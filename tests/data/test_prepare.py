@@ -119,6 +119,13 @@ def test_float_samples_are_checked(song_set, tmp_path):
         prepare(song_set, tmp_path / "wav", RATE, progress=False)
 
 
+def test_songs_of_another_set_are_noticed(stem_set, tmp_path):
+    root = prepare(stem_set, tmp_path / "wav", progress=False)
+    (stem_set / "train" / "A - One.stem.mp4").rename(stem_set / "test" / "A - One.stem.mp4")
+    with pytest.raises(UsageError, match="songs that are not in .*train/A - One; remove them"):
+        prepare(stem_set, root, progress=False)
+
+
 def test_no_set_at_all_says_how_to_get_one(tmp_path):
     with pytest.raises(UsageError, match=r"no MUSDB18 here.*--download_sample.*--demo") as caught:
         prepare(tmp_path / "nowhere", tmp_path / "wav")

@@ -102,6 +102,26 @@ def test_two_commits_are_both_named(exp_dirs, tmp_path):
     assert "commit abc / def" in markdown
 
 
+def test_equal_names_are_kept_apart(exp_dirs, tmp_path):
+    write_scores(tmp_path / "other" / "mixture", [0, 0, 0, 0])
+    twin = write_experiment(tmp_path / "other" / "nearest", [9, 9, 9, 9])
+    results = collect([exp_dirs[0], twin])
+    here = tmp_path.name
+    names = [f"{here}/mixture", "other/mixture", f"{here}/nearest", "other/nearest"]
+    assert list(results.index) == names
+    assert results.loc["other/nearest", "SDR_mean"] == 9
+
+
+def test_demucs_is_quoted_as_demucs(exp_dirs):
+    conf = yaml.safe_load((exp_dirs[0] / "conf.yml").read_text())
+    conf["model"].update(upsampler="transposed", encoder_context=0)
+    (exp_dirs[0] / "conf.yml").write_text(yaml.safe_dump(conf))
+    assert collect(exp_dirs).loc["nearest", "paper_parameters"] == "648M"
+    conf["model"].update(upsampler_kernel_size=5)  # no row of the paper
+    (exp_dirs[0] / "conf.yml").write_text(yaml.safe_dump(conf))
+    assert pd.isna(collect(exp_dirs).loc["nearest", "paper_parameters"])
+
+
 @pytest.mark.parametrize(
     ("missing", "message"),
     [

@@ -1,7 +1,10 @@
 """Training: it learns, resumes exactly, and refuses what it cannot use."""
 
 import copy
+import errno
 import json
+import shutil
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -128,6 +131,35 @@ def test_the_best_epoch_is_kept_not_the_last(conf, tmp_path):
     assert summary["best_epoch"] == min(losses, key=losses.get)
     last = torch.load(tmp_path / "exp" / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["epoch"] == 4
+
+
+def test_after_a_full_disk_it_goes_on(conf, tmp_path, monkeypatch):
+    """torch says "unexpected pos" where it means that the disk is full."""
+
+    def save(*args):
+        raise RuntimeError("unexpected pos 7744576 vs 7744464")
+
+    conf["training"]["epochs"] = 1
+    with monkeypatch.context() as full:
+        full.setattr(torch, "save", save)
+        with pytest.raises(RuntimeError, match="unexpected pos"):  # there was room: our mistake
+            fit(conf, tmp_path / "exp")
+        full.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+        with pytest.raises(OSError, match="No space left") as caught:
+            fit(conf, tmp_path / "exp")
+    assert caught.value.errno == errno.ENOSPC
+    assert not list(tmp_path.rglob("*.ckpt*"))
+    fit(conf, tmp_path / "exp")
+    assert (tmp_path / "exp" / "best_model.pth").exists()
+
+
+def test_fewer_epochs_than_there_are_is_refused(conf, tmp_path):
+    conf["training"]["epochs"] = 2
+    fit(conf, tmp_path / "exp")
+    (tmp_path / "exp" / "training.json").unlink()  # as if it had been stopped
+    conf["training"]["epochs"] = 1
+    with pytest.raises(UsageError, match=r"epochs is 1, but .*last\.ckpt has 2 already"):
+        fit(conf, tmp_path / "exp")
 
 
 def test_too_few_extracts_for_a_batch(conf, tmp_path):
