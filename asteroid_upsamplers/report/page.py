@@ -20,12 +20,14 @@ _TEMPLATE = """<!DOCTYPE html>
 <meta charset="utf-8">
 <title>{{ title }}</title>
 <style>
-body { font: 15px/1.45 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; }
+body { font: 15px/1.45 system-ui, sans-serif; max-width: 96rem; margin: 2rem auto; }
 body { padding: 0 1rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid #ccc; text-align: right; }
+th, td { padding: .3rem .5rem; border-bottom: 1px solid #ccc; text-align: right; }
+th { vertical-align: bottom; }
+td { white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
-img { max-width: 100%; margin: 1rem 0; }
+img { max-width: min(100%, 64rem); margin: 1rem 0; }
 .notes { color: #444; font-size: 13px; }
 </style>
 <h1>{{ title }}</h1>

@@ -39,7 +39,7 @@ def to_markdown(results: pd.DataFrame, title: str = "Results") -> str:
         "parameters",
         "s/epoch",
     ]
-    header += ["paper: SDR", "s/epoch", "parameters"]
+    header += ["paper: SDR", "paper: s/epoch", "paper: parameters"]
     lines = [f"### {title}", "", _line(header), _line(["---", *["---:"] * (len(header) - 1)])]
     for system, row in results.iterrows():
         cells = [str(system), *(_number(row.get(f"SDR_{stem}")) for stem in (*SOURCES, "mean"))]
