@@ -1,17 +1,36 @@
-"""Length formulas, the periodic shuffle, levels, chunked processing. Needs torch only."""
+"""Lengths, polyphase algebra, fixed kernels, levels, chunked processing. Needs torch only."""
 
 from .chunks import overlap_add, separate_chunks
+from .forms import InterpolatedConvolution
+from .kernels import (
+    InterpolationKernel,
+    cubic_kernel,
+    interpolate,
+    linear_kernel,
+    nearest_kernel,
+    sinc_kernel,
+    stretch_kernel,
+)
 from .lengths import center_trim, centered_padding, strided_length, transposed_length
 from .levels import mono_level
-from .shuffle import periodic_shuffle
+from .polyphase import polyphase_merge, polyphase_split
 
 __all__ = [
+    "InterpolatedConvolution",
+    "InterpolationKernel",
     "center_trim",
     "centered_padding",
+    "cubic_kernel",
+    "interpolate",
+    "linear_kernel",
     "mono_level",
+    "nearest_kernel",
     "overlap_add",
-    "periodic_shuffle",
+    "polyphase_merge",
+    "polyphase_split",
     "separate_chunks",
+    "sinc_kernel",
+    "stretch_kernel",
     "strided_length",
     "transposed_length",
 ]

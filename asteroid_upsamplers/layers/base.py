@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import operator
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import torch
@@ -22,6 +23,9 @@ class Upsampler(nn.Module, ABC):
 
     A family states its ``name``, its default kernel size, the shape of its weight, and
     :meth:`upsample`. Everything that depends on the settings is checked here, in the constructor.
+
+    A family with further options keeps them as attributes *before* it calls this constructor, which
+    draws the weights.
 
     Args:
         in_channels: Channels of the input, at least 1.
@@ -41,6 +45,7 @@ class Upsampler(nn.Module, ABC):
     """
 
     name: ClassVar[str]
+    allowed_strides: ClassVar[str] = "a whole number from 1 up"
     weight: nn.Parameter
     bias: nn.Parameter | None
 
@@ -56,13 +61,16 @@ class Upsampler(nn.Module, ABC):
         self.in_channels = self._whole_number("in_channels", in_channels)
         self.out_channels = self._whole_number("out_channels", out_channels)
         self.stride = self._whole_number("stride", stride)
+        if not self.allows_stride(self.stride):
+            raise UsageError(
+                f"{self.name}: stride is {self.stride}, allowed is {self.allowed_strides}"
+            )
         if kernel_size is None:
             kernel_size = self.default_kernel_size(self.stride)
         self.kernel_size = self._whole_number(
             "kernel_size", kernel_size, least=self.least_kernel_size(self.stride)
         )
-        if not isinstance(bias, bool):
-            raise UsageError(f"{self.name}: bias is {bias!r}, allowed is True or False")
+        self._flag("bias", bias)
         self.weight = nn.Parameter(torch.empty(self.weight_shape()))
         self.bias = nn.Parameter(torch.empty(self.bias_size())) if bias else None
         self.reset_parameters()
@@ -71,6 +79,11 @@ class Upsampler(nn.Module, ABC):
     @abstractmethod
     def default_kernel_size(stride: int) -> int:
         """The kernel size that ``None`` stands for."""
+
+    @staticmethod
+    def allows_stride(stride: int) -> bool:
+        """Whether the family can do a stride from 1 up; all of them unless it says otherwise."""
+        return True
 
     @staticmethod
     def least_kernel_size(stride: int) -> int:
@@ -104,7 +117,7 @@ class Upsampler(nn.Module, ABC):
                 f"{self.name}: input of shape {tuple(x.shape)}, "
                 f"(batch, in_channels={self.in_channels}, time) is needed"
             )
-        return self.upsample(x)
+        return self.upsample(x) if x.numel() else self._empty(x)
 
     def output_length(self, time: int) -> int:
         """Samples that come out for ``time`` samples in."""
@@ -127,6 +140,12 @@ class Upsampler(nn.Module, ABC):
             "bias": self.bias is not None,
         }
 
+    def _empty(self, x: Tensor) -> Tensor:
+        """The output for no samples or no examples; gradients of zero reach every parameter."""
+        time = self.output_length(x.shape[-1])
+        nothing = sum((p.sum() for p in self.parameters()), x.sum()) * 0
+        return x.new_zeros(len(x), self.out_channels, time) + nothing.to(x.dtype)
+
     def _add_bias(self, sums: Tensor) -> Tensor:
         return sums if self.bias is None else sums + self.bias.reshape(self.out_channels, -1)
 
@@ -144,6 +163,25 @@ class Upsampler(nn.Module, ABC):
                 f"{self.name}: {setting} is {value!r}, allowed is a whole number from {least} up"
             )
         return number
+
+    def _number(self, setting: str, value: Any, least: float, most: float) -> float:
+        number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+        if number is None or not least <= number <= most:
+            raise UsageError(
+                f"{self.name}: {setting} is {value!r}, allowed is a number from {least} to {most}"
+            )
+        return float(number)
+
+    def _flag(self, setting: str, value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise UsageError(f"{self.name}: {setting} is {value!r}, allowed is True or False")
+        return value
+
+    def _one_of(self, setting: str, value: Any, allowed: Iterable[str]) -> str:
+        if not isinstance(value, str) or value not in allowed:
+            names = ", ".join(repr(name) for name in allowed)
+            raise UsageError(f"{self.name}: {setting} is {value!r}, allowed is one of {names}")
+        return value
 
 
 _REGISTRY: Registry[type[Upsampler]] = Registry("upsampler", Upsampler)

@@ -1,12 +1,19 @@
-"""Subpixel convolution: a convolution at the input rate, then the periodic shuffle ([1] Sec. 4)."""
+"""Subpixel convolution: a convolution at the input rate, then the periodic shuffle ([1] Sec. 4).
+
+[5] Aitken et al., "Checkerboard artifact free sub-pixel convolution", arXiv 1707.02937: ICNR.
+"""
 
 from __future__ import annotations
 
-from torch import Tensor
-from torch.nn import functional as F
+from typing import Any
 
-from ..dsp import centered_padding, periodic_shuffle
+import torch
+from torch import Tensor
+
+from ..dsp import centered_padding
+from ..dsp.forms import filtered_frames, joined
 from .base import Upsampler, register
+from .tone_free import keep_tone_free
 
 
 @register
@@ -26,6 +33,12 @@ class Subpixel(Upsampler):
         stride: Upsampling factor.
         kernel_size: Taps at the input rate (default 3).
         bias: Whether to add a learnable constant to each channel before the shuffle.
+        init: ``"random"`` draws every filter; ``"icnr"`` ([5]) draws one an output channel and
+            gives it, and its bias, to all phases: the layer starts as ``repeat(conv(x), stride)``,
+            nearest neighbours after a convolution, without tones.
+        tone_free: Whether the taps of every phase are held to the same sum, and their biases to the
+            same value, through training, so that a constant makes no tone whatever the layer learns
+            (:func:`keep_tone_free`).
 
     Attributes:
         weight: ``(out_channels * stride, in_channels, kernel_size)``, as ``nn.Conv1d``; row
@@ -40,6 +53,22 @@ class Subpixel(Upsampler):
 
     name = "subpixel"
 
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        kernel_size: int | None = None,
+        bias: bool = True,
+        init: str = "random",
+        tone_free: bool = False,
+    ):
+        self.init = self._one_of("init", init, ("random", "icnr"))
+        self.tone_free = self._flag("tone_free", tone_free)
+        super().__init__(in_channels, out_channels, stride, kernel_size, bias)
+        if tone_free:
+            keep_tone_free(self, self.stride, phases_first=True)
+
     @staticmethod
     def default_kernel_size(stride: int) -> int:
         return 3
@@ -51,8 +80,26 @@ class Subpixel(Upsampler):
         return self.out_channels * self.stride
 
     def upsample(self, x: Tensor) -> Tensor:
-        x = F.pad(x, centered_padding(self.kernel_size))
-        return periodic_shuffle(F.conv1d(x, self.weight, self.bias), self.stride)
+        return filter_and_shuffle(x, self.weight, self.bias, self.stride)
 
     def phase_sums(self) -> Tensor:
         return self._add_bias(self.weight.sum((1, 2)).reshape(self.out_channels, self.stride))
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        if self.init == "icnr":
+            for parameter in (self.weight, self.bias):
+                if parameter is not None:
+                    phases = parameter.unflatten(0, (-1, self.stride))
+                    phases.copy_(phases[:, :1].expand_as(phases))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "init": self.init, "tone_free": self.tone_free}
+
+
+def filter_and_shuffle(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
+    """A centred convolution to ``out_channels * stride`` channels, and the periodic shuffle."""
+    before, after = centered_padding(weight.shape[-1])
+    kept = slice(after - before, after - before + x.shape[-1])
+    return joined(filtered_frames(x, weight, bias, stride, slice(None), after, kept)).flatten(2)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..dsp import center_trim, transposed_length
-from ..errors import UsageError
-from .base import Upsampler, register
+from ..dsp import InterpolatedConvolution, center_trim, stretch_kernel, transposed_length
+from .base import register
+from .polyphase import PolyphaseUpsampler
+from .tone_free import keep_tone_free
 
 
 @register
-class Transposed(Upsampler):
+class Transposed(PolyphaseUpsampler):
     """Transposed convolution with no, partial or full overlap.
 
     Artifacts ([1] Sec. 2): *tonal*, at multiples of the output rate / ``stride``, from the random
@@ -32,6 +34,13 @@ class Transposed(Upsampler):
         trim: Whether to cut the output to ``time * stride`` samples, as many at the end as at the
             start (one more at the end if their number is odd). ``False`` gives all
             ``(time - 1) * stride + kernel_size`` samples, with the boundary artifacts in them.
+        init: ``"random"`` draws every tap, as torch does; ``"constant"`` draws one value a filter,
+            so that the layer starts without tones unless the overlap is partial ([1] Fig. 4, 5).
+        tone_free: Whether the taps of every phase are held to the same sum through training, so
+            that a constant makes no tone whatever the layer learns (:func:`keep_tone_free`).
+        form: ``"plain"`` is torch's transposed convolution, ``"folded"`` a convolution at the input
+            rate, ``"commuted"`` a matrix product and a sum of shifted rows; ``"auto"`` takes the
+            fastest. All compute the same, see :class:`PolyphaseUpsampler`.
 
     Attributes:
         weight: ``(in_channels, out_channels, kernel_size)``, as ``nn.ConvTranspose1d``.
@@ -46,6 +55,7 @@ class Transposed(Upsampler):
     """
 
     name = "transposed"
+    taps_per_output = False
 
     def __init__(
         self,
@@ -55,11 +65,16 @@ class Transposed(Upsampler):
         kernel_size: int | None = None,
         bias: bool = True,
         trim: bool = True,
+        init: str = "random",
+        tone_free: bool = False,
+        form: str = "auto",
     ):
-        if not isinstance(trim, bool):
-            raise UsageError(f"{self.name}: trim is {trim!r}, allowed is True or False")
-        super().__init__(in_channels, out_channels, stride, kernel_size, bias)
-        self.trim = trim
+        self.trim = self._flag("trim", trim)
+        self.init = self._one_of("init", init, ("random", "constant"))
+        self.tone_free = self._flag("tone_free", tone_free)
+        super().__init__(in_channels, out_channels, stride, kernel_size, bias, form)
+        if tone_free:
+            keep_tone_free(self, self.stride, phases_first=False)
 
     @staticmethod
     def default_kernel_size(stride: int) -> int:
@@ -77,14 +92,32 @@ class Transposed(Upsampler):
             return time * self.stride
         return transposed_length(time, self.stride, self.kernel_size)
 
-    def upsample(self, x: Tensor) -> Tensor:
+    def make_convolution(self) -> InterpolatedConvolution:
+        cut = (self.kernel_size - self.stride) // 2 if self.trim else 0
+        after = cut if self.trim else self.kernel_size - self.stride
+        padding = (self.kernel_size - 1 - cut, after)
+        kernel = stretch_kernel(self.stride)
+        return InterpolatedConvolution(kernel, self.kernel_size, padding, flipped=True)
+
+    def plain(self, x: Tensor) -> Tensor:
         y = F.conv_transpose1d(x, self.weight, self.bias, stride=self.stride)
         return center_trim(y, x.shape[-1] * self.stride) if self.trim else y
 
-    def phase_sums(self) -> Tensor:
-        taps = self.weight.sum(0)
-        taps = F.pad(taps, (0, -self.kernel_size % self.stride))
-        return self._add_bias(taps.reshape(self.out_channels, -1, self.stride).sum(1))
+    def costs(self, samples: int, device: str = "cpu") -> dict[str, float]:
+        """As for the others, but the plain form is torch's own layer.
+
+        On a CPU it was slower than the best of the other two at every shape measured; elsewhere it
+        is the library's own kernel, and stays.
+        """
+        plain = float("inf") if device == "cpu" else 0.0
+        return {**super().costs(samples, device), "plain": plain}
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        if self.init == "constant":
+            self.weight.copy_(self.weight[..., :1].expand_as(self.weight))
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "trim": self.trim}
+        own = {"trim": self.trim, "init": self.init, "tone_free": self.tone_free}
+        return {**super().get_config(), **own}

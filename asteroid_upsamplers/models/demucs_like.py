@@ -15,6 +15,7 @@ import torch
 from asteroid.models import register_model
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 
 from .. import layers
 from ..dsp import center_trim, strided_length, transposed_length
@@ -261,9 +262,13 @@ def _rescale(module: nn.Module, reference: float) -> None:
     for layer in module.modules():
         if isinstance(layer, (nn.Conv1d, layers.Upsampler)):
             scale = (layer.weight.std() / reference).sqrt()
-            layer.weight /= scale
-            if layer.bias is not None:
-                layer.bias /= scale
+            for name in ("weight", "bias"):
+                if parametrize.is_parametrized(layer, name):
+                    parameter = layer.parametrizations[name].original
+                else:
+                    parameter = getattr(layer, name)
+                if parameter is not None:
+                    parameter /= scale
 
 
 _REFERENCE_NAMES = {

@@ -6,63 +6,76 @@ import torch
 from asteroid_upsamplers import layers
 from tests import contracts
 
-families = pytest.mark.parametrize(
+members = pytest.mark.parametrize(("cls", "options"), contracts.members())
+names = pytest.mark.parametrize(
     "cls", [layers.get(n) for n in layers.available()], ids=lambda c: c.name
 )
+LAWS = [
+    contracts.exact_length,
+    contracts.gradients_are_exact,
+    contracts.config_round_trip,
+    contracts.bias_is_optional,
+    contracts.is_linear,
+    contracts.precision_survives_casts,
+    contracts.runs_under_autocast,
+    contracts.takes_any_input,
+    contracts.traces,
+    contracts.compiles,
+    contracts.forgets_stale_weights,
+    contracts.phase_sums_are_the_steady_response,
+]
 
 
-@families
-@pytest.mark.parametrize("stride", contracts.STRIDES)
-def test_length_is_exact(cls, stride):
-    contracts.exact_length(cls, stride)
+@members
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+def test_law(law, cls, options):
+    law(cls, options)
 
 
-@families
-@pytest.mark.parametrize("stride", [1, 2, 3, 4])
-@pytest.mark.parametrize("kernel_size", [None, 6, 7])
-def test_gradients_are_exact(cls, stride, kernel_size):
-    contracts.gradients_are_exact(cls, stride, kernel_size)
-
-
-@families
-@pytest.mark.parametrize("settings", [{}, {"kernel_size": 6}, {"bias": False}], ids=str)
-def test_config_round_trip(cls, settings):
-    contracts.config_round_trip(cls, **settings)
-
-
-@families
-def test_bias_is_optional(cls):
-    contracts.bias_is_optional(cls)
-
-
-@families
-def test_is_linear(cls):
-    contracts.is_linear(cls)
-
-
-@families
+@members
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
-def test_precisions(cls, dtype):
-    contracts.runs_in(cls, dtype)
+def test_precisions(cls, options, dtype):
+    contracts.runs_in(cls, options, dtype)
 
 
-@families
-def test_compiles(cls):
-    contracts.compiles(cls)
+FORMS = [
+    case
+    for case in contracts.members()
+    if issubclass(case.values[0], layers.PolyphaseUpsampler)
+    and case.values[1].get("form") != "plain"
+]
 
 
-@families
+@pytest.mark.parametrize(("cls", "options"), FORMS)
+@pytest.mark.parametrize("stride", [1, 2, 3, 4, 5, 8, 16])
+def test_every_form_is_the_plain_one(cls, options, stride):
+    contracts.form_is_plain(cls, stride, options)
+
+
+@names
 @pytest.mark.parametrize("setting", contracts.IMPOSSIBLE, ids=str)
 def test_impossible_settings_are_refused(cls, setting):
     contracts.refuses(cls, setting)
 
 
-@families
-@pytest.mark.parametrize("stride", [1, 2, 3, 4, 8])
-def test_phase_sums_are_the_steady_response(cls, stride):
-    contracts.phase_sums_are_the_steady_response(cls, stride)
+@pytest.mark.parametrize(("name", "setting"), contracts.IMPOSSIBLE_OPTIONS, ids=str)
+def test_impossible_options_are_refused(name, setting):
+    contracts.refuses(layers.get(name), setting)
 
 
-@families
+@names
 def test_wrong_input_is_refused(cls):
     contracts.refuses_wrong_input(cls)
+
+
+@names
+def test_artifacts_are_stated(cls):
+    contracts.states_its_artifacts(cls)
+
+
+@names
+def test_constructs_without_memory(cls):
+    with torch.device("meta"):
+        layer = cls(2000, 1000, 4)
+    assert layer.weight.is_meta
+    assert sum(p.numel() for p in layer.parameters()) >= 2_000_000

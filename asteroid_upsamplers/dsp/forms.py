@@ -1,0 +1,345 @@
+r"""One convolution at the output rate in three exact forms: plain, folded and commuted.
+
+Interpolation by a fixed kernel, then a convolution with learnable taps :math:`W`, is one linear
+map. With :math:`u` the upsampled signal, :math:`u[j s + r] = \sum_t g_r[t] \, x[j + t - b]`, and
+:math:`p` samples of padding before it,
+
+.. math:: y[n] = \sum_k W[k] \, u[n + k - p].
+
+**Plain** is this order of operations: :math:`s K` multiply-adds per input sample and channel pair,
+and :math:`u` in memory. Set :math:`n = j s + r - d` and :math:`e = r - d + k - p`. Then
+:math:`u[j s + e] = \sum_t g_{e \bmod s}[t] \, x[j + \lfloor e / s \rfloor + t - b]`, so with the
+constants
+
+.. math:: M[k, r, q] = g_{e \bmod s}[q - c - \lfloor e / s \rfloor + b]
+
+(zero where the index leaves the kernel) and :math:`c` chosen so that :math:`q` starts at 0,
+
+.. math:: y[j s + r - d] = \sum_k W[k] \sum_q M[k, r, q] \, x[j + q - c].
+
+**Folded** sums over :math:`k` first: :math:`s` filters of :math:`Q` taps at the input rate, and a
+merge of their outputs: :math:`s Q` multiply-adds. The delay :math:`d` only says where a period of
+:math:`s` output samples begins; it is chosen to make :math:`Q` least (nearest neighbours with
+:math:`s = 4, K = 9`: 12 multiply-adds instead of 36; linear: 16).
+
+**Commuted** sums over :math:`q` last: :math:`K` products :math:`P[k, m] = W[k] x[m]`, which are one
+matrix product of :math:`K` multiply-adds, and then fixed filters :math:`M` on the output channels.
+It is the transposed convolution with the same taps, followed by the interpolation kernel.
+
+Near its ends :math:`u` is not what the steady :math:`M` says: the interpolation clamps or reflects
+its input there, and the convolution sees its own padding. The frames that this reaches are found by
+comparing :math:`u` with the steady response, sample by sample, and get constants of their own, in
+the commuted order. So every sample of every form is the plain one's, up to rounding.
+
+Kernels that need zeros only beyond the ends of :math:`x` (nearest neighbours, zero insertion) have
+no such frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .kernels import BORDERS, InterpolationKernel, interpolate
+
+BORDER_TOLERANCE = 1e-12
+HEAP_BYTES = 2**25
+"""Blocks above 32 MiB are fresh pages from the system each time (glibc's largest mmap threshold);
+touching those costs a CPU more than the convolution that fills them."""
+
+
+def filtered_frames(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int,
+    window: slice,
+    padding: int,
+    frames: slice,
+) -> list[Tensor]:
+    """Filter at the input rate: the phases of the output, ready to be merged.
+
+    On a CPU long signals are filtered in groups of the batch that stay on its heap.
+
+    Args:
+        x: ``(batch, in_channels, time)``.
+        weight: ``(out_channels * stride, in_channels, Q)``.
+        bias: ``(out_channels * stride,)`` or ``None``.
+        stride: Upsampling factor.
+        window: The samples of ``x`` to filter.
+        padding: Zeros on either side of them.
+        frames: The filtered samples to keep.
+
+    Returns:
+        One ``(group, out_channels, frames, stride)`` for every group, in order.
+    """
+    groups: tuple[Tensor, ...] = (x,)
+    if x.device.type == "cpu" and not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+        item = x.shape[-1] * len(weight) * x.element_size()
+        groups = x.split(max(1, HEAP_BYTES // item))
+    filtered = [F.conv1d(group[..., window], weight, bias, padding=padding) for group in groups]
+    return [z[..., frames].unflatten(1, (-1, stride)).mT for z in filtered]
+
+
+def joined(groups: list[Tensor]) -> Tensor:
+    """The whole batch again."""
+    return groups[0] if len(groups) == 1 else torch.cat(groups)
+
+
+class InterpolatedConvolution(nn.Module):
+    """Interpolation by a fixed kernel, then a convolution: the constants of its three forms.
+
+    It holds no parameters: taps come with every call. The constants are kept in float64 and used in
+    the precision the module is moved to, float32 at least.
+
+    Args:
+        kernel: The interpolation.
+        kernel_size: Taps of the convolution, ``K``.
+        padding: Samples before and after the upsampled signal.
+        padding_mode: What they are: ``"zeros"``, ``"replicate"`` or ``"reflect"``.
+        flipped: Whether taps come in reverse, as those of a transposed convolution.
+
+    Attributes:
+        delay: ``d``: frame ``j`` of the output holds the samples
+            ``j * stride - d + (0 .. stride - 1)``.
+        low_rate_taps: ``Q``.
+        head_frames: Frames at the start that the steady constants do not give.
+        tail_frames: The same, at the end.
+        folding_sums: Whether a folded tap is a sum of taps, not merely one that has moved.
+        least_time: Shorter inputs are all border: only the plain form does them.
+
+    Shape:
+        ``(batch, in_channels, time)`` -> ``(batch, out_channels, output_length(time))``.
+    """
+
+    steady: Tensor
+    head: Tensor
+    tail: Tensor
+
+    def __init__(
+        self,
+        kernel: InterpolationKernel,
+        kernel_size: int,
+        padding: tuple[int, int],
+        padding_mode: str = "zeros",
+        flipped: bool = False,
+    ):
+        super().__init__()
+        self.kernel = kernel
+        self.stride = kernel.stride
+        self.kernel_size = kernel_size
+        self.padding = padding
+        self.padding_mode = padding_mode
+        self._exact = self._derive()
+        self.folding_sums = bool(((self._exact["steady"] != 0).sum(0) > 1).any())
+        if flipped:
+            self._exact = {name: value.flip(0) for name, value in self._exact.items()}
+        for name, value in self._exact.items():
+            self.register_buffer(name, value.to(torch.get_default_dtype()), persistent=False)
+        self._place(torch.get_default_dtype())
+
+    def output_length(self, time: int) -> int:
+        """Samples that come out for ``time`` samples in."""
+        return time * self.stride + sum(self.padding) - self.kernel_size + 1
+
+    def branch_sums(self) -> Tensor:
+        """The response of every tap to ones, by phase: ``(K, stride)``, float64."""
+        return self._exact["steady"].sum(2)
+
+    def plain(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The definition: ``weight`` is ``(out_channels, in_channels, kernel_size)``."""
+        upsampled = F.pad(interpolate(x, self.kernel), self.padding, BORDERS[self.padding_mode])
+        return F.conv1d(upsampled, weight, bias)
+
+    def fold(self, weight: Tensor) -> Tensor:
+        """The taps at the input rate: ``(..., K)`` -> ``(..., stride, Q)``."""
+        with torch.autocast(weight.device.type, enabled=False):
+            folded = weight.to(self.steady.dtype) @ self.steady.flatten(1)
+        return folded.unflatten(-1, self.steady.shape[1:]).to(weight.dtype)
+
+    def unfold(self, folded: Tensor) -> Tensor:
+        """Taps at the output rate that :meth:`fold` to ``folded``: ``(..., stride, Q)`` ->
+        ``(..., K)``.
+
+        They are the only ones where the interpolation passes every frequency; a sinc does not.
+
+        Raises:
+            ValueError: If there are none: most sets of low-rate filters are no interpolation
+                followed by a convolution.
+        """
+        constants = self._exact["steady"].flatten(1).T
+        wanted = folded.double().cpu().flatten(-2).flatten(0, -2).T
+        weight = torch.linalg.lstsq(constants, wanted, driver="gelsd").solution
+        left_over = (constants @ weight - wanted).abs().max()
+        allowed = max(1e-10, 100 * torch.finfo(folded.dtype).eps) * wanted.abs().max()
+        if left_over > allowed:
+            raise ValueError(
+                f"these low-rate filters are no interpolation followed by {self.kernel_size} taps: "
+                f"the nearest ones differ by {left_over:.2g}, allowed is {allowed:.2g}"
+            )
+        return weight.T.unflatten(0, folded.shape[:-2]).to(folded)
+
+    def folded(
+        self,
+        x: Tensor,
+        low_rate_weight: Tensor,
+        border_taps: Callable[[], Tensor],
+        bias: Tensor | None,
+    ) -> Tensor:
+        """Filter at the input rate, then merge.
+
+        Args:
+            x: ``(batch, in_channels, time)``, at least ``least_time`` samples.
+            low_rate_weight: ``(out_channels * stride, in_channels, Q)``, from :meth:`fold`.
+            border_taps: Gives the taps as for :meth:`commuted`; called where there are border
+                frames.
+            bias: ``(out_channels,)`` or ``None``.
+        """
+        phase_bias = None if bias is None else bias.repeat_interleave(self.stride)
+        part = self._steady_part(x.shape[-1])
+        pieces = filtered_frames(x, low_rate_weight, phase_bias, self.stride, *part)
+        if self.head_frames or self.tail_frames:
+            ends = self._ends(self._products(self._near_ends(x), border_taps()))
+            if bias is not None:
+                ends = [end + bias[:, None, None] for end in ends]
+            size = len(pieces[0])
+            pieces = [
+                torch.cat([head.to(piece.dtype), piece, tail.to(piece.dtype)], 2)
+                for head, piece, tail in zip(
+                    ends[0].split(size), pieces, ends[1].split(size), strict=True
+                )
+            ]
+        return self._merged(joined(pieces), x.shape[-1])
+
+    def commuted(self, x: Tensor, taps: Tensor, bias: Tensor | None) -> Tensor:
+        """One matrix product for all taps, then the fixed filters on the output channels.
+
+        Args:
+            x: ``(batch, in_channels, time)``, at least ``least_time`` samples.
+            taps: ``(out_channels * K, in_channels)``: the weight as a matrix.
+            bias: ``(out_channels,)`` or ``None``.
+        """
+        window, padding, frames = self._steady_part(x.shape[-1])
+        products = self._products(x, taps)
+        dtype = products.dtype
+        with torch.autocast(x.device.type, enabled=False):
+            products = products.to(self.steady.dtype)
+            constants = self.steady.transpose(0, 1)[:, :, None]
+            z = F.conv2d(products[..., window], constants, padding=(0, padding))
+            y = z[..., frames].permute(2, 0, 3, 1)
+            if self.head_frames or self.tail_frames:
+                head, tail = self._ends(self._near_ends(products))
+                y = torch.cat([head, y, tail], 2)
+            y = self._merged(y, x.shape[-1])
+            return (y if bias is None else y + bias[:, None]).to(dtype)
+
+    def _products(self, x: Tensor, taps: Tensor) -> Tensor:
+        """Every tap times every sample, ``(out_channels, K, batch, time)``: one matrix product."""
+        products = taps @ x.transpose(0, 1).flatten(1)
+        return products.unflatten(0, (-1, self.kernel_size)).unflatten(-1, (len(x), -1))
+
+    def _near_ends(self, x: Tensor) -> Tensor:
+        """The inputs that the border frames are made of."""
+        return torch.cat(
+            [x[..., : self.head.shape[1]], x[..., x.shape[-1] - self.tail.shape[1] :]], -1
+        )
+
+    def _ends(self, products: Tensor) -> list[Tensor]:
+        """The border frames, ``(batch, out_channels, frames, stride)``."""
+        ends = []
+        with torch.autocast(products.device.type, enabled=False):
+            products = products.to(self.steady.dtype).permute(2, 0, 1, 3)
+            parts = products.split([self.head.shape[1], self.tail.shape[1]], -1)
+            for part, constants in zip(parts, (self.head, self.tail), strict=True):
+                samples = part.flatten(2) @ constants.flatten(0, 1)
+                ends.append(samples.unflatten(-1, (-1, self.stride)))
+        return ends
+
+    def _merged(self, frames: Tensor, time: int) -> Tensor:
+        """``(batch, out_channels, frames, stride)`` -> the samples of the output."""
+        return frames.flatten(2)[..., self.delay : self.delay + self.output_length(time)]
+
+    def _frame_count(self, time: int) -> int:
+        return -(-(self.output_length(time) + self.delay) // self.stride)
+
+    def _steady_part(self, time: int) -> tuple[slice, int, slice]:
+        """What the steady frames need: input samples, zeros around them, and which to keep."""
+        first, last = self.head_frames, self._frame_count(time) - self.tail_frames
+        start, stop = first - self.lead, last - self.lead + self.low_rate_taps - 1
+        padding = max(0, -start, stop - time)
+        skip = padding - max(0, -start)
+        return slice(max(0, start), min(stop, time)), padding, slice(skip, skip + last - first)
+
+    def _apply(
+        self, fn: Callable[[Tensor], Tensor], recurse: bool = True
+    ) -> InterpolatedConvolution:
+        super()._apply(fn, recurse)
+        self._place(torch.promote_types(self.steady.dtype, torch.float32))
+        return self
+
+    def _place(self, dtype: torch.dtype) -> None:
+        """Round the exact constants once, whatever precisions the module has gone through."""
+        for name, exact in self._exact.items():
+            setattr(self, name, exact.to(device=getattr(self, name).device, dtype=dtype))
+
+    def _derive(self) -> dict[str, Tensor]:
+        """The constants: ``steady`` (K, stride, Q), ``head`` and ``tail`` (K, inputs, samples)."""
+        stride, taps, before = self.stride, self.kernel_size, self.padding[0]
+        reach = self.kernel.taps + -(-(taps + max(self.padding)) // stride)
+        time = 2 * reach + 4
+        length = self.output_length(time) + taps - 1
+        impulses = torch.eye(time, dtype=torch.float64, device="cpu")[None]
+        upsampled = interpolate(impulses, self.kernel)
+        upsampled = F.pad(upsampled, self.padding, BORDERS[self.padding_mode])[0]
+        endless = InterpolationKernel(self.kernel.branches, self.kernel.before, "zeros")
+        start = time * stride - before
+        steady = interpolate(F.pad(impulses, (time, time)), endless)[0, :, start : start + length]
+
+        def windows(signal: Tensor, begin: int, samples: int) -> Tensor:
+            """What ``samples`` outputs from ``begin`` see: (K, inputs, samples)."""
+            seen = signal[:, begin : begin + samples + taps].unfold(1, taps, 1)
+            return seen[:, :samples].permute(2, 0, 1)
+
+        def inputs_in(constants: Tensor) -> tuple[int, int]:
+            used = constants.any(2).any(0).nonzero()[:, 0].tolist()
+            return (used[0], used[-1] + 1) if used else (0, 0)
+
+        middle = time // 2
+        widths = []
+        for delay in range(stride):
+            first, last = inputs_in(windows(steady, middle * stride - delay, stride))
+            widths.append((last - first, delay, first, last))
+        self.low_rate_taps, self.delay, first, last = min(widths)
+        self.lead = middle - first
+        exact = {"steady": windows(steady, middle * stride - self.delay, stride)[:, first:last]}
+        exact["steady"] = exact["steady"].transpose(1, 2)
+
+        differs = (upsampled - steady).abs().amax(0) > BORDER_TOLERANCE
+        places = differs.nonzero()[:, 0].tolist()
+        early = max((place for place in places if place < length // 2), default=-1)
+        late = min((place for place in places if place >= length // 2), default=length)
+        frames = self._frame_count(time)
+        self.head_frames = (early + self.delay) // stride + 1 if early >= 0 else 0
+        kept = (late - taps + 1 + self.delay) // stride if late < length else frames
+        self.tail_frames = frames - kept
+
+        around = F.pad(upsampled, (self.delay, stride))
+        head = windows(around, 0, self.head_frames * stride)
+        head = head[:, : inputs_in(head)[1]]
+        tail = windows(around, kept * stride, self.tail_frames * stride)
+        tail = tail[:, inputs_in(tail)[0] :] if self.tail_frames else tail[:, :0]
+        spare = [time - 1, time - 1 - self.head_frames + self.lead]
+        if self.head_frames:
+            spare += [
+                time - head.shape[1],
+                (late - head.shape[2] + self.delay - taps + 1) // stride,
+            ]
+        if self.tail_frames:
+            spare += [time - tail.shape[1], (kept * stride - self.delay - early - 1) // stride]
+        if len(spare) > 2:
+            spare.append(kept - self.head_frames - 1)
+        self.least_time = time - min(spare)
+        return {**exact, "head": head, "tail": tail}

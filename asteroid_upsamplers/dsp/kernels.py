@@ -1,0 +1,157 @@
+r"""Fixed interpolation kernels, by polyphase branch.
+
+Interpolation by a factor :math:`s` convolves the zero-stuffed signal with a kernel :math:`g`.
+Branch :math:`r` of it makes every output sample :math:`n` with :math:`n \bmod s = r`:
+
+.. math:: u[j s + r] = \sum_t g_r[t] \, x[j + t - b], \qquad 0 \le r < s,
+
+with :math:`b` taps before the current input sample. Every branch is normalised to a sum of 1, so
+that a constant stays the constant at any factor; a kernel that is only normalised as a whole makes
+a tone. (Zero insertion is the exception: it is no interpolation, and its branches are 1 and 0.)
+
+[1] Pons et al., "Upsampling artifacts in neural audio synthesis", ICASSP 2021.
+[2] Keys, "Cubic convolution interpolation for digital image processing", IEEE TASSP 29, 1981.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .polyphase import polyphase_merge
+
+BORDERS = {"zeros": "constant", "replicate": "replicate", "reflect": "reflect"}
+"""How a signal goes on beyond its ends: as ``nn.Conv1d`` calls it, and as ``F.pad`` does."""
+
+
+@dataclass(frozen=True, eq=False)
+class InterpolationKernel:
+    """A fixed kernel, its alignment, and how the signal goes on beyond its ends.
+
+    Args:
+        branches: ``(stride, taps)``, float64 on the CPU: row ``r`` makes phase ``r``.
+        before: Taps before the current input sample, from 0 to ``taps - 1``.
+        border: ``"zeros"``, ``"replicate"`` or ``"reflect"``.
+    """
+
+    branches: Tensor
+    before: int
+    border: str = "replicate"
+
+    @cached_property
+    def stride(self) -> int:
+        """Upsampling factor."""
+        return self.branches.shape[0]
+
+    @cached_property
+    def taps(self) -> int:
+        """Input samples that an output sample is made of."""
+        return self.branches.shape[1]
+
+
+def interpolate(x: Tensor, kernel: InterpolationKernel) -> Tensor:
+    """Raise the rate of a signal by ``kernel.stride``.
+
+    The sums are formed in float32 at least: branches that are rounded to half precision no longer
+    add up to the same sum, which is a tone.
+
+    Args:
+        x: ``(batch, channels, time)``; with the border ``"reflect"``, longer than the taps on
+            either side.
+        kernel: For example ``linear_kernel(4)``.
+
+    Returns:
+        ``(batch, channels, time * stride)``, in the precision of ``x``.
+
+    Example:
+        >>> interpolate(torch.tensor([[[0., 4.]]]), linear_kernel(4))
+        tensor([[[0.0000, 0.0000, 0.5000, 1.5000, 2.5000, 3.5000, 4.0000, 4.0000]]])
+    """
+    batch, channels, time = x.shape
+    around = (kernel.before, kernel.taps - 1 - kernel.before)
+    exact = x.to(torch.promote_types(x.dtype, torch.float32)).reshape(-1, 1, time)
+    if any(around):
+        exact = F.pad(exact, around, BORDERS[kernel.border])
+    with torch.autocast(x.device.type, enabled=False):
+        phases = F.conv1d(exact, kernel.branches[:, None].to(exact))
+    return polyphase_merge(phases, kernel.stride).reshape(batch, channels, -1).to(x.dtype)
+
+
+def nearest_kernel(stride: int) -> InterpolationKernel:
+    """Every sample ``stride`` times: a rectangle ([1] Sec. 3)."""
+    return InterpolationKernel(_zeros(stride, 1) + 1, 0, "zeros")
+
+
+def stretch_kernel(stride: int) -> InterpolationKernel:
+    """Zero insertion: every sample, then ``stride - 1`` zeros."""
+    branches = _zeros(stride, 1)
+    branches[0] = 1
+    return InterpolationKernel(branches, 0, "zeros")
+
+
+def linear_kernel(stride: int, border: str = "replicate") -> InterpolationKernel:
+    """A triangle; output ``n`` lies at ``(n + 0.5) / stride - 0.5``, as in ``F.interpolate``."""
+    return _centred_kernel(stride, 1, lambda t: (1 - t.abs()).clamp(min=0), border)
+
+
+def cubic_kernel(
+    stride: int, coefficient: float = -0.75, border: str = "replicate"
+) -> InterpolationKernel:
+    """Keys' cubic convolution ([2] Eq. 4), aligned as :func:`linear_kernel`.
+
+    Args:
+        stride: Upsampling factor.
+        coefficient: Slope of the kernel at 1: -0.75 as in ``F.interpolate``; -0.5 is Keys' choice.
+        border: As in :class:`InterpolationKernel`.
+    """
+
+    def cubic(t: Tensor) -> Tensor:
+        t, a = t.abs(), coefficient
+        near = ((a + 2) * t - (a + 3)) * t * t + 1
+        far = ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
+        return torch.where(t <= 1, near, torch.where(t < 2, far, torch.zeros_like(t)))
+
+    return _centred_kernel(stride, 2, cubic, border)
+
+
+def sinc_kernel(
+    stride: int, zeros: int = 24, rolloff: float = 0.945, border: str = "replicate"
+) -> InterpolationKernel:
+    """A Hann-windowed sinc, as ``julius.resample_frac(x, 1, stride)``; output ``n`` at
+    ``n / stride``.
+
+    Args:
+        stride: Upsampling factor; 1 is the identity.
+        zeros: Zero crossings kept on either side, at least 1.
+        rolloff: Cutoff, as a share of half the input rate; above 0, up to 1.
+        border: As in :class:`InterpolationKernel`.
+    """
+    if stride == 1:
+        return InterpolationKernel(_zeros(1, 1) + 1, 0, border)
+    width = math.ceil(zeros / rolloff)
+    places = _range(-width, width + 1) - _range(0, stride)[:, None] / stride
+    arguments = (places * rolloff).clamp(-zeros, zeros)
+    branches = torch.sinc(arguments) * torch.cos(arguments * math.pi / zeros / 2).square()
+    return InterpolationKernel(branches / branches.sum(1, keepdim=True), width, border)
+
+
+def _centred_kernel(
+    stride: int, reach: int, kernel: Callable[[Tensor], Tensor], border: str
+) -> InterpolationKernel:
+    places = (_range(0, stride)[:, None] + 0.5) / stride - 0.5
+    branches = kernel(places - _range(-reach, reach + 1))
+    return InterpolationKernel(branches / branches.sum(1, keepdim=True), reach, border)
+
+
+def _zeros(*shape: int) -> Tensor:
+    return torch.zeros(shape, dtype=torch.float64, device="cpu")
+
+
+def _range(start: int, stop: int) -> Tensor:
+    return torch.arange(start, stop, dtype=torch.float64, device="cpu")

@@ -1,0 +1,147 @@
+"""Upsamplers with three exact forms, and the rule that chooses between them.
+
+The rule counts what a form costs for every pair of channels, in multiply-adds. With ``n`` input
+samples in the batch, stride ``s``, ``K`` taps at the output rate and ``Q`` at the input rate
+(:mod:`asteroid_upsamplers.dsp.forms` derives them), and ``c`` taps of the interpolation:
+
+- plain: ``n s K`` for the convolution; ``n s c`` for the interpolation of every input channel;
+- folded: ``n s Q``; and the weights are read and written anew, ``K + s Q`` numbers;
+- commuted: ``n K``; and for every output channel ``n s K Q`` for the fixed filters, and
+  ``n (K + s)`` numbers in memory between the two steps.
+
+A number moved costs as much as ``BALANCE`` multiply-adds of a large matrix product, and so do a
+``BALANCE / SMALL`` share of those in filters of few channels. The least cost wins. The figures
+behind the constants, and how often the rule picks the fastest form, are in
+``benchmarks/REPORT.md``.
+
+Half precision is the exception: folding rounds every sum of taps for itself, so that the phases no
+longer add up to the same, which is a tone, some 55 dB below a constant. A sum is never folded there
+unless ``form="folded"`` asks for it.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ..dsp import InterpolatedConvolution
+from .base import Upsampler
+from .kept import Kept
+
+FORMS = ("auto", "plain", "folded", "commuted")
+
+BALANCE = {"cpu": 300.0, "cuda": 100.0}
+"""Multiply-adds in the time that one number takes to and from memory: see the report."""
+SMALL = 10.0
+"""How much slower a multiply-add is in the fixed filters than in a large matrix product."""
+
+
+class PolyphaseUpsampler(Upsampler):
+    """A learnable filter at the output rate after a fixed interpolation, in any of three forms.
+
+    All forms compute the same, to rounding, from the same parameters; see the module's docstring.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        stride: Upsampling factor.
+        kernel_size: Taps at the output rate.
+        bias: Whether to add one learnable constant an output channel.
+        form: ``"auto"`` takes the fastest by the rule above, ``"plain"``, ``"folded"`` or
+            ``"commuted"`` that one. Inputs too short to have a middle are done in the plain form,
+            and so is everything while ``torch.jit.trace`` looks on, as the form must not depend on
+            the traced length.
+    """
+
+    taps_per_output: ClassVar[bool] = True
+    """Whether ``weight`` is ``(out, in, kernel_size)``, else ``(in, out, kernel_size)``."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        kernel_size: int | None = None,
+        bias: bool = True,
+        form: str = "auto",
+    ):
+        self.form = self._one_of("form", form, FORMS)
+        super().__init__(in_channels, out_channels, stride, kernel_size, bias)
+        self.convolution = self.make_convolution()
+        self._kept = Kept()
+
+    @abstractmethod
+    def make_convolution(self) -> InterpolatedConvolution:
+        """The constants of the forms, from the settings."""
+
+    def plain(self, x: Tensor) -> Tensor:
+        """The layer as two steps, the oracle of the other forms."""
+        return self.convolution.plain(x, self.weight, self.bias)
+
+    def upsample(self, x: Tensor) -> Tensor:
+        form = self.form_for(x)
+        if form == "folded":
+            return self.convolution.folded(x, self._low_rate_weight(), self._taps, self.bias)
+        if form == "commuted":
+            return self.convolution.commuted(x, self._taps(), self.bias)
+        return self.plain(x)
+
+    def form_for(self, x: Tensor) -> str:
+        """The form that ``x``, of shape ``(batch, in_channels, time)``, is upsampled in."""
+        if torch.jit.is_tracing() or x.shape[-1] < self.convolution.least_time:
+            return "plain"
+        if self.form != "auto":
+            return self.form
+        costs = self.costs(x.shape[0] * x.shape[-1], x.device.type)
+        if self.convolution.folding_sums and _half_precision(x):
+            del costs["folded"]
+        return min(costs, key=lambda form: costs[form])
+
+    def costs(self, samples: int, device: str = "cpu") -> dict[str, float]:
+        """Multiply-adds for every pair of channels, by form; see the module's docstring."""
+        stride, taps = self.stride, self.kernel_size
+        low_rate_taps = self.convolution.low_rate_taps
+        balance = BALANCE.get(device, BALANCE["cuda"])
+        small = SMALL * stride
+        interpolation = small * self.convolution.kernel.taps + balance * stride
+        fixed_filters = small * taps * low_rate_taps + balance * (taps + stride)
+        return {
+            "plain": samples * (stride * taps + interpolation / self.out_channels),
+            "folded": samples * stride * low_rate_taps + balance * (taps + stride * low_rate_taps),
+            "commuted": samples * (taps + fixed_filters / self.in_channels),
+        }
+
+    def phase_sums(self) -> Tensor:
+        convolution = self.convolution
+        taps = self.weight.double().sum(1 if self.taps_per_output else 0)
+        sums = taps @ convolution.branch_sums().to(taps.device)
+        return self._add_bias(sums.roll(-convolution.delay, 1).to(self.weight.dtype))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "form": self.form}
+
+    def _taps(self) -> Tensor:
+        """``(out_channels * K, in_channels)``."""
+        if not self.taps_per_output:
+            return self.weight.flatten(1).T
+        return self._kept.get("taps", self, lambda: self.weight.transpose(1, 2).flatten(0, 1))
+
+    def _low_rate_weight(self) -> Tensor:
+        """``(out_channels * stride, in_channels, Q)``."""
+
+        def fold() -> Tensor:
+            folded = self.convolution.fold(self.weight)
+            order = (0, 2, 1, 3) if self.taps_per_output else (1, 2, 0, 3)
+            return folded.permute(order).flatten(0, 1)
+
+        return self._kept.get("low_rate_weight", self, fold)
+
+
+def _half_precision(x: Tensor) -> bool:
+    device = x.device.type
+    if torch.is_autocast_enabled(device):
+        return torch.finfo(torch.get_autocast_dtype(device)).bits < 32
+    return torch.finfo(x.dtype).bits < 32

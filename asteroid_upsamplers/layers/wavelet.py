@@ -1,0 +1,157 @@
+r"""Inverse wavelet steps as upsamplers.
+
+[6] Pons et al., "Upsampling layers for music source separation", arXiv 2111.11773.
+[7] Nakamura and Saruwatari, "Time-domain audio source separation based on Wave-U-Net combined with
+discrete wavelet transform", arXiv 2001.10190.
+
+A step makes one channel at twice the rate from two, an approximation :math:`a` and a detail
+:math:`d`. As many steps as the stride is a power of two make one channel from ``stride`` of them;
+step by step, neighbouring channels are the pair. The steps are linear and do not mix frames, so
+that the layers apply them to their weights, and not to their much longer outputs.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .base import Upsampler, register
+from .kept import Kept
+from .subpixel import filter_and_shuffle
+
+Pair = tuple[Tensor, Tensor]
+
+
+def inverse_steps(
+    channels: Tensor, stride: int, step: Callable[[Tensor, Tensor], Pair]
+) -> Tensor:
+    """All inverse wavelet steps, down to one channel.
+
+    Args:
+        channels: ``(batch, stride, time, ...)``.
+        stride: A power of two.
+        step: Makes the even and the odd samples of an approximation and a detail.
+
+    Returns:
+        ``(batch, time * stride, ...)``.
+
+    Example:
+        >>> pairs = torch.tensor([[[1., 2.], [3., 4.]]])
+        >>> inverse_steps(pairs, 2, LazyWavelet.step)
+        tensor([[1., 3., 2., 4.]])
+    """
+    for _ in range(int(math.log2(stride))):
+        halves = step(channels[:, 0::2], channels[:, 1::2])
+        channels = torch.stack(halves, 3).flatten(2, 3)
+    return channels[:, 0]
+
+
+class InverseWavelet(Upsampler):
+    """What the wavelet upsamplers share: a convolution at the input rate, then inverse steps.
+
+    Artifacts: *tonal*, at multiples of the output rate / ``stride``, as in a subpixel convolution
+    ([1] Sec. 4): phases are made of different channels and biases.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        stride: Upsampling factor, a power of two.
+        kernel_size: Taps at the input rate (default 3).
+        bias: Whether to add a learnable constant to each channel before the steps.
+
+    Attributes:
+        weight: ``(out_channels * stride, in_channels, kernel_size)``, as ``nn.Conv1d``; the
+            ``stride`` channels from ``o * stride`` on make output channel ``o``.
+        bias: ``(out_channels * stride,)`` or ``None``.
+    """
+
+    allowed_strides = "a power of two"
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        kernel_size: int | None = None,
+        bias: bool = True,
+    ):
+        super().__init__(in_channels, out_channels, stride, kernel_size, bias)
+        self._kept = Kept()
+
+    @staticmethod
+    def allows_stride(stride: int) -> bool:
+        return stride & (stride - 1) == 0
+
+    @staticmethod
+    def default_kernel_size(stride: int) -> int:
+        return 3
+
+    @staticmethod
+    @abstractmethod
+    def step(approximation: Tensor, detail: Tensor) -> Pair:
+        """The even and the odd samples."""
+
+    def upsample(self, x: Tensor) -> Tensor:
+        bias = None if self.bias is None else self._phases(self.bias)
+        weight = self._kept.get("phases", self, lambda: self._phases(self.weight))
+        return filter_and_shuffle(x, weight, bias, self.stride)
+
+    def phase_sums(self) -> Tensor:
+        sums = self._phases(self.weight.sum((1, 2)))
+        sums = sums if self.bias is None else sums + self._phases(self.bias)
+        return sums.unflatten(0, (-1, self.stride))
+
+    def weight_shape(self) -> tuple[int, int, int]:
+        return self.out_channels * self.stride, self.in_channels, self.kernel_size
+
+    def bias_size(self) -> int:
+        return self.out_channels * self.stride
+
+    def _phases(self, parameter: Tensor) -> Tensor:
+        """The steps, taken by the filters: rows are then phases, as in a subpixel layer."""
+        subbands = parameter.unflatten(0, (-1, self.stride))[:, :, None]
+        return inverse_steps(subbands, self.stride, self.step).flatten(0, 1)
+
+
+@register
+class LazyWavelet(InverseWavelet):
+    """Convolution, then inverse lazy wavelet steps: approximations and details take turns ([6]).
+
+    A subpixel convolution with its channels in another order (at stride 2 in the same), and with
+    the same artifacts. For the settings, see :class:`InverseWavelet`.
+
+    Example:
+        >>> LazyWavelet(2, 3, stride=4)(torch.zeros(1, 2, 10)).shape
+        torch.Size([1, 3, 40])
+    """
+
+    name = "lazy_wavelet"
+
+    @staticmethod
+    def step(approximation: Tensor, detail: Tensor) -> Pair:
+        return approximation, detail
+
+
+@register
+class Haar(InverseWavelet):
+    """Convolution, then inverse Haar steps, orthonormal: sums and differences over sqrt(2) ([6],
+    [7]).
+
+    Only details make neighbouring samples differ: a layer whose detail filters add up to zero has
+    no tones. Random ones do not. For the settings and the artifacts, see :class:`InverseWavelet`.
+
+    Example:
+        >>> Haar(2, 3, stride=4)(torch.zeros(1, 2, 10)).shape
+        torch.Size([1, 3, 40])
+    """
+
+    name = "haar"
+
+    @staticmethod
+    def step(approximation: Tensor, detail: Tensor) -> Pair:
+        root = math.sqrt(2)
+        return (approximation + detail) / root, (approximation - detail) / root
