@@ -44,6 +44,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .kernels import BORDERS, InterpolationKernel, interpolate
+from .precision import without_autocast
 
 BORDER_TOLERANCE = 1e-12
 HEAP_BYTES = 2**25
@@ -109,6 +110,8 @@ class InterpolatedConvolution(nn.Module):
         head_frames: Frames at the start that the steady constants do not give.
         tail_frames: The same, at the end.
         folding_sums: Whether a folded tap is a sum of taps, not merely one that has moved.
+        shifted_rows: Where the fixed filters only shift whole rows of ``stride`` taps: which row
+            ``q`` shifts; else empty.
         least_time: Shorter inputs are all border: only the plain form does them.
 
     Shape:
@@ -133,10 +136,12 @@ class InterpolatedConvolution(nn.Module):
         self.kernel_size = kernel_size
         self.padding = padding
         self.padding_mode = padding_mode
+        self.flipped = flipped
         self._exact = self._derive()
         self.folding_sums = bool(((self._exact["steady"] != 0).sum(0) > 1).any())
         if flipped:
             self._exact = {name: value.flip(0) for name, value in self._exact.items()}
+        self.shifted_rows = self._rows_to_shift()
         for name, value in self._exact.items():
             self.register_buffer(name, value.to(torch.get_default_dtype()), persistent=False)
         self._place(torch.get_default_dtype())
@@ -156,7 +161,7 @@ class InterpolatedConvolution(nn.Module):
 
     def fold(self, weight: Tensor) -> Tensor:
         """The taps at the input rate: ``(..., K)`` -> ``(..., stride, Q)``."""
-        with torch.autocast(weight.device.type, enabled=False):
+        with without_autocast(weight.device):
             folded = weight.to(self.steady.dtype) @ self.steady.flatten(1)
         return folded.unflatten(-1, self.steady.shape[1:]).to(weight.dtype)
 
@@ -225,10 +230,13 @@ class InterpolatedConvolution(nn.Module):
         window, padding, frames = self._steady_part(x.shape[-1])
         products = self._products(x, taps)
         dtype = products.dtype
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device):
             products = products.to(self.steady.dtype)
-            constants = self.steady.transpose(0, 1)[:, :, None]
-            z = F.conv2d(products[..., window], constants, padding=(0, padding))
+            if self.shifted_rows:
+                z = self._shifted_sum(products[..., window], padding)
+            else:
+                constants = self.steady.transpose(0, 1)[:, :, None]
+                z = F.conv2d(products[..., window], constants, padding=(0, padding))
             y = z[..., frames].permute(2, 0, 3, 1)
             if self.head_frames or self.tail_frames:
                 head, tail = self._ends(self._near_ends(products))
@@ -241,6 +249,13 @@ class InterpolatedConvolution(nn.Module):
         products = taps @ x.transpose(0, 1).flatten(1)
         return products.unflatten(0, (-1, self.kernel_size)).unflatten(-1, (len(x), -1))
 
+    def _shifted_sum(self, products: Tensor, padding: int) -> Tensor:
+        """The fixed filters of a transposed convolution with full overlap: nothing but shifts."""
+        rows = F.pad(products, (padding, padding)).unflatten(1, (-1, self.stride))
+        length = rows.shape[-1] - self.low_rate_taps + 1
+        shifted = [rows[:, r, ..., q : q + length] for q, r in enumerate(self.shifted_rows)]
+        return sum(shifted[1:], shifted[0])
+
     def _near_ends(self, x: Tensor) -> Tensor:
         """The inputs that the border frames are made of."""
         return torch.cat(
@@ -250,7 +265,7 @@ class InterpolatedConvolution(nn.Module):
     def _ends(self, products: Tensor) -> list[Tensor]:
         """The border frames, ``(batch, out_channels, frames, stride)``."""
         ends = []
-        with torch.autocast(products.device.type, enabled=False):
+        with without_autocast(products.device):
             products = products.to(self.steady.dtype).permute(2, 0, 1, 3)
             parts = products.split([self.head.shape[1], self.tail.shape[1]], -1)
             for part, constants in zip(parts, (self.head, self.tail), strict=True):
@@ -284,6 +299,16 @@ class InterpolatedConvolution(nn.Module):
         """Round the exact constants once, whatever precisions the module has gone through."""
         for name, exact in self._exact.items():
             setattr(self, name, exact.to(device=getattr(self, name).device, dtype=dtype))
+
+    def _rows_to_shift(self) -> list[int]:
+        stride, steady = self.stride, self._exact["steady"]
+        if self.head_frames or self.tail_frames or self.kernel_size != stride * self.low_rate_taps:
+            return []
+        rows = steady.unflatten(0, (-1, stride)).sum((1, 2)).argmax(0).tolist()
+        blocks = torch.zeros_like(steady).unflatten(0, (-1, stride))
+        for q, row in enumerate(rows):
+            blocks[row, :, :, q] = torch.eye(stride, dtype=blocks.dtype, device="cpu")
+        return rows if torch.equal(blocks.flatten(0, 1), steady) else []
 
     def _derive(self) -> dict[str, Tensor]:
         """The constants: ``steady`` (K, stride, Q), ``head`` and ``tail`` (K, inputs, samples)."""

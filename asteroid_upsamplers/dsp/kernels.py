@@ -25,9 +25,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .polyphase import polyphase_merge
+from .precision import without_autocast
 
 BORDERS = {"zeros": "constant", "replicate": "replicate", "reflect": "reflect"}
 """How a signal goes on beyond its ends: as ``nn.Conv1d`` calls it, and as ``F.pad`` does."""
+
+WINDOWED_TAPS = 8
+"""Up to here a product with a copy of every window is faster than a convolution by channel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,14 +77,18 @@ def interpolate(x: Tensor, kernel: InterpolationKernel) -> Tensor:
         >>> interpolate(torch.tensor([[[0., 4.]]]), linear_kernel(4))
         tensor([[[0.0000, 0.0000, 0.5000, 1.5000, 2.5000, 3.5000, 4.0000, 4.0000]]])
     """
-    batch, channels, time = x.shape
     around = (kernel.before, kernel.taps - 1 - kernel.before)
-    exact = x.to(torch.promote_types(x.dtype, torch.float32)).reshape(-1, 1, time)
+    exact = x.to(torch.promote_types(x.dtype, torch.float32))
     if any(around):
         exact = F.pad(exact, around, BORDERS[kernel.border])
-    with torch.autocast(x.device.type, enabled=False):
-        phases = F.conv1d(exact, kernel.branches[:, None].to(exact))
-    return polyphase_merge(phases, kernel.stride).reshape(batch, channels, -1).to(x.dtype)
+    branches = kernel.branches.to(exact)
+    with without_autocast(x.device):
+        if kernel.taps <= WINDOWED_TAPS:
+            upsampled = (exact.unfold(-1, kernel.taps, 1) @ branches.T).flatten(2)
+        else:
+            filters = branches[:, None].repeat(x.shape[1], 1, 1)
+            upsampled = polyphase_merge(F.conv1d(exact, filters, groups=x.shape[1]), kernel.stride)
+    return upsampled.to(x.dtype)
 
 
 def nearest_kernel(stride: int) -> InterpolationKernel:

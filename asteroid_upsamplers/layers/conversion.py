@@ -94,10 +94,14 @@ def to_transposed(layer: Upsampler) -> Transposed:
     taps = taps.permute(2, 0, 3, 1).flatten(2)  # (in, out, K * stride)
     if kernel_size % 2 == 0:  # the centre of the output is half a frame later
         taps = torch.nn.functional.pad(taps, (0, stride))
-    used = taps.abs().amax((0, 1)).nonzero()[:, 0].tolist()
-    spare = min(used[0], taps.shape[-1] - 1 - used[-1]) if used else 0
-    spare = min(spare, (taps.shape[-1] - stride) // 2)
-    taps = taps[..., spare : taps.shape[-1] - spare]
+    silent = [not used for used in taps.abs().amax((0, 1)).tolist()]
+    start, stop = 0, len(silent)
+    while stop - start > stride:  # trimming cuts the extra one of an odd number at the end
+        even = (stop - start - stride) % 2 == 0
+        if not silent[start if even else stop - 1]:
+            break
+        start, stop = (start + 1, stop) if even else (start, stop - 1)
+    taps = taps[..., start:stop]
     twin = Transposed(
         layer.in_channels, layer.out_channels, stride, taps.shape[-1], bias is not None
     ).to(layer.weight)

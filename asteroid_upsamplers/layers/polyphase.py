@@ -4,15 +4,15 @@ The rule counts what a form costs for every pair of channels, in multiply-adds. 
 samples in the batch, stride ``s``, ``K`` taps at the output rate and ``Q`` at the input rate
 (:mod:`asteroid_upsamplers.dsp.forms` derives them), and ``c`` taps of the interpolation:
 
-- plain: ``n s K`` for the convolution; ``n s c`` for the interpolation of every input channel;
+- plain: ``n s K`` for the convolution; for every input channel ``n s c`` in the interpolation, and
+  ``n s`` numbers written; and the weights are put in the library's order, ``K`` numbers;
 - folded: ``n s Q``; and the weights are read and written anew, ``K + s Q`` numbers;
-- commuted: ``n K``; and for every output channel ``n s K Q`` for the fixed filters, and
-  ``n (K + s)`` numbers in memory between the two steps.
+- commuted: ``n K``; for every output channel ``n s K Q`` in the fixed filters (none where these
+  only shift rows) and ``n (K + s)`` numbers written; and the weights are put in the order of the
+  product, ``K`` numbers (none for a transposed convolution, which has them so).
 
-A number moved costs as much as ``BALANCE`` multiply-adds of a large matrix product, and so do a
-``BALANCE / SMALL`` share of those in filters of few channels. The least cost wins. The figures
-behind the constants, and how often the rule picks the fastest form, are in
-``benchmarks/REPORT.md``.
+:class:`Costs` says what these are worth on a device. The least cost wins. The figures behind the
+constants, and how near the rule comes to the fastest form, are in ``benchmarks/REPORT.md``.
 
 Half precision is the exception: folding rounds every sum of taps for itself, so that the phases no
 longer add up to the same, which is a tone, some 55 dB below a constant. A sum is never folded there
@@ -22,21 +22,42 @@ unless ``form="folded"`` asks for it.
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from ..dsp import InterpolatedConvolution
+from ..dsp.precision import works_in_half_precision
 from .base import Upsampler
 from .kept import Kept
 
 FORMS = ("auto", "plain", "folded", "commuted")
 
-BALANCE = {"cpu": 300.0, "cuda": 100.0}
-"""Multiply-adds in the time that one number takes to and from memory: see the report."""
-SMALL = 10.0
-"""How much slower a multiply-add is in the fixed filters than in a large matrix product."""
+
+@dataclass(frozen=True)
+class Costs:
+    """In multiply-adds of a large matrix product, forward and backward alike.
+
+    Args:
+        weight: A number of the weights read and written.
+        signal: A number of the signal written between two steps.
+        small: A multiply-add in a filter of few channels.
+        narrow: Rows of a matrix product that run at half the rate.
+    """
+
+    weight: float
+    signal: float
+    small: float
+    narrow: float
+
+
+COSTS = {
+    "cpu": Costs(weight=400, signal=150, small=6, narrow=64),
+    "cuda": Costs(weight=100, signal=50, small=4, narrow=64),
+}
+"""The first as measured; the second from a card's published rates, until it is measured."""
 
 
 class PolyphaseUpsampler(Upsampler):
@@ -96,22 +117,25 @@ class PolyphaseUpsampler(Upsampler):
         if self.form != "auto":
             return self.form
         costs = self.costs(x.shape[0] * x.shape[-1], x.device.type)
-        if self.convolution.folding_sums and _half_precision(x):
+        if self.convolution.folding_sums and works_in_half_precision(x):
             del costs["folded"]
         return min(costs, key=lambda form: costs[form])
 
     def costs(self, samples: int, device: str = "cpu") -> dict[str, float]:
         """Multiply-adds for every pair of channels, by form; see the module's docstring."""
-        stride, taps = self.stride, self.kernel_size
-        low_rate_taps = self.convolution.low_rate_taps
-        balance = BALANCE.get(device, BALANCE["cuda"])
-        small = SMALL * stride
-        interpolation = small * self.convolution.kernel.taps + balance * stride
-        fixed_filters = small * taps * low_rate_taps + balance * (taps + stride)
+        convolution, unit = self.convolution, COSTS.get(device, COSTS["cuda"])
+        stride, taps, low_rate_taps = self.stride, self.kernel_size, convolution.low_rate_taps
+        interpolation = stride * (unit.small * convolution.kernel.taps + unit.signal)
+        filters = 0 if convolution.shifted_rows else unit.small * stride * taps * low_rate_taps
+        filters += unit.signal * (taps + stride)
+        narrow = 1 + unit.narrow / (stride * self.out_channels)
+        folding = unit.weight * (taps + stride * low_rate_taps)
+        ordering = unit.weight * taps if self.taps_per_output else 0
         return {
-            "plain": samples * (stride * taps + interpolation / self.out_channels),
-            "folded": samples * stride * low_rate_taps + balance * (taps + stride * low_rate_taps),
-            "commuted": samples * (taps + fixed_filters / self.in_channels),
+            "plain": samples * (stride * taps + interpolation / self.out_channels)
+            + unit.weight * taps,
+            "folded": samples * stride * low_rate_taps * narrow + folding,
+            "commuted": samples * (taps + filters / self.in_channels) + ordering,
         }
 
     def phase_sums(self) -> Tensor:
@@ -138,10 +162,3 @@ class PolyphaseUpsampler(Upsampler):
             return folded.permute(order).flatten(0, 1)
 
         return self._kept.get("low_rate_weight", self, fold)
-
-
-def _half_precision(x: Tensor) -> bool:
-    device = x.device.type
-    if torch.is_autocast_enabled(device):
-        return torch.finfo(torch.get_autocast_dtype(device)).bits < 32
-    return torch.finfo(x.dtype).bits < 32

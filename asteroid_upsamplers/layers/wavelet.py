@@ -26,9 +26,7 @@ from .subpixel import filter_and_shuffle
 Pair = tuple[Tensor, Tensor]
 
 
-def inverse_steps(
-    channels: Tensor, stride: int, step: Callable[[Tensor, Tensor], Pair]
-) -> Tensor:
+def inverse_steps(channels: Tensor, stride: int, step: Callable[[Tensor, Tensor], Pair]) -> Tensor:
     """All inverse wavelet steps, down to one channel.
 
     Args:

@@ -263,10 +263,11 @@ def _rescale(module: nn.Module, reference: float) -> None:
         if isinstance(layer, (nn.Conv1d, layers.Upsampler)):
             scale = (layer.weight.std() / reference).sqrt()
             for name in ("weight", "bias"):
+                held = cast(Any, layer)
                 if parametrize.is_parametrized(layer, name):
-                    parameter = layer.parametrizations[name].original
+                    parameter = held.parametrizations[name].original
                 else:
-                    parameter = getattr(layer, name)
+                    parameter = getattr(held, name)
                 if parameter is not None:
                     parameter /= scale
 

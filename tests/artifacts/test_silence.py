@@ -32,7 +32,10 @@ def test_networks_before_training(upsampler):
     settings = {"upsampler": upsampler, "channels": 8, "depth": 4}
     network = DemucsLike(**settings).eval()
     result = silence_response(network, channels=2, stride=4, length=2**15)
-    assert (result.share_at_tones > 0.5) == (upsampler in ("transposed", "subpixel"))
-    assert (result.rms_db > -60) == (upsampler in ("transposed", "subpixel"))
+    if upsampler in ("transposed", "subpixel"):
+        assert result.rms_db > -60
+        assert result.share_at_tones > 0.5
+    else:  # what is left is rounding
+        assert result.rms_db < -150
     modified = DemucsLike(modified=True, **settings).eval()
     assert silence_response(modified, 2, 4, 2**15).rms_db == float("-inf")

@@ -7,7 +7,6 @@ from torch.nn import functional as F
 from asteroid_upsamplers.dsp import (
     center_trim,
     centered_padding,
-    polyphase_merge,
     strided_length,
     transposed_length,
 )
@@ -34,9 +33,3 @@ def test_center_trim_cuts_the_extra_sample_at_the_end(length, first):
     assert center_trim(torch.arange(7), length).tolist() == list(range(first, first + length))
     with pytest.raises(ValueError, match="cannot trim"):
         center_trim(torch.arange(7), 8)
-
-
-def test_polyphase_merge_is_a_pixel_shuffle_in_one_dimension():
-    x = torch.randn(2, 12, 5)
-    square = F.pixel_shuffle(x.reshape(2, 3, 4, 5).repeat(1, 1, 4, 1).reshape(2, 48, 1, 5), 4)
-    torch.testing.assert_close(polyphase_merge(x, 4), square[:, :, 0])

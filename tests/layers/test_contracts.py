@@ -27,6 +27,7 @@ LAWS = [
 
 
 @members
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
 def test_law(law, cls, options):
     law(cls, options)
@@ -77,5 +78,7 @@ def test_artifacts_are_stated(cls):
 def test_constructs_without_memory(cls):
     with torch.device("meta"):
         layer = cls(2000, 1000, 4)
+        y = layer(torch.empty(2, 2000, 100))
     assert layer.weight.is_meta
+    assert y.shape == (2, 1000, 400)
     assert sum(p.numel() for p in layer.parameters()) >= 2_000_000

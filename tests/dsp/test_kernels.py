@@ -1,0 +1,109 @@
+"""Fixed kernels against torch's and julius' interpolation, and against their own laws."""
+
+import julius
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from asteroid_upsamplers.dsp import (
+    cubic_kernel,
+    interpolate,
+    linear_kernel,
+    nearest_kernel,
+    sinc_kernel,
+    stretch_kernel,
+)
+
+STRIDES = [1, 2, 3, 4, 5, 8, 16]
+strides = pytest.mark.parametrize("stride", STRIDES)
+INTERPOLATORS = {
+    "nearest": nearest_kernel,
+    "linear": linear_kernel,
+    "cubic": cubic_kernel,
+    "keys": lambda stride: cubic_kernel(stride, -0.5),
+    "sinc": sinc_kernel,
+    "short sinc": lambda stride: sinc_kernel(stride, zeros=3, rolloff=0.7),
+}
+
+
+@pytest.fixture
+def x():
+    return torch.randn(2, 3, 60, dtype=torch.float64)
+
+
+@strides
+@pytest.mark.parametrize("name", INTERPOLATORS)
+def test_a_constant_stays_one(name, stride):
+    """Every branch adds up to one: no phase is louder than another."""
+    kernel = INTERPOLATORS[name](stride)
+    torch.testing.assert_close(kernel.branches.sum(1), torch.ones(stride, dtype=torch.float64))
+    ones = torch.ones(1, 1, 80)
+    assert (interpolate(ones, kernel)[..., 40 * stride : 41 * stride] - 1).abs().max() < 1e-6
+
+
+@strides
+def test_nearest_is_torchs(stride, x):
+    torch.testing.assert_close(
+        interpolate(x, nearest_kernel(stride)), F.interpolate(x, scale_factor=stride)
+    )
+
+
+@strides
+def test_linear_is_torchs(stride, x):
+    expected = F.interpolate(x, scale_factor=stride, mode="linear", align_corners=False)
+    torch.testing.assert_close(interpolate(x, linear_kernel(stride)), expected)
+
+
+@strides
+def test_cubic_is_torchs_bicubic_in_one_dimension(stride, x):
+    expected = F.interpolate(
+        x[:, :, None].repeat(1, 1, 4, 1),
+        size=(4, 60 * stride),
+        mode="bicubic",
+        align_corners=False,
+    )
+    torch.testing.assert_close(interpolate(x, cubic_kernel(stride)), expected[:, :, 0])
+
+
+@strides
+def test_keys_coefficient_interpolates_parabolas(stride):
+    places = (torch.arange(20 * stride, dtype=torch.float64) + 0.5) / stride - 0.5
+    parabola = torch.arange(20, dtype=torch.float64).square()
+    y = interpolate(parabola[None, None], cubic_kernel(stride, -0.5))[0, 0]
+    inside = slice(3 * stride, -3 * stride)
+    torch.testing.assert_close(y[inside], places.square()[inside])
+
+
+@strides
+@pytest.mark.parametrize("settings", [{}, {"zeros": 6, "rolloff": 0.8}], ids=str)
+def test_sinc_is_julius(stride, settings):
+    x = torch.randn(2, 3, 60)
+    expected = julius.resample_frac(x, 1, stride, **settings)
+    y = interpolate(x, sinc_kernel(stride, **settings))
+    torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)
+
+
+@strides
+def test_stretch_inserts_zeros(stride, x):
+    y = interpolate(x, stretch_kernel(stride))
+    assert torch.equal(y[..., ::stride], x)
+    assert torch.count_nonzero(y) == torch.count_nonzero(x)
+
+
+@pytest.mark.parametrize(("border", "mode"), [("replicate", "edge"), ("reflect", "reflect")])
+def test_borders_are_numpys(border, mode):
+    row = np.random.default_rng(0).standard_normal(12)
+    kernel = cubic_kernel(4, border=border)
+    around = np.pad(row, 8, mode)
+    y = interpolate(torch.from_numpy(around)[None, None], kernel)[0, 0, 32:-32]
+    torch.testing.assert_close(interpolate(torch.from_numpy(row)[None, None], kernel)[0, 0], y)
+
+
+def test_half_precision_makes_no_tone():
+    """Rounded branches would not add up to the same; the sums are formed in float32."""
+    ones = torch.full((1, 1, 80), 1.234, dtype=torch.bfloat16)
+    for name, make in INTERPOLATORS.items():
+        y = interpolate(ones, make(4))
+        assert y.dtype == torch.bfloat16
+        assert torch.equal(y[..., 120:200], ones[..., :1].expand(1, 1, 80)), name
