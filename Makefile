@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RECIPE := recipes/musdb18/DemucsUpsamplers
 
-.PHONY: demo test lint clean ffmpeg
+.PHONY: demo test lint benchmarks clean ffmpeg
 
 demo: $(VENV)/installed ffmpeg
 	$(RECIPE)/run.sh --demo --variant all --exp_root exp --data_root exp/data --python $(BIN)/python
@@ -16,6 +16,10 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy asteroid_upsamplers
 	$(BIN)/lint-imports
+
+# an hour on two cores, and nothing else should run meanwhile; a GPU is used where there is one
+benchmarks: $(VENV)/installed
+	$(BIN)/python benchmarks/run.py
 
 clean:
 	rm -rf $(VENV) exp build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

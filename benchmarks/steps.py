@@ -23,6 +23,7 @@ from asteroid_upsamplers import layers
 from asteroid_upsamplers.dsp import transposed_length
 from asteroid_upsamplers.models import DemucsLike
 
+Steps = dict[tuple[str, str], Callable[[], None]]
 SAMPLE_RATE, SOURCES = 44100, ("drums", "bass", "other", "vocals")
 
 
@@ -83,40 +84,76 @@ def run(
     depth: int = 6,
 ) -> list[dict[str, Any]]:
     """One row for every candidate."""
-    torch.manual_seed(0)
     time = int(seconds * SAMPLE_RATE)
+    torch.manual_seed(0)
     mixture = torch.randn(batch, 2, time, device=device)
     targets = torch.randn(batch, len(SOURCES), 2, time, device=device)
-    model = DemucsLike(SOURCES, channels=channels, depth=depth).to(device)
+    rows = []
+    for steps in (
+        upsampler_steps(names, channels, depth, mixture, targets, dtype),
+        package_steps(channels, depth, mixture, targets, dtype),
+    ):
+        times = measure.interleaved(steps, rounds, device, f"{channels} channels, step")
+        rows += [
+            {
+                "upsampler": name,
+                "variant": variant,
+                "channels": channels,
+                "seconds": seconds,
+                "batch": batch,
+                "dtype": str(dtype).removeprefix("torch."),
+                "step_ms": measure.plain(times[name, variant]),
+                "peak_mib": round(measure.peak_mebibytes(step, device), 1),
+            }
+            for (name, variant), step in steps.items()
+        ]
+        steps.clear()  # the next comparison needs the memory
+    return rows
+
+
+def upsampler_steps(
+    names: list[str],
+    channels: int,
+    depth: int,
+    mixture: Tensor,
+    targets: Tensor,
+    dtype: torch.dtype,
+) -> Steps:
+    """One network, whose upsampling layers are exchanged."""
+    model = DemucsLike(SOURCES, channels=channels, depth=depth).to(mixture.device)
     candidates = decoders(model, names)
-    shared = [p for n, p in model.named_parameters() if ".upsampler." not in n]
-    shared_optimizer = torch.optim.Adam(shared)
+    shared = adam([p for n, p in model.named_parameters() if ".upsampler." not in n])
 
     def step_of(upsamplers: list[nn.Module]) -> Callable[[], None]:
-        upsamplers = [upsampler.to(device) for upsampler in upsamplers]
-        optimizer = torch.optim.Adam([p for u in upsamplers for p in u.parameters()])
+        own = adam([p for u in upsamplers for p in u.to(mixture.device).parameters()])
 
         def step() -> None:
             for block, upsampler in zip(model.decoder, upsamplers, strict=True):
                 block.upsampler = upsampler
-            _learn(model, mixture, targets, dtype, (shared_optimizer, optimizer))
+            learn(model, mixture, targets, dtype, (shared, own))
 
         return step
 
-    steps = {key: step_of(upsamplers) for key, upsamplers in candidates.items()}
-    rows = _rows(steps, channels, seconds, batch, rounds, device, dtype)
-    del steps, candidates  # the second comparison needs the memory
+    return {key: step_of(upsamplers) for key, upsamplers in candidates.items()}
 
-    pair = {
-        ("transposed", "demucs.demucs.Demucs"): reference(channels, depth),
-        ("transposed", "auto, encoder of the demucs package"): DemucsLike(
-            SOURCES, channels=channels, depth=depth, encoder_context=0
-        ),
-    }
-    steps = {
-        key: _whole(network.to(device), mixture, targets, dtype) for key, network in pair.items()
-    }
-    return rows + _rows(steps, channels, seconds, batch, rounds, device, dtype)
+
+def package_steps(
+    channels: int, depth: int, mixture: Tensor, targets: Tensor, dtype: torch.dtype
+) -> Steps:
+    """The ``demucs`` package's network, and ours with its encoder."""
+    ours = DemucsLike(SOURCES, channels=channels, depth=depth, encoder_context=0)
+    networks = {"demucs.demucs.Demucs": reference(channels, depth), "auto, encoder of demucs": ours}
+
+    def step_of(network: nn.Module) -> Callable[[], None]:
+        optimizer = adam(network.to(mixture.device).parameters())
+        return lambda: learn(network, mixture, targets, dtype, (optimizer,))
+
+    return {("transposed", words): step_of(network) for words, network in networks.items()}
+
+
+def adam(parameters: Any) -> torch.optim.Optimizer:
+    """In one pass over the memory: the least that an optimiser can add to a step."""
+    return torch.optim.Adam(parameters, lr=1e-4, fused=True)
 
 
 def reference(channels: int, depth: int) -> Demucs:
@@ -137,20 +174,14 @@ def reference(channels: int, depth: int) -> Demucs:
     )
 
 
-def _whole(
-    network: nn.Module, mixture: Tensor, targets: Tensor, dtype: torch.dtype
-) -> Callable[[], None]:
-    optimizer = torch.optim.Adam(network.parameters())
-    return lambda: _learn(network, mixture, targets, dtype, (optimizer,))
-
-
-def _learn(
+def learn(
     network: nn.Module,
     mixture: Tensor,
     targets: Tensor,
     dtype: torch.dtype,
     optimizers: tuple[torch.optim.Optimizer, ...],
 ) -> None:
+    """One step of training."""
     with torch.autocast(mixture.device.type, dtype, enabled=dtype != torch.float32):
         loss = (network(mixture) - targets).abs().mean()
     for optimizer in optimizers:
@@ -158,31 +189,6 @@ def _learn(
     loss.backward()
     for optimizer in optimizers:
         optimizer.step()
-
-
-def _rows(
-    steps: dict[tuple[str, str], Callable[[], None]],
-    channels: int,
-    seconds: float,
-    batch: int,
-    rounds: int,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> list[dict[str, Any]]:
-    times = measure.interleaved(steps, rounds, device, f"{channels} channels, step")
-    return [
-        {
-            "upsampler": name,
-            "variant": variant,
-            "channels": channels,
-            "seconds": seconds,
-            "batch": batch,
-            "dtype": str(dtype).removeprefix("torch."),
-            "step_ms": measure.plain(times[name, variant]),
-            "peak_mib": round(measure.peak_mebibytes(steps[name, variant], device), 1),
-        }
-        for name, variant in steps
-    ]
 
 
 def main() -> None:

@@ -45,17 +45,19 @@ class Costs:
         signal: A number of the signal written between two steps.
         small: A multiply-add in a filter of few channels.
         narrow: Rows of a matrix product that run at half the rate.
+        calls: The further library calls of the folded and of the commuted form.
     """
 
     weight: float
     signal: float
     small: float
     narrow: float
+    calls: float
 
 
 COSTS = {
-    "cpu": Costs(weight=400, signal=150, small=6, narrow=64),
-    "cuda": Costs(weight=100, signal=50, small=4, narrow=64),
+    "cpu": Costs(weight=400, signal=150, small=6, narrow=64, calls=3e7),
+    "cuda": Costs(weight=100, signal=50, small=4, narrow=64, calls=1e9),
 }
 """The first as measured; the second from a card's published rates, until it is measured."""
 
@@ -128,14 +130,15 @@ class PolyphaseUpsampler(Upsampler):
         interpolation = stride * (unit.small * convolution.kernel.taps + unit.signal)
         filters = 0 if convolution.shifted_rows else unit.small * stride * taps * low_rate_taps
         filters += unit.signal * (taps + stride)
+        calls = unit.calls / (self.in_channels * self.out_channels)
         narrow = 1 + unit.narrow / (stride * self.out_channels)
         folding = unit.weight * (taps + stride * low_rate_taps)
         ordering = unit.weight * taps if self.taps_per_output else 0
         return {
             "plain": samples * (stride * taps + interpolation / self.out_channels)
             + unit.weight * taps,
-            "folded": samples * stride * low_rate_taps * narrow + folding,
-            "commuted": samples * (taps + filters / self.in_channels) + ordering,
+            "folded": samples * stride * low_rate_taps * narrow + folding + calls,
+            "commuted": samples * (taps + filters / self.in_channels) + ordering + calls,
         }
 
     def phase_sums(self) -> Tensor:
