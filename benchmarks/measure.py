@@ -1,7 +1,9 @@
 """Times, memory, differences and machines, measured the same way by every script beside this one.
 
 All candidates of a comparison are timed in turn, round after round, so that what else the machine
-does meets all of them; ratios are of medians of one run.
+does meets all of them; ratios are of medians of one run. Each is called twice in its turn, and
+timed the second time: a training step follows one of its own kind, and finds the memory as that
+left it.
 """
 
 from __future__ import annotations
@@ -39,13 +41,12 @@ class Times:
 def interleaved(
     candidates: dict[str, Callable[[], Any]], rounds: int, device: torch.device, label: str = ""
 ) -> dict[str, Times]:
-    """Time every candidate once a round; a first round warms up and is not counted."""
+    """Time every candidate once a round."""
     seen: dict[str, list[float]] = {name: [] for name in candidates}
-    for turn in tqdm(range(rounds + 1), desc=label, leave=False):
+    for _ in tqdm(range(rounds), desc=label, leave=False):
         for name, function in candidates.items():
-            milliseconds = _once(function, device)
-            if turn:
-                seen[name].append(milliseconds)
+            _once(function, device)
+            seen[name].append(_once(function, device))
     return {name: Times(statistics.median(v), min(v), max(v)) for name, v in seen.items()}
 
 

@@ -23,34 +23,33 @@ from tqdm import tqdm
 from asteroid_upsamplers.layers import available
 
 HERE = Path(__file__).parent
-PAPER = ["nearest", "linear", "transposed", "subpixel"]
+PAPER = ["nearest", "linear", "transposed"]
 
 
 def sections(device: str, quick: bool) -> list[tuple[str, dict[str, Any]]]:
     """What is measured: the kind, and its settings."""
+    one = {"dtype": torch.float32, "seconds": 0.05, "batch": 1, "rounds": 1}
+    half = {"dtype": torch.float32, "seconds": 5, "batch": 2, "rounds": 3}
+    full = {"dtype": torch.float32, "seconds": 10, "batch": 4}
+    step = {"dtype": torch.float32, "seconds": 10, "batch": 2, "rounds": 3}
     if quick:
-        small = {"dtype": torch.float32, "seconds": 0.05, "batch": 1, "rounds": 1}
         return [
-            ("layers", {"channels": 4, "everything": True, **small}),
-            ("steps", {"channels": 4, "names": PAPER, **small}),
+            ("layers", {"channels": 4, "other_rounds": 1, **one}),
+            ("steps", {"channels": 4, "names": PAPER, **one}),
         ]
     if device == "cpu":
-        half = {"dtype": torch.float32, "seconds": 5, "batch": 2, "rounds": 3}
-        full = {"dtype": torch.float32, "seconds": 10, "batch": 4, "rounds": 3}
-        step = {"dtype": torch.float32, "seconds": 10, "batch": 2, "rounds": 3}
         return [
             ("steps", {"channels": 24, "names": available(), **step}),
-            ("steps", {"channels": 48, "names": PAPER, **step}),
-            ("steps", {"channels": 64, "names": PAPER, **step}),
-            ("layers", {"channels": 64, "everything": True, **full}),
-            ("layers", {"channels": 100, "everything": True, **full}),
-            ("layers", {"channels": 24, "everything": False, **half}),
-            ("layers", {"channels": 64, "everything": False, **half}),
+            ("steps", {"channels": 48, "names": PAPER, "two_steps": False, **step}),
+            ("steps", {"channels": 64, "names": PAPER, "two_steps": False, **step}),
+            ("layers", {"channels": 64, "rounds": 3, "other_rounds": 1, **full}),
+            ("layers", {"channels": 24, "other_rounds": 0, **half}),
+            ("layers", {"channels": 100, "rounds": 2, "other_rounds": 1, **full}),
         ]
     rows: list[tuple[str, dict[str, Any]]] = []
     for dtype in (torch.float32, torch.bfloat16):
         full = {"dtype": dtype, "seconds": 10, "batch": 32, "rounds": 10}
-        rows += [("layers", {"channels": c, "everything": True, **full}) for c in (64, 100)]
+        rows += [("layers", {"channels": c, "other_rounds": 10, **full}) for c in (64, 100)]
         rows += [("steps", {"channels": c, "names": PAPER, **full}) for c in (64, 100)]
     return rows
 

@@ -57,7 +57,9 @@ TORCH = {
 }
 
 
-def decoders(model: DemucsLike, names: list[str]) -> dict[tuple[str, str], list[nn.Module]]:
+def decoders(
+    model: DemucsLike, names: list[str], two_steps: bool
+) -> dict[tuple[str, str], list[nn.Module]]:
     """The six upsampling layers of every candidate, by upsampler and variant."""
     sizes = [
         (block.upsampler.in_channels, block.upsampler.out_channels, model.stride)
@@ -65,7 +67,7 @@ def decoders(model: DemucsLike, names: list[str]) -> dict[tuple[str, str], list[
     ]
     candidates: dict[tuple[str, str], list[nn.Module]] = {}
     for name in names:
-        if name in TORCH:
+        if name in TORCH and (two_steps or name == "transposed"):
             words, make = TORCH[name]
             candidates[name, words] = [make(*size) for size in sizes]
         settings = {"trim": False} if name == "transposed" else {}
@@ -81,6 +83,7 @@ def run(
     batch: int,
     rounds: int,
     names: list[str],
+    two_steps: bool = True,
     depth: int = 6,
 ) -> list[dict[str, Any]]:
     """One row for every candidate."""
@@ -90,7 +93,7 @@ def run(
     targets = torch.randn(batch, len(SOURCES), 2, time, device=device)
     rows = []
     for steps in (
-        upsampler_steps(names, channels, depth, mixture, targets, dtype),
+        upsampler_steps(names, two_steps, channels, depth, mixture, targets, dtype),
         package_steps(channels, depth, mixture, targets, dtype),
     ):
         times = measure.interleaved(steps, rounds, device, f"{channels} channels, step")
@@ -113,6 +116,7 @@ def run(
 
 def upsampler_steps(
     names: list[str],
+    two_steps: bool,
     channels: int,
     depth: int,
     mixture: Tensor,
@@ -121,7 +125,7 @@ def upsampler_steps(
 ) -> Steps:
     """One network, whose upsampling layers are exchanged."""
     model = DemucsLike(SOURCES, channels=channels, depth=depth).to(mixture.device)
-    candidates = decoders(model, names)
+    candidates = decoders(model, names, two_steps)
     shared = adam([p for n, p in model.named_parameters() if ".upsampler." not in n])
 
     def step_of(upsamplers: list[nn.Module]) -> Callable[[], None]:
@@ -211,7 +215,7 @@ def main() -> None:
         args.batch,
         args.rounds,
         args.upsamplers,
-        args.depth,
+        depth=args.depth,
     )
     for row in rows:
         times = row["step_ms"]

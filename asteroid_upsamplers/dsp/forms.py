@@ -1,38 +1,6 @@
-r"""One convolution at the output rate in three exact forms: plain, folded and commuted.
+"""The plain, the folded and the commuted form of interpolation and a convolution, at work.
 
-Interpolation by a fixed kernel, then a convolution with learnable taps :math:`W`, is one linear
-map. With :math:`u` the upsampled signal, :math:`u[j s + r] = \sum_t g_r[t] \, x[j + t - b]`, and
-:math:`p` samples of padding before it,
-
-.. math:: y[n] = \sum_k W[k] \, u[n + k - p].
-
-**Plain** is this order of operations: :math:`s K` multiply-adds per input sample and channel pair,
-and :math:`u` in memory. Set :math:`n = j s + r - d` and :math:`e = r - d + k - p`. Then
-:math:`u[j s + e] = \sum_t g_{e \bmod s}[t] \, x[j + \lfloor e / s \rfloor + t - b]`, so with the
-constants
-
-.. math:: M[k, r, q] = g_{e \bmod s}[q - c - \lfloor e / s \rfloor + b]
-
-(zero where the index leaves the kernel) and :math:`c` chosen so that :math:`q` starts at 0,
-
-.. math:: y[j s + r - d] = \sum_k W[k] \sum_q M[k, r, q] \, x[j + q - c].
-
-**Folded** sums over :math:`k` first: :math:`s` filters of :math:`Q` taps at the input rate, and a
-merge of their outputs: :math:`s Q` multiply-adds. The delay :math:`d` only says where a period of
-:math:`s` output samples begins; it is chosen to make :math:`Q` least (nearest neighbours with
-:math:`s = 4, K = 9`: 12 multiply-adds instead of 36; linear: 16).
-
-**Commuted** sums over :math:`q` last: :math:`K` products :math:`P[k, m] = W[k] x[m]`, which are one
-matrix product of :math:`K` multiply-adds, and then fixed filters :math:`M` on the output channels.
-It is the transposed convolution with the same taps, followed by the interpolation kernel.
-
-Near its ends :math:`u` is not what the steady :math:`M` says: the interpolation clamps or reflects
-its input there, and the convolution sees its own padding. The frames that this reaches are found by
-comparing :math:`u` with the steady response, sample by sample, and get constants of their own, in
-the commuted order. So every sample of every form is the plain one's, up to rounding.
-
-Kernels that need zeros only beyond the ends of :math:`x` (nearest neighbours, zero insertion) have
-no such frames.
+:mod:`asteroid_upsamplers.dsp.constants` derives them and says what the letters mean.
 """
 
 from __future__ import annotations
@@ -43,13 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .constants import derive
 from .kernels import BORDERS, InterpolationKernel, interpolate
 from .precision import without_autocast
 
-BORDER_TOLERANCE = 1e-12
 HEAP_BYTES = 2**25
 """Blocks above 32 MiB are fresh pages from the system each time (glibc's largest mmap threshold);
-touching those costs a CPU more than the convolution that fills them."""
+touching them can take as long as the convolution that fills them."""
+
+ROUNDED = ("steady", "head", "tail")
 
 
 def filtered_frames(
@@ -104,6 +74,7 @@ class InterpolatedConvolution(nn.Module):
         flipped: Whether taps come in reverse, as those of a transposed convolution.
 
     Attributes:
+        exact: The constants before rounding, on the CPU.
         delay: ``d``: frame ``j`` of the output holds the samples
             ``j * stride - d + (0 .. stride - 1)``.
         low_rate_taps: ``Q``.
@@ -137,13 +108,16 @@ class InterpolatedConvolution(nn.Module):
         self.padding = padding
         self.padding_mode = padding_mode
         self.flipped = flipped
-        self._exact = self._derive()
-        self.folding_sums = bool(((self._exact["steady"] != 0).sum(0) > 1).any())
-        if flipped:
-            self._exact = {name: value.flip(0) for name, value in self._exact.items()}
-        self.shifted_rows = self._rows_to_shift()
-        for name, value in self._exact.items():
-            self.register_buffer(name, value.to(torch.get_default_dtype()), persistent=False)
+        exact = derive(kernel, kernel_size, padding, padding_mode)
+        self.exact = exact.flipped() if flipped else exact
+        self.delay, self.lead, self.least_time = exact.delay, exact.lead, exact.least_time
+        self.low_rate_taps = exact.steady.shape[2]
+        self.head_frames = exact.head.shape[2] // self.stride
+        self.tail_frames = exact.tail.shape[2] // self.stride
+        self.folding_sums = exact.folding_sums
+        self.shifted_rows = self.exact.rows_to_shift()
+        for name in ROUNDED:
+            self.register_buffer(name, torch.empty(0), persistent=False)
         self._place(torch.get_default_dtype())
 
     def output_length(self, time: int) -> int:
@@ -152,7 +126,7 @@ class InterpolatedConvolution(nn.Module):
 
     def branch_sums(self) -> Tensor:
         """The response of every tap to ones, by phase: ``(K, stride)``, float64."""
-        return self._exact["steady"].sum(2)
+        return self.exact.steady.sum(2)
 
     def plain(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The definition: ``weight`` is ``(out_channels, in_channels, kernel_size)``."""
@@ -175,7 +149,7 @@ class InterpolatedConvolution(nn.Module):
             ValueError: If there are none: most sets of low-rate filters are no interpolation
                 followed by a convolution.
         """
-        constants = self._exact["steady"].flatten(1).T
+        constants = self.exact.steady.flatten(1).T
         wanted = folded.double().cpu().flatten(-2).flatten(0, -2).T
         weight = torch.linalg.lstsq(constants, wanted, driver="gelsd").solution
         left_over = (constants @ weight - wanted).abs().max()
@@ -297,74 +271,6 @@ class InterpolatedConvolution(nn.Module):
 
     def _place(self, dtype: torch.dtype) -> None:
         """Round the exact constants once, whatever precisions the module has gone through."""
-        for name, exact in self._exact.items():
+        for name in ROUNDED:
+            exact: Tensor = getattr(self.exact, name)
             setattr(self, name, exact.to(device=getattr(self, name).device, dtype=dtype))
-
-    def _rows_to_shift(self) -> list[int]:
-        stride, steady = self.stride, self._exact["steady"]
-        if self.head_frames or self.tail_frames or self.kernel_size != stride * self.low_rate_taps:
-            return []
-        rows = steady.unflatten(0, (-1, stride)).sum((1, 2)).argmax(0).tolist()
-        blocks = torch.zeros_like(steady).unflatten(0, (-1, stride))
-        for q, row in enumerate(rows):
-            blocks[row, :, :, q] = torch.eye(stride, dtype=blocks.dtype, device="cpu")
-        return rows if torch.equal(blocks.flatten(0, 1), steady) else []
-
-    def _derive(self) -> dict[str, Tensor]:
-        """The constants: ``steady`` (K, stride, Q), ``head`` and ``tail`` (K, inputs, samples)."""
-        stride, taps, before = self.stride, self.kernel_size, self.padding[0]
-        reach = self.kernel.taps + -(-(taps + max(self.padding)) // stride)
-        time = 2 * reach + 4
-        length = self.output_length(time) + taps - 1
-        impulses = torch.eye(time, dtype=torch.float64, device="cpu")[None]
-        upsampled = interpolate(impulses, self.kernel)
-        upsampled = F.pad(upsampled, self.padding, BORDERS[self.padding_mode])[0]
-        endless = InterpolationKernel(self.kernel.branches, self.kernel.before, "zeros")
-        start = time * stride - before
-        steady = interpolate(F.pad(impulses, (time, time)), endless)[0, :, start : start + length]
-
-        def windows(signal: Tensor, begin: int, samples: int) -> Tensor:
-            """What ``samples`` outputs from ``begin`` see: (K, inputs, samples)."""
-            seen = signal[:, begin : begin + samples + taps].unfold(1, taps, 1)
-            return seen[:, :samples].permute(2, 0, 1)
-
-        def inputs_in(constants: Tensor) -> tuple[int, int]:
-            used = constants.any(2).any(0).nonzero()[:, 0].tolist()
-            return (used[0], used[-1] + 1) if used else (0, 0)
-
-        middle = time // 2
-        widths = []
-        for delay in range(stride):
-            first, last = inputs_in(windows(steady, middle * stride - delay, stride))
-            widths.append((last - first, delay, first, last))
-        self.low_rate_taps, self.delay, first, last = min(widths)
-        self.lead = middle - first
-        exact = {"steady": windows(steady, middle * stride - self.delay, stride)[:, first:last]}
-        exact["steady"] = exact["steady"].transpose(1, 2)
-
-        differs = (upsampled - steady).abs().amax(0) > BORDER_TOLERANCE
-        places = differs.nonzero()[:, 0].tolist()
-        early = max((place for place in places if place < length // 2), default=-1)
-        late = min((place for place in places if place >= length // 2), default=length)
-        frames = self._frame_count(time)
-        self.head_frames = (early + self.delay) // stride + 1 if early >= 0 else 0
-        kept = (late - taps + 1 + self.delay) // stride if late < length else frames
-        self.tail_frames = frames - kept
-
-        around = F.pad(upsampled, (self.delay, stride))
-        head = windows(around, 0, self.head_frames * stride)
-        head = head[:, : inputs_in(head)[1]]
-        tail = windows(around, kept * stride, self.tail_frames * stride)
-        tail = tail[:, inputs_in(tail)[0] :] if self.tail_frames else tail[:, :0]
-        spare = [time - 1, time - 1 - self.head_frames + self.lead]
-        if self.head_frames:
-            spare += [
-                time - head.shape[1],
-                (late - head.shape[2] + self.delay - taps + 1) // stride,
-            ]
-        if self.tail_frames:
-            spare += [time - tail.shape[1], (kept * stride - self.delay - early - 1) // stride]
-        if len(spare) > 2:
-            spare.append(kept - self.head_frames - 1)
-        self.least_time = time - min(spare)
-        return {**exact, "head": head, "tail": tail}

@@ -9,10 +9,11 @@ import math
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from ..errors import UsageError
 from ..registry import Registry
@@ -126,9 +127,15 @@ class Upsampler(nn.Module, ABC):
     def reset_parameters(self) -> None:
         """Draw weight, then bias, from U(-b, b), b = 1 / sqrt(fan in), as torch's modules do."""
         bound = 1 / math.sqrt(self.weight[0].numel())
-        nn.init.uniform_(self.weight, -bound, bound)
-        if self.bias is not None:
-            nn.init.uniform_(self.bias, -bound, bound)
+        for parameter in (self.stored("weight"), self.stored("bias")):
+            if parameter is not None:
+                nn.init.uniform_(parameter, -bound, bound)
+
+    def stored(self, name: str) -> Tensor | None:
+        """The tensor that is learned: ``weight`` or ``bias``, or the free one it is made of."""
+        if parametrize.is_parametrized(self, name):
+            return cast(Any, self).parametrizations[name].original
+        return getattr(self, name)
 
     def get_config(self) -> dict[str, Any]:
         """Plain values; ``cls(**config)`` builds the same layer."""

@@ -17,7 +17,7 @@ class Kept:
     A tensor is made anew when a parameter has changed. Writes through ``parameter.data`` leave no
     trace in the version counter, so a few values of every parameter are compared as well. Nothing
     is kept while gradients are asked for, or while ``torch.compile`` or ``torch.jit.trace`` look
-    on, and nothing goes along when the module is copied or pickled.
+    on, and nothing goes along when the module is copied or pickled. It costs the tensors' memory.
     """
 
     def __init__(self) -> None:
@@ -29,6 +29,8 @@ class Kept:
         learning = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)
         if learning or torch.compiler.is_compiling() or torch.jit.is_tracing():
             return make()
+        if parameters[0].is_cuda and torch.cuda.is_current_stream_capturing():
+            return make()  # comparing values would wait for the device
         try:
             pointers = [(p.data_ptr(), p.dtype, _version(p)) for p in parameters]
         except RuntimeError:  # no storage of its own, inside torch.func

@@ -2,7 +2,7 @@
 
 The rule counts what a form costs for every pair of channels, in multiply-adds. With ``n`` input
 samples in the batch, stride ``s``, ``K`` taps at the output rate and ``Q`` at the input rate
-(:mod:`asteroid_upsamplers.dsp.forms` derives them), and ``c`` taps of the interpolation:
+(:mod:`asteroid_upsamplers.dsp.constants` derives them), and ``c`` taps of the interpolation:
 
 - plain: ``n s K`` for the convolution; for every input channel ``n s c`` in the interpolation, and
   ``n s`` numbers written; and the weights are put in the library's order, ``K`` numbers;
@@ -15,8 +15,8 @@ samples in the batch, stride ``s``, ``K`` taps at the output rate and ``Q`` at t
 constants, and how near the rule comes to the fastest form, are in ``benchmarks/REPORT.md``.
 
 Half precision is the exception: folding rounds every sum of taps for itself, so that the phases no
-longer add up to the same, which is a tone, some 55 dB below a constant. A sum is never folded there
-unless ``form="folded"`` asks for it.
+longer add up to the same, which is a tone, some 55 dB below a constant. The plain form has none,
+the commuted one none or far less. A sum is never folded there unless ``form="folded"`` asks for it.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ class Subpixel(Upsampler):
     def reset_parameters(self) -> None:
         super().reset_parameters()
         if self.init == "icnr":
-            for parameter in (self.weight, self.bias):
+            for parameter in (self.stored("weight"), self.stored("bias")):
                 if parameter is not None:
                     phases = parameter.unflatten(0, (-1, self.stride))
                     phases.copy_(phases[:, :1].expand_as(phases))

@@ -9,8 +9,12 @@ channel,
    S = \frac{\sum_r S_r / n_r}{\sum_r 1 / n_r},
 
 which is the nearest set of taps with equal sums. As it holds for each pair of channels, it holds
-for any constant in any of them; biases that differ by phase are replaced by their mean. What a
-network puts between constant and noise still passes: images of the input are not removed.
+for any constant in any of them; biases that differ by phase are replaced by their mean.
+
+This is about constants, exactly, in the precision of the weights: images of anything else pass, and
+weights rounded to half precision have sums that differ again in the third digit.
+
+[1] Pons et al., "Upsampling artifacts in neural audio synthesis", ICASSP 2021.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -119,7 +119,8 @@ class Transposed(PolyphaseUpsampler):
     def reset_parameters(self) -> None:
         super().reset_parameters()
         if self.init == "constant":
-            self.weight.copy_(self.weight[..., :1].expand_as(self.weight))
+            weight = cast(Tensor, self.stored("weight"))
+            weight.copy_(weight[..., :1].expand_as(weight))
 
     def get_config(self) -> dict[str, Any]:
         own = {"trim": self.trim, "init": self.init, "tone_free": self.tone_free}

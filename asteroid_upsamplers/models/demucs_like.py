@@ -15,7 +15,6 @@ import torch
 from asteroid.models import register_model
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils import parametrize
 
 from .. import layers
 from ..dsp import center_trim, strided_length, transposed_length
@@ -263,11 +262,8 @@ def _rescale(module: nn.Module, reference: float) -> None:
         if isinstance(layer, (nn.Conv1d, layers.Upsampler)):
             scale = (layer.weight.std() / reference).sqrt()
             for name in ("weight", "bias"):
-                held = cast(Any, layer)
-                if parametrize.is_parametrized(layer, name):
-                    parameter = held.parametrizations[name].original
-                else:
-                    parameter = getattr(held, name)
+                ours = isinstance(layer, layers.Upsampler)
+                parameter = layer.stored(name) if ours else getattr(layer, name)
                 if parameter is not None:
                     parameter /= scale
 

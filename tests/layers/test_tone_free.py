@@ -70,6 +70,8 @@ def test_weights_are_saved_loaded_and_assigned(name, options):
         twin.weight = torch.ones_like(twin.weight)
     assert "parametrizations.weight.original" in twin.state_dict()
     assert torch.equal(twin.parametrizations.weight.original, torch.ones_like(twin.weight))
+    twin.reset_parameters()
+    assert (twin.weight != torch.ones_like(twin.weight)).all()
     kept = twin.weight.detach().clone()
     parametrize.remove_parametrizations(twin, "weight")
     assert torch.equal(twin.weight, kept)

@@ -46,6 +46,43 @@ def test_silence(upsampler, modified):
     assert (y.abs().max() == 0) == modified
 
 
+@pytest.mark.parametrize(
+    ("upsampler", "options"),
+    [
+        ("transposed", {"tone_free": True}),
+        ("transposed", {"init": "constant", "trim": True}),
+        ("subpixel", {"tone_free": True, "init": "icnr"}),
+        ("sinc", {"zeros": 4, "form": "commuted"}),
+        ("linear", {"padding_mode": "replicate"}),
+    ],
+    ids=str,
+)
+def test_options_of_the_upsampler(upsampler, options):
+    settings = {"upsampler": upsampler, "upsampler_kwargs": options, **SMALL}
+    contracts.model_round_trip(DemucsLike(**settings))
+    contracts.model_learns(DemucsLike(**settings))
+    for block in DemucsLike(**settings).decoder:  # [3] Sec. 3.2, behind a parametrization too
+        plain = layers.get(upsampler)(**block.upsampler.get_config())
+        assert block.upsampler.weight.std() == pytest.approx(
+            float((0.1 * plain.weight.std()).sqrt()), rel=0.2
+        )
+
+
+@pytest.mark.parametrize("upsampler", ["nearest", "linear", "transposed"])
+def test_weights_do_not_know_the_form(upsampler):
+    outputs = []
+    for form in ("plain", "folded", "commuted", "auto"):
+        torch.manual_seed(0)
+        options = {"form": form}
+        model = DemucsLike(upsampler=upsampler, upsampler_kwargs=options, **SMALL).double()
+        if outputs:
+            model.load_state_dict(state)
+        state = model.state_dict()
+        outputs.append(model(torch.linspace(-1, 1, 4000).sin().double().expand(1, 2, -1)))
+    for output in outputs[1:]:
+        torch.testing.assert_close(output, outputs[0])
+
+
 def test_modified_has_no_bias_and_no_first_relu():
     model = DemucsLike(modified=True, **SMALL)
     assert not [name for name, _ in model.named_parameters() if "bias" in name]

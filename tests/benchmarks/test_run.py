@@ -1,0 +1,59 @@
+"""The benchmarks run, at sizes where their figures mean nothing."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from asteroid_upsamplers import layers
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("benchmarks")
+    command = [sys.executable, BENCHMARKS / "run.py", "--quick", "--device", "cpu"]
+    command += ["--results", folder / "results", "--report", folder / "REPORT.md"]
+    subprocess.run(command, check=True, capture_output=True, timeout=600)
+    sections = json.loads((folder / "results" / "cpu.json").read_text())["sections"]
+    return command, sections, (folder / "REPORT.md").read_text()
+
+
+@pytest.mark.slow
+def test_every_layer_is_measured_and_equal_to_its_oracle(written):
+    rows = [row for s in written[1].values() if s["kind"] == "layers" for row in s["rows"]]
+    assert {row["layer"] for row in rows} == set(layers.available())
+    compared = [row for row in rows if "alias_free_torch" not in row["variant"]]
+    assert max(row["difference"] for row in compared if "difference" in row) < 1e-5
+    assert all(row["step_ms"]["median"] > row["forward_ms"]["least"] > 0 for row in rows)
+    assert {row["level"] for row in rows} == set(range(1, 7))
+
+
+@pytest.mark.slow
+def test_the_report_says_what_was_asked_and_measured(written):
+    _, sections, report = written
+    steps = [row for s in sections.values() if s["kind"] == "steps" for row in s["rows"]]
+    torchs = next(r for r in steps if r["variant"] == "nn.ConvTranspose1d")["step_ms"]["median"]
+    nearest = next(r for r in steps if (r["upsampler"], r["variant"]) == ("nearest", "auto"))
+    ratio = nearest["step_ms"]["median"] / torchs
+    assert re.search(rf"step with nearest .*\\| <= 1.00 \\| {ratio:.3f} \\|", report)
+    assert "took the fastest in" in report
+    assert "nn.Upsample + nn.Conv1d" in report
+
+
+@pytest.mark.slow
+def test_a_run_that_was_interrupted_goes_on(written):
+    command, sections, report = written
+    results = Path(command[command.index("--results") + 1]) / "cpu.json"
+    found = json.loads(results.read_text())
+    gone = next(name for name in found["sections"] if name.startswith("steps"))
+    kept = {name: section for name, section in found["sections"].items() if name != gone}
+    results.write_text(json.dumps({**found, "sections": kept}))
+    subprocess.run([*command, "--resume"], check=True, capture_output=True, timeout=600)
+    again = json.loads(results.read_text())["sections"]
+    assert again.keys() == sections.keys()
+    assert all(again[name] == sections[name] for name in kept)
