@@ -47,7 +47,7 @@ def test_the_report_says_what_was_asked_and_measured(written):
 
 @pytest.mark.slow
 def test_a_run_that_was_interrupted_goes_on(written):
-    command, sections, report = written
+    command, sections, _ = written
     results = Path(command[command.index("--results") + 1]) / "cpu.json"
     found = json.loads(results.read_text())
     gone = next(name for name in found["sections"] if name.startswith("steps"))
