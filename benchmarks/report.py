@@ -35,23 +35,22 @@ def render(results: list[dict[str, Any]]) -> str:
 
 def chapter(result: dict[str, Any]) -> list[str]:
     """One device."""
-    machine = result["machine"]
-    versions = (
-        f"{machine['date']}, commit {machine['commit']}, torch {machine['torch']}, "
-        f"Python {machine['python']}."
-    )
     sections = result["sections"]
+    device = next(iter(sections.values()))["machine"]["device"]
     layer_rows = [s["rows"] for s in sections.values() if s["kind"] == "layers"]
     step_rows = [s["rows"] for s in sections.values() if s["kind"] == "steps"]
-    parts = [f"## {machine['device']}", versions, "### In short"]
+    parts = [f"## {device}", "### In short"]
     parts.append(table(["what", "asked", "measured"], [*ratios(layer_rows, step_rows)]))
     parts += ["### The rule", rule([row for rows in layer_rows for row in rows])]
     for name, section in sections.items():
         show = layer_tables if section["kind"] == "layers" else step_table
-        rate = (
-            f"Matrix product: {section['gigamacs_per_s']} thousand million multiply-adds a second."
+        machine = section["machine"]
+        made = (
+            f"{machine['date']}, commit {machine['commit']}, torch {machine['torch']}, "
+            f"Python {machine['python']}. Matrix product: {section['gigamacs_per_s']} thousand "
+            "million multiply-adds a second."
         )
-        parts += [f"### {name[0].upper()}{name[1:]}", rate, *show(section)]
+        parts += [f"### {name[0].upper()}{name[1:]}", made, *show(section)]
     return parts
 
 

@@ -76,14 +76,18 @@ def main() -> None:
     path = args.results / f"{device.type}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     found = json.loads(path.read_text()) if args.resume and path.exists() else {"sections": {}}
-    found["machine"] = measure.machine(device)
     measures = {"layers": layers.run, "steps": steps.run}
     for kind, settings in tqdm(sections(device.type, args.quick), desc="sections"):
         name = label(kind, settings)
         if name not in found["sections"]:
             rate = measure.matrix_rate(device, settings["dtype"])
             rows = measures[kind](device, **settings)
-            found["sections"][name] = {"kind": kind, "gigamacs_per_s": round(rate, 1), "rows": rows}
+            found["sections"][name] = {
+                "kind": kind,
+                "machine": measure.machine(device),
+                "gigamacs_per_s": round(rate, 1),
+                "rows": rows,
+            }
             path.write_text(json.dumps(found, indent=1) + "\n")
     everything = [json.loads(file.read_text()) for file in sorted(args.results.glob("*.json"))]
     args.report.write_text(report.render(everything))

@@ -14,10 +14,7 @@ from torch.nn import functional as F
 from .constants import derive
 from .kernels import BORDERS, InterpolationKernel, interpolate
 from .precision import without_autocast
-
-HEAP_BYTES = 2**25
-"""Blocks above 32 MiB are fresh pages from the system each time (glibc's largest mmap threshold);
-touching them can take as long as the convolution that fills them."""
+from .products import HEAP_BYTES
 
 ROUNDED = ("steady", "head", "tail")
 
@@ -165,7 +162,7 @@ class InterpolatedConvolution(nn.Module):
         self,
         x: Tensor,
         low_rate_weight: Tensor,
-        border_taps: Callable[[], Tensor],
+        multiply: Callable[[Tensor], Tensor],
         bias: Tensor | None,
     ) -> Tensor:
         """Filter at the input rate, then merge.
@@ -173,15 +170,14 @@ class InterpolatedConvolution(nn.Module):
         Args:
             x: ``(batch, in_channels, time)``, at least ``least_time`` samples.
             low_rate_weight: ``(out_channels * stride, in_channels, Q)``, from :meth:`fold`.
-            border_taps: Gives the taps as for :meth:`commuted`; called where there are border
-                frames.
+            multiply: As for :meth:`commuted`; called where there are border frames.
             bias: ``(out_channels,)`` or ``None``.
         """
         phase_bias = None if bias is None else bias.repeat_interleave(self.stride)
         part = self._steady_part(x.shape[-1])
         pieces = filtered_frames(x, low_rate_weight, phase_bias, self.stride, *part)
         if self.head_frames or self.tail_frames:
-            ends = self._ends(self._products(self._near_ends(x), border_taps()))
+            ends = self._ends(self._products(self._near_ends(x), multiply))
             if bias is not None:
                 ends = [end + bias[:, None, None] for end in ends]
             size = len(pieces[0])
@@ -193,16 +189,18 @@ class InterpolatedConvolution(nn.Module):
             ]
         return self._merged(joined(pieces), x.shape[-1])
 
-    def commuted(self, x: Tensor, taps: Tensor, bias: Tensor | None) -> Tensor:
+    def commuted(
+        self, x: Tensor, multiply: Callable[[Tensor], Tensor], bias: Tensor | None
+    ) -> Tensor:
         """One matrix product for all taps, then the fixed filters on the output channels.
 
         Args:
             x: ``(batch, in_channels, time)``, at least ``least_time`` samples.
-            taps: ``(out_channels * K, in_channels)``: the weight as a matrix.
+            multiply: The product of all taps, ``(out_channels * K, in_channels)``, with a matrix.
             bias: ``(out_channels,)`` or ``None``.
         """
         window, padding, frames = self._steady_part(x.shape[-1])
-        products = self._products(x, taps)
+        products = self._products(x, multiply)
         dtype = products.dtype
         with without_autocast(x.device):
             products = products.to(self.steady.dtype)
@@ -218,9 +216,9 @@ class InterpolatedConvolution(nn.Module):
             y = self._merged(y, x.shape[-1])
             return (y if bias is None else y + bias[:, None]).to(dtype)
 
-    def _products(self, x: Tensor, taps: Tensor) -> Tensor:
+    def _products(self, x: Tensor, multiply: Callable[[Tensor], Tensor]) -> Tensor:
         """Every tap times every sample, ``(out_channels, K, batch, time)``: one matrix product."""
-        products = taps @ x.transpose(0, 1).flatten(1)
+        products = multiply(x.transpose(0, 1).flatten(1))
         return products.unflatten(0, (-1, self.kernel_size)).unflatten(-1, (len(x), -1))
 
     def _shifted_sum(self, products: Tensor, padding: int) -> Tensor:

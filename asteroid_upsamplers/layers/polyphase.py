@@ -30,6 +30,7 @@ from torch import Tensor
 
 from ..dsp import InterpolatedConvolution
 from ..dsp.precision import works_in_half_precision
+from ..dsp.products import BlockedProduct, as_matrix, is_large
 from .base import Upsampler
 from .kept import Kept
 
@@ -107,9 +108,9 @@ class PolyphaseUpsampler(Upsampler):
     def upsample(self, x: Tensor) -> Tensor:
         form = self.form_for(x)
         if form == "folded":
-            return self.convolution.folded(x, self._low_rate_weight(), self._taps, self.bias)
+            return self.convolution.folded(x, self._low_rate_weight(), self._multiply, self.bias)
         if form == "commuted":
-            return self.convolution.commuted(x, self._taps(), self.bias)
+            return self.convolution.commuted(x, self._multiply, self.bias)
         return self.plain(x)
 
     def form_for(self, x: Tensor) -> str:
@@ -150,11 +151,14 @@ class PolyphaseUpsampler(Upsampler):
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "form": self.form}
 
-    def _taps(self) -> Tensor:
-        """``(out_channels * K, in_channels)``."""
+    def _multiply(self, columns: Tensor) -> Tensor:
+        """All taps times ``(in_channels, samples)``: ``(out_channels * K, samples)``."""
         if not self.taps_per_output:
-            return self.weight.flatten(1).T
-        return self._kept.get("taps", self, lambda: self.weight.transpose(1, 2).flatten(0, 1))
+            return self.weight.flatten(1).T @ columns
+        learning = torch.is_grad_enabled() and self.weight.requires_grad
+        if learning and is_large(self.weight) and not works_in_half_precision(columns):
+            return BlockedProduct.apply(self.weight, columns)
+        return self._kept.get("taps", self, lambda: as_matrix(self.weight)) @ columns
 
     def _low_rate_weight(self) -> Tensor:
         """``(out_channels * stride, in_channels, Q)``."""

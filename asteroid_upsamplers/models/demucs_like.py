@@ -262,8 +262,10 @@ def _rescale(module: nn.Module, reference: float) -> None:
         if isinstance(layer, (nn.Conv1d, layers.Upsampler)):
             scale = (layer.weight.std() / reference).sqrt()
             for name in ("weight", "bias"):
-                ours = isinstance(layer, layers.Upsampler)
-                parameter = layer.stored(name) if ours else getattr(layer, name)
+                if isinstance(layer, layers.Upsampler):
+                    parameter = layer.stored(name)
+                else:
+                    parameter = getattr(layer, name)
                 if parameter is not None:
                     parameter /= scale
 

@@ -60,9 +60,9 @@ def in_form(form, convolution, x, weight, bias):
         return convolution.plain(x, weight.flip(-1) if flipped else weight, bias)
     taps = weight.transpose(1, 2).flatten(0, 1)
     if form == "commuted":
-        return convolution.commuted(x, taps, bias)
+        return convolution.commuted(x, taps.matmul, bias)
     low_rate = convolution.fold(weight).transpose(1, 2).flatten(0, 1)
-    return convolution.folded(x, low_rate, lambda: taps, bias)
+    return convolution.folded(x, low_rate, taps.matmul, bias)
 
 
 def possible(convolution, time):
