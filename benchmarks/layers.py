@@ -164,6 +164,8 @@ def measured(
             row["form"] = module.form_for(x)
         row["forward_ms"] = measure.plain(forward_times[name, variant])
         row["step_ms"] = measure.plain(step_times[name, variant])
+        module.zero_grad(set_to_none=True)  # else the step begins by freeing them
+        x.grad = None
         row["peak_mib"] = round(measure.peak_mebibytes(steps[name, variant], device), 1)
         row["parameters_mib"] = round(
             sum(p.numel() * p.element_size() for p in module.parameters()) / 2**20, 1

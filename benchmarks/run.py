@@ -40,8 +40,8 @@ def sections(device: str, quick: bool) -> list[tuple[str, dict[str, Any]]]:
     if device == "cpu":
         return [
             ("steps", {"channels": 24, "names": available(), **step}),
-            ("steps", {"channels": 48, "names": PAPER, "two_steps": False, **step}),
-            ("steps", {"channels": 64, "names": PAPER, "two_steps": False, **step}),
+            ("steps", {"channels": 48, "names": PAPER, "two_steps": False, **step, "rounds": 5}),
+            ("steps", {"channels": 64, "names": PAPER, "two_steps": False, **step, "rounds": 5}),
             ("layers", {"channels": 64, "rounds": 3, "other_rounds": 1, **full}),
             ("layers", {"channels": 24, "other_rounds": 0, **half}),
             ("layers", {"channels": 100, "rounds": 2, "other_rounds": 1, **full}),

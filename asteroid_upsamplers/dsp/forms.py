@@ -14,8 +14,10 @@ from torch.nn import functional as F
 from .constants import derive
 from .kernels import BORDERS, InterpolationKernel, interpolate
 from .precision import without_autocast
-from .products import HEAP_BYTES
 
+HEAP_BYTES = 2**24
+"""Blocks above 32 MiB are fresh pages from the system each time (glibc's largest mmap threshold), and
+touching them can take as long as the convolution that fills them. Half of that measured best."""
 ROUNDED = ("steady", "head", "tail")
 
 

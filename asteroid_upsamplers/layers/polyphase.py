@@ -30,7 +30,6 @@ from torch import Tensor
 
 from ..dsp import InterpolatedConvolution
 from ..dsp.precision import works_in_half_precision
-from ..dsp.products import BlockedProduct, as_matrix, is_large
 from .base import Upsampler
 from .kept import Kept
 
@@ -155,10 +154,8 @@ class PolyphaseUpsampler(Upsampler):
         """All taps times ``(in_channels, samples)``: ``(out_channels * K, samples)``."""
         if not self.taps_per_output:
             return self.weight.flatten(1).T @ columns
-        learning = torch.is_grad_enabled() and self.weight.requires_grad
-        if learning and is_large(self.weight) and not works_in_half_precision(columns):
-            return BlockedProduct.apply(self.weight, columns)
-        return self._kept.get("taps", self, lambda: as_matrix(self.weight)) @ columns
+        taps = self._kept.get("taps", self, lambda: self.weight.transpose(1, 2).flatten(0, 1))
+        return taps @ columns
 
     def _low_rate_weight(self) -> Tensor:
         """``(out_channels * stride, in_channels, Q)``."""
