@@ -16,7 +16,7 @@ from .kernels import BORDERS, InterpolationKernel, interpolate
 from .precision import without_autocast
 
 HEAP_BYTES = 2**24
-"""Blocks above 32 MiB are fresh pages from the system each time (glibc's largest mmap threshold), and
+"""Blocks above 32 MiB are fresh pages from the system each time (glibc's largest mmap threshold),
 touching them can take as long as the convolution that fills them. Half of that measured best."""
 ROUNDED = ("steady", "head", "tail")
 
