@@ -74,10 +74,11 @@ def peak_mebibytes(function: Callable[[], Any], device: torch.device) -> float:
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as record:
         function()
     events = [e for e in record.profiler.kineto_results.events() if e.name() == "[memory]"]
-    held = most = 0
+    held = least = most = 0  # what is freed first was there before
     for event in sorted(events, key=lambda event: event.start_ns()):
         held += event.nbytes()
-        most = max(most, held)
+        least = min(least, held)
+        most = max(most, held - least)
     return most / 2**20
 
 

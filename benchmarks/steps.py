@@ -186,10 +186,10 @@ def learn(
     optimizers: tuple[torch.optim.Optimizer, ...],
 ) -> None:
     """One step of training."""
-    with torch.autocast(mixture.device.type, dtype, enabled=dtype != torch.float32):
-        loss = (network(mixture) - targets).abs().mean()
     for optimizer in optimizers:
         optimizer.zero_grad()
+    with torch.autocast(mixture.device.type, dtype, enabled=dtype != torch.float32):
+        loss = (network(mixture) - targets).abs().mean()
     loss.backward()
     for optimizer in optimizers:
         optimizer.step()
