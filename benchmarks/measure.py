@@ -1,9 +1,8 @@
 """Times, memory, differences and machines, measured the same way by every script beside this one.
 
-All candidates of a comparison are timed in turn, round after round, so that what else the machine
-does meets all of them; ratios are of medians of one run. Each is called twice in its turn, and
-timed the second time: a training step follows one of its own kind, and finds the memory as that
-left it.
+All candidates of a comparison are timed in turn, round after round, forwards and backwards, so that
+what else the machine does meets all of them. Each is called twice in its turn, and timed the second
+time: a training step follows one of its own kind, and finds the memory as that left it.
 """
 
 from __future__ import annotations
@@ -31,11 +30,12 @@ torch.set_flush_denormal(True)  # numbers near zero cost a CPU up to half its sp
 
 @dataclass(frozen=True)
 class Times:
-    """Milliseconds: the median, the least and the largest of the rounds."""
+    """Milliseconds: the median, the least and the largest of the rounds, and every one of them."""
 
     median: float
     least: float
     largest: float
+    rounds: list[float]
 
 
 def interleaved(
@@ -43,11 +43,13 @@ def interleaved(
 ) -> dict[str, Times]:
     """Time every candidate once a round."""
     seen: dict[str, list[float]] = {name: [] for name in candidates}
+    turns = list(candidates.items())
     for _ in tqdm(range(rounds), desc=label, leave=False):
-        for name, function in candidates.items():
+        for name, function in turns:
             _once(function, device)
             seen[name].append(_once(function, device))
-    return {name: Times(statistics.median(v), min(v), max(v)) for name, v in seen.items()}
+        turns.reverse()
+    return {name: Times(statistics.median(v), min(v), max(v), v) for name, v in seen.items()}
 
 
 def _once(function: Callable[[], Any], device: torch.device) -> float:
@@ -118,6 +120,8 @@ def machine(device: torch.device) -> dict[str, Any]:
     }
 
 
-def plain(times: Times) -> dict[str, float]:
+def plain(times: Times) -> dict[str, Any]:
     """For JSON, to a hundredth of a millisecond."""
-    return {key: round(value, 2) for key, value in asdict(times).items()}
+    values = asdict(times)
+    rounds = [round(value, 2) for value in values.pop("rounds")]
+    return {**{key: round(value, 2) for key, value in values.items()}, "rounds": rounds}

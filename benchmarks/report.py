@@ -12,7 +12,8 @@ FORMS = ("plain", "folded", "commuted")
 INTRODUCTION = """
 Written by `python benchmarks/run.py` (`make benchmarks`). Times are medians of a few rounds in
 which all candidates took turns in one process, each timed at its second call; in brackets the least
-and the largest. Ratios compare medians of one run. *Difference* is the largest deviation from the
+and the largest. Ratios of layers compare medians of one run; those of whole steps are medians over
+the rounds of the ratio within a round, with the quartiles in brackets. *Difference* is the largest deviation from the
 layer that torch users write, as a share of its largest output (`alias_free_torch` interpolates with
 another kernel). *Share* is the rate of a transposed convolution's multiply-adds (8 a sample and
 channel pair, three times for forward and backward) against the machine's own rate in a large matrix
@@ -87,16 +88,24 @@ def ratios(layer_rows: list[list[Row]], step_rows: list[list[Row]]) -> Iterable[
         yield [f"- at the last shape, {where}", ">= 2 on a CPU", f"{faster[-1]:.2f}"]
     for rows in step_rows:
         where = f"{rows[0]['channels']} channels, {rows[0]['dtype']}"
-        step = {(r["upsampler"], r["variant"]): r["step_ms"]["median"] for r in rows}
+        step = {(r["upsampler"], r["variant"]): r["step_ms"] for r in rows}
         torchs = step["transposed", "nn.ConvTranspose1d"]
         for name, asked in (("nearest", "<= 1.00"), ("linear", "<= 1.10"), ("transposed", "")):
-            value = step[name, "auto"] / torchs
-            yield [f"step with {name} / with nn.ConvTranspose1d, {where}", asked, f"{value:.3f}"]
-        package = (
-            step["transposed", "auto, encoder of demucs"]
-            / step["transposed", "demucs.demucs.Demucs"]
-        )
-        yield [f"step with transposed / demucs package, {where}", "<= 1", f"{package:.3f}"]
+            value = within_rounds(step[name, "auto"], torchs)
+            yield [f"step with {name} / with nn.ConvTranspose1d, {where}", asked, value]
+        package = step["transposed", "demucs.demucs.Demucs"]
+        value = within_rounds(step["transposed", "auto, encoder of demucs"], package)
+        yield [f"step with transposed / demucs package, {where}", "<= 1", value]
+
+
+def within_rounds(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
+    """The median over the rounds of what one took against the other, and the quartiles."""
+    pairs = zip(ours["rounds"], theirs["rounds"], strict=True)
+    ratios = sorted(mine / other for mine, other in pairs)
+    if len(ratios) == 1:
+        return f"{ratios[0]:.3f}"
+    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return f"{middle:.3f} ({low:.3f} to {high:.3f})"
 
 
 def by_level(rows: list[Row], name: str) -> list[tuple[Row, Row]]:
@@ -163,13 +172,13 @@ def layer_tables(section: dict[str, Any]) -> list[str]:
 def step_table(section: dict[str, Any]) -> list[str]:
     """Every candidate, against the network with torch's transposed convolutions."""
     rows = section["rows"]
-    torchs = next(r for r in rows if r["variant"] == "nn.ConvTranspose1d")["step_ms"]["median"]
+    torchs = next(r for r in rows if r["variant"] == "nn.ConvTranspose1d")["step_ms"]
     head = ["", "step ms", "against nn.ConvTranspose1d", "peak MiB"]
     body = [
         [
             f"{row['upsampler']}: {row['variant']}",
             times(row["step_ms"]),
-            f"{row['step_ms']['median'] / torchs:.3f}" if "demucs" not in row["variant"] else "",
+            within_rounds(row["step_ms"], torchs) if "demucs" not in row["variant"] else "",
             f"{row['peak_mib']:.0f}" if "peak_mib" in row else "not measured",
         ]
         for row in rows

@@ -31,7 +31,7 @@ def sections(device: str, quick: bool) -> list[tuple[str, dict[str, Any]]]:
     one = {"dtype": torch.float32, "seconds": 0.05, "batch": 1, "rounds": 1}
     half = {"dtype": torch.float32, "seconds": 5, "batch": 2, "rounds": 3}
     full = {"dtype": torch.float32, "seconds": 10, "batch": 4}
-    step = {"dtype": torch.float32, "seconds": 10, "batch": 2, "rounds": 3}
+    step = {"dtype": torch.float32, "seconds": 10, "batch": 2, "rounds": 9}
     if quick:
         return [
             ("layers", {"channels": 4, "other_rounds": 1, **one}),
@@ -39,9 +39,9 @@ def sections(device: str, quick: bool) -> list[tuple[str, dict[str, Any]]]:
         ]
     if device == "cpu":
         return [
-            ("steps", {"channels": 24, "names": available(), **step}),
-            ("steps", {"channels": 48, "names": PAPER, "two_steps": False, **step, "rounds": 5}),
-            ("steps", {"channels": 64, "names": PAPER, "two_steps": False, **step, "rounds": 5}),
+            ("steps", {"channels": 24, "names": available(), **step, "rounds": 5}),
+            ("steps", {"channels": 48, "names": PAPER, "two_steps": False, **step}),
+            ("steps", {"channels": 64, "names": PAPER, "two_steps": False, **step}),
             ("layers", {"channels": 64, "rounds": 3, "other_rounds": 1, **full}),
             ("layers", {"channels": 24, "other_rounds": 0, **half}),
             ("layers", {"channels": 100, "rounds": 2, "other_rounds": 1, **full}),
