@@ -8,18 +8,19 @@ from typing import Any
 
 Row = dict[str, Any]
 FORMS = ("plain", "folded", "commuted")
+TWO_STEPS = "nn.Upsample + nn.Conv1d"
 
 INTRODUCTION = """
 Written by `python benchmarks/run.py` (`make benchmarks`). Times are medians of a few rounds in
 which all candidates took turns in one process, each timed at its second call; in brackets the least
 and the largest. Ratios of layers compare medians of one run; those of whole steps are medians over
-the rounds of the ratio within a round, with the quartiles in brackets. *Difference* is the largest deviation from the
-layer that torch users write, as a share of its largest output (`alias_free_torch` interpolates with
-another kernel). *Share* is the rate of a transposed convolution's multiply-adds (8 a sample and
-channel pair, three times for forward and backward) against the machine's own rate in a large matrix
-product, measured in the same run; the convolutions of the interpolations have 9. Memory is what
-torch's allocator held at most in forward and backward, beyond the input. Numbers near zero are
-flushed to zero on the CPU, for all candidates.
+the rounds of the ratio within a round, with the quartiles in brackets. *Difference* is the largest
+deviation from the layer that torch users write, as a share of its largest output
+(`alias_free_torch` interpolates with another kernel). *Share* is the rate of a transposed
+convolution's multiply-adds (8 a sample and channel pair, three times for forward and backward)
+against the machine's own rate in a large matrix product, measured in the same run; the convolutions
+of the interpolations have 9. Memory is what torch's allocator held at most in forward and backward,
+beyond the input. Numbers near zero are flushed to zero on the CPU, for all candidates.
 """.strip()
 
 
@@ -93,6 +94,11 @@ def ratios(layer_rows: list[list[Row]], step_rows: list[list[Row]]) -> Iterable[
         for name, asked in (("nearest", "<= 1.00"), ("linear", "<= 1.10"), ("transposed", "")):
             value = within_rounds(step[name, "auto"], torchs)
             yield [f"step with {name} / with nn.ConvTranspose1d, {where}", asked, value]
+        memory = {(r["upsampler"], r["variant"]): r["peak_mib"] for r in rows}
+        for name in ("nearest", "linear"):
+            if (name, TWO_STEPS) in memory:
+                value = f"{memory[name, 'auto'] / memory[name, TWO_STEPS]:.2f}"
+                yield [f"memory of that, {name} / {TWO_STEPS}, {where}", "< 1", value]
         package = step["transposed", "demucs.demucs.Demucs"]
         value = within_rounds(step["transposed", "auto, encoder of demucs"], package)
         yield [f"step with transposed / demucs package, {where}", "<= 1", value]

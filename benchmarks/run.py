@@ -31,7 +31,7 @@ def sections(device: str, quick: bool) -> list[tuple[str, dict[str, Any]]]:
     one = {"dtype": torch.float32, "seconds": 0.05, "batch": 1, "rounds": 1}
     half = {"dtype": torch.float32, "seconds": 5, "batch": 2, "rounds": 3}
     full = {"dtype": torch.float32, "seconds": 10, "batch": 4}
-    step = {"dtype": torch.float32, "seconds": 10, "batch": 2, "rounds": 9}
+    step = {"dtype": torch.float32, "seconds": 10, "batch": 2, "rounds": 7}
     if quick:
         return [
             ("layers", {"channels": 4, "other_rounds": 1, **one}),

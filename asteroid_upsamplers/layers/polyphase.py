@@ -56,7 +56,7 @@ class Costs:
 
 
 COSTS = {
-    "cpu": Costs(weight=400, signal=150, small=6, narrow=64, calls=3e7),
+    "cpu": Costs(weight=450, signal=170, small=15, narrow=16, calls=3e8),
     "cuda": Costs(weight=100, signal=50, small=4, narrow=64, calls=1e9),
 }
 """The first as measured; the second from a card's published rates, until it is measured."""
