@@ -3,12 +3,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 RECIPE := recipes/musdb18/DemucsUpsamplers
 
-.PHONY: demo test lint benchmarks clean ffmpeg
+.PHONY: demo test lint benchmarks clean ffmpeg chromium
 
 demo: $(VENV)/installed ffmpeg
 	$(RECIPE)/run.sh --demo --variant all --exp_root exp --data_root exp/data --python $(BIN)/python
 
-test: $(VENV)/installed ffmpeg
+test: $(VENV)/installed ffmpeg chromium
 	$(BIN)/python -m pytest -q
 
 lint: $(VENV)/installed
@@ -36,4 +36,13 @@ ffmpeg:
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq ffmpeg >/dev/null; \
 	else \
 	  echo "error: ffmpeg is needed: apt-get install ffmpeg, brew install ffmpeg or conda install ffmpeg" >&2; exit 1; \
+	fi
+
+# the tests of pages want a browser; where none can be installed they are skipped
+chromium:
+	@command -v chromium >/dev/null || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
+	else \
+	  echo "note: without chromium the tests of pages are skipped" >&2; \
 	fi

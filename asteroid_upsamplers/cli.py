@@ -21,6 +21,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     _add_list(commands)
     _add_demo_data(commands)
     _add_report(commands)
+    _add_probe(commands)
+    _add_figures(commands)
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with one_line_errors():
@@ -81,6 +83,92 @@ def _report(arguments: argparse.Namespace) -> None:
     written = write_report(arguments.exp_dirs, arguments.out, arguments.title)
     sys.stdout.write(written["md"].read_text())
     sys.stdout.write(f"\nwritten: {', '.join(str(path) for path in written.values())}\n")
+
+
+def _add_probe(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("probe", help="find tones of upsampling layers, in decibels")
+    parser.add_argument(
+        "target", help="Asteroid model file, recording, or package.module:factory of a network"
+    )
+    parser.add_argument("--json", action="store_true", help="for a program to read")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures")
+    parser.add_argument("--sample_rate", type=float, help="of the output, in Hz, if not stated")
+    parser.add_argument(
+        "--input_shape", type=_shape, metavar="1,2,N", help="of the input, with the batch"
+    )
+    parser.add_argument("--seconds", type=float, default=6.0, help="of a guessed input (default 6)")
+    parser.add_argument(
+        "--settings", type=_settings, default={}, metavar="JSON", help="for the factory"
+    )
+    parser.add_argument(
+        "--strides", type=_shape, metavar="4,8", help="to look for in a recording (default: usual)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the noise (default 0)")
+    parser.set_defaults(run=_probe)
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    try:
+        sizes = tuple(int(size) for size in text.split(","))
+    except ValueError:
+        sizes = ()
+    if not sizes or min(sizes) < 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: whole numbers from 1 up are needed, as in 1,2,44100"
+        )
+    return sizes
+
+
+def _settings(text: str) -> dict:
+    try:
+        settings = json.loads(text)
+    except ValueError:
+        settings = None
+    if not isinstance(settings, dict):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: a JSON object is needed, as in '{{\"channels\": 16}}'"
+        )
+    return settings
+
+
+def _probe(arguments: argparse.Namespace) -> None:
+    from .report import run_probe
+
+    result = run_probe(
+        arguments.target,
+        sample_rate=arguments.sample_rate,
+        input_shape=arguments.input_shape,
+        seconds=arguments.seconds,
+        settings=arguments.settings,
+        strides=arguments.strides,
+        seed=arguments.seed,
+        page=arguments.html,
+    )
+    if arguments.json:
+        sys.stdout.write(json.dumps(result.report.to_dict(), indent=2) + "\n")
+    else:
+        sys.stdout.write(result.text)
+    if arguments.html:
+        logging.getLogger(__name__).info("written: %s", arguments.html)
+
+
+def _add_figures(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("figures", help="draw the figures of the paper, with numbers")
+    parser.add_argument("numbers", nargs="*", type=int, help="1 to 10 (default: all)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("figures"), help="folder (default figures)"
+    )
+    parser.add_argument("--music", type=Path, help="for Fig. 6 (default: a demo song)")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and noise (default 0)")
+    parser.set_defaults(run=_figures)
+
+
+def _figures(arguments: argparse.Namespace) -> None:
+    from .figures import FIGURES, render_figures
+
+    numbers = arguments.numbers or list(FIGURES)
+    written = render_figures(numbers, arguments.out, arguments.music, arguments.seed)
+    sys.stdout.write("".join(f"{path}\n" for path in written))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import torch
 from asteroid.models import get as asteroid_get
 
 from asteroid_upsamplers import layers
+from asteroid_upsamplers.artifacts import boundary, measure_boundary
 
 FORMS = ("plain", "folded", "commuted")
 OPTIONS: dict[str, list[dict[str, Any]]] = {
@@ -323,6 +324,42 @@ def phase_sums_are_the_steady_response(
             rotations = [period.roll(shift, -1) for shift in range(stride)]
             difference = min((layer.phase_sums() - r).abs().max().item() for r in rotations)
             assert difference < 1e-12
+
+
+def impulse_responses_are_what_comes_out(
+    cls: type[layers.Upsampler], options: dict[str, Any]
+) -> None:
+    """An impulse in one channel gives the closed form, somewhere; its phases are the tap sums'."""
+    for stride in strides(cls, (1, 2, 3, 4)):
+        for kernel_size in kernel_sizes(cls, stride):
+            layer = cls(2, 3, stride, kernel_size, **options).double()
+            responses = layer.impulse_responses()
+            assert responses.shape[:2] == (3, 2)
+            reach = 2 * (responses.shape[2] // stride) + 8
+            x = torch.zeros(1, 2, 2 * reach, dtype=torch.float64)
+            silence = layer(x)
+            x[0, 1, reach] = 1
+            y = (layer(x) - silence)[0]
+            start = int((y.abs() > 1e-12).any(0).nonzero()[0]) if y.any() else 0
+            mine = int((responses[:, 1].abs() > 1e-12).any(0).nonzero()[0])
+            length = min(responses.shape[2] - mine, y.shape[1] - start)
+            heard = y[:, start : start + length]
+            assert torch.allclose(heard, responses[:, 1, mine : mine + length], atol=1e-12)
+            assert float(heard.abs().sum()) == pytest.approx(float(y.abs().sum()), abs=1e-9)
+            missing = -responses.shape[2] % stride
+            padded = torch.nn.functional.pad(responses.sum(1), (0, missing))
+            sums = padded.unflatten(1, (-1, stride)).sum(1)
+            assert torch.allclose(sums, layer.tap_sums(), atol=1e-12)
+
+
+def borders_are_where_they_are_heard(cls: type[layers.Upsampler], options: dict[str, Any]) -> None:
+    """The closed form of the borders, in samples and in dB, is what comes out for ones."""
+    for stride in strides(cls, (1, 2, 3, 4)):
+        for kernel_size in kernel_sizes(cls, stride):
+            layer = cls(2, 3, stride, kernel_size, **options).double()
+            predicted, measured = boundary(layer), measure_boundary(layer, 2, stride)
+            assert (predicted.start, predicted.end) == (measured.start, measured.end)
+            assert max(predicted.differences(measured).values()) < 1e-6
 
 
 def refuses_wrong_input(cls: type[layers.Upsampler]) -> None:

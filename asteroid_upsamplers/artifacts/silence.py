@@ -1,22 +1,34 @@
 """What a network makes of silence: the sharpest test of tones, and one that SDR cannot see.
 
 Biases and ReLUs make offsets; upsampling layers turn these into tones at multiples of the output
-rate / ``stride`` ([1] Sec. 5). museval leaves silent windows out, where these are heard.
+rate / ``stride`` ([1] Sec. 5). museval leaves silent windows out, where these are heard. Here they
+are what is measured: the response of a network to zeros, and what an estimate has left in the
+windows where its source is silent.
 
 [1] Pons et al., "Upsampling artifacts in neural audio synthesis", ICASSP 2021.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ..dsp.spectra import decibels
+from .result import Result
+
+SILENT_DB = -60.0
+"""A source whose rms in a window is below this, in dB against 1, is silent there."""
+
+QUIETEST = 10
+"""Of a source that is never silent, one window in so many is looked at: the quietest."""
+
 
 @dataclass(frozen=True)
-class SilenceResponse:
+class SilenceResponse(Result):
     """The steady output for zeros, without its mean.
 
     Args:
@@ -25,6 +37,26 @@ class SilenceResponse:
     """
 
     rms_db: float
+    share_at_tones: float
+
+
+@dataclass(frozen=True)
+class SilentWindows(Result):
+    """What an estimate has left where its source is silent.
+
+    Args:
+        windows: How many windows were looked at.
+        silent: Whether the source is silent in them; else they are its quietest ones.
+        rms_db: Of the estimate in these windows, in dB against 1; -400 for exact silence.
+        tones_db: Of the tones in it, the same way: power at the frequencies beyond the floor around
+            them.
+        share_at_tones: The tones' share of the power, from 0 to 1.
+    """
+
+    windows: int
+    silent: bool
+    rms_db: float
+    tones_db: float
     share_at_tones: float
 
 
@@ -47,14 +79,94 @@ def silence_response(
     """
     half = length // (2 * stride) * stride
     start = half // 2
-    y = network(torch.zeros(1, channels, 2 * half, device=device)).double()[
-        ..., start : start + half
-    ]
-    y = y - y.mean(-1, keepdim=True)
-    spectrum = torch.fft.rfft(y, dim=-1).abs().square()
-    spectrum[..., 1 : (half + 1) // 2] *= 2  # each stands for its negative frequency as well
-    power = spectrum.sum()
+    y = network(torch.zeros(1, channels, 2 * half, device=device))[..., start : start + half]
+    power, lines = line_powers(y, stride)
     if power == 0:
         return SilenceResponse(float("-inf"), 0.0)
-    tones = spectrum[..., half // stride :: half // stride].sum()
-    return SilenceResponse(float(10 * y.square().mean().log10()), float(tones / power))
+    return SilenceResponse(10 * math.log10(power), float(lines.sum()) / power)
+
+
+def line_powers(y: Tensor, stride: int) -> tuple[float, Tensor]:
+    """Mean power of a signal without its mean, and of its lines at k / stride of its rate.
+
+    Args:
+        y: ``(..., time)``, a multiple of ``stride``.
+        stride: The lines are at k = 1 .. stride // 2.
+
+    Returns:
+        The power, and ``(stride // 2,)`` the powers of the lines, all averaged over the channels.
+    """
+    time = y.shape[-1]
+    if time % stride:
+        raise ValueError(f"time is {time}, allowed is a multiple of the stride, {stride}")
+    y = y.double().reshape(-1, time).cpu()
+    y = y - y.mean(-1, keepdim=True)
+    periods = y.unflatten(-1, (-1, stride)).mean(-2)
+    lines = torch.fft.rfft(periods)[:, 1:].abs().square() / stride**2
+    lines[:, : (stride - 1) // 2] *= 2  # each stands for its negative frequency as well
+    return float(y.square().mean()), lines.mean(0)
+
+
+@torch.no_grad()
+def silent_windows(
+    source: Tensor, estimate: Tensor, sample_rate: int, frequencies: Sequence[float]
+) -> SilentWindows:
+    """What is heard of an estimate in the windows that museval leaves out.
+
+    Windows last one second and do not overlap, as museval's. A song without a silent window is
+    judged by its quietest ones, so that the score is defined for every song; ``silent`` tells.
+
+    Args:
+        source: What should be there, ``(channels, time)``.
+        estimate: What is there, of the same shape and level.
+        sample_rate: In Hz.
+        frequencies: Of the tones, in Hz.
+
+    Raises:
+        ValueError: If the two differ in shape, or are shorter than 64 samples.
+    """
+    if source.shape != estimate.shape or source.dim() != 2 or source.shape[1] < 64:
+        raise ValueError(
+            f"source of shape {tuple(source.shape)} and estimate of shape {tuple(estimate.shape)}: "
+            "the same (channels, time of at least 64 samples) is needed"
+        )
+    window = min(int(sample_rate), source.shape[1])
+    levels = decibels(_windows(source, window).square().mean((0, 2)))
+    quiet = levels < SILENT_DB
+    silent = bool(quiet.any())
+    if not silent:
+        count = -(-len(levels) // QUIETEST)
+        quiet[levels.argsort()[:count]] = True
+    heard = _windows(estimate, window)[:, quiet]
+    power = float(heard.square().mean())
+    tones = float(_tone_power(heard, sample_rate, frequencies).clamp(max=power))
+    return SilentWindows(
+        int(quiet.sum()),
+        silent,
+        float(decibels(torch.tensor(power))),
+        float(decibels(torch.tensor(tones))),
+        tones / power if power else 0.0,
+    )
+
+
+def _windows(signal: Tensor, window: int) -> Tensor:
+    """``(channels, windows, window)``; what is left at the end is dropped."""
+    return signal.double()[:, : signal.shape[1] // window * window].unflatten(1, (-1, window))
+
+
+def _tone_power(windows: Tensor, sample_rate: float, frequencies: Sequence[float]) -> Tensor:
+    """Power at the frequencies, beyond what the bins 4 to 12 away have on average."""
+    time = windows.shape[-1]
+    taper = torch.hann_window(time, dtype=torch.float64)
+    offsets = [0.0, *(sign * k for k in range(4, 13) for sign in (-1, 1))]
+    sample = torch.arange(time, dtype=torch.float64)
+    total = torch.zeros((), dtype=torch.float64)
+    for frequency in frequencies:
+        places = frequency / sample_rate + torch.tensor(offsets, dtype=torch.float64) / time
+        turns = 2 * math.pi * sample[:, None] * places
+        tapered = windows * taper
+        spectra = (tapered @ turns.cos()).square() + (tapered @ turns.sin()).square()
+        power = spectra.mean((0, 1)) / taper.sum().square()
+        sides = 1 if frequency == sample_rate / 2 else 2
+        total += sides * (power[0] - power[1:].mean()).clamp(min=0)
+    return total

@@ -1,32 +1,39 @@
-r"""Tones that a layer adds to a constant, from its weights alone ([1] Sec. 2 and 4).
+r"""Tones that layers add to a constant, from their weights alone ([1] Sec. 2, 4 and 5).
 
 For an input of ones the steady output has period ``stride``, with the phase sums :math:`P[r]`. Its
 Fourier coefficients are the tones at :math:`k f_s / s`:
 
 .. math:: A_k = \frac{1}{s} \sum_{r=0}^{s-1} P[r] e^{-2 \pi i k r / s}.
 
+Through a stack of layers the period grows with every stride. Biases and ReLUs between the layers
+are constants at zero frequency, which the next layer turns into tones: the replicas of signal
+offsets of [1] Sec. 5. All of it is exact for a constant input, ReLUs included, since they act on
+one period sample by sample. Noise through a ReLU is another matter: see :mod:`.nonlinearity`.
+
 [1] Pons et al., "Upsampling artifacts in neural audio synthesis", ICASSP 2021.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
+from ..dsp.spectra import decibels
 from ..layers import Upsampler
-
-FLOOR_DB = -400.0
-"""Level that stands for none at all."""
+from .filters import AnyLayer, filters_of, like, steady_period
+from .result import Result
 
 
 @dataclass(frozen=True)
-class ToneLevels:
-    """Levels of the tones of one layer.
+class ToneLevels(Result):
+    """Levels of the tones of one layer, for a constant input.
 
     Args:
         levels_db: Of the loudest output channel, at k = 1 .. stride // 2:
-            ``20 log10(|A_k| / rms)``, against the rms of the steady period.
+            ``20 log10(|A_k| / rms)``, against the rms of the steady period; -400 for none.
         per_channel_db: The same for every output channel.
         tonal_fraction: Share of the steady power that is not at zero frequency, pooled over the
             output channels; from 0 (a constant) to 1.
@@ -37,12 +44,30 @@ class ToneLevels:
     tonal_fraction: float
 
 
+@dataclass(frozen=True)
+class StackTones(Result):
+    """The lines in the output of one layer of a stack, for a constant input.
+
+    Args:
+        sample_rate: Of the layer's output, in Hz.
+        frequencies_hz: Multiples of the stack's input rate, up to half the sample rate.
+        levels_db: Of each line against the rms of the output, pooled over channels; -400 for none.
+        own: Whether the layer itself makes a line there: a multiple of its own input rate. The
+            others are replicas of what came before.
+    """
+
+    sample_rate: float
+    frequencies_hz: list[float]
+    levels_db: list[float]
+    own: list[bool]
+
+
 @torch.no_grad()
-def tone_levels(layer: Upsampler, bias: bool = True) -> ToneLevels:
+def tone_levels(layer: AnyLayer, bias: bool = True) -> ToneLevels:
     """The tones that ``layer`` adds to an input of ones.
 
     Args:
-        layer: An upsampler of this package.
+        layer: An upsampler of this package, or torch's transposed convolution.
         bias: Whether its bias counts.
 
     Example:
@@ -50,13 +75,74 @@ def tone_levels(layer: Upsampler, bias: bool = True) -> ToneLevels:
         >>> tone_levels(layers.Nearest(8, 8, stride=4)).tonal_fraction < 1e-12
         True
     """
-    sums = layer.phase_sums().double()
-    if not bias and layer.bias is not None:
-        sums = sums - layer.bias.double().reshape(layer.out_channels, -1)
+    if isinstance(layer, Upsampler):  # without the responses, which may be large
+        sums, offsets = layer.tap_sums().double(), layer.phase_biases().double()
+    else:
+        filters = filters_of(layer)
+        sums, offsets = filters.tap_sums(), filters.offsets
+    return tones_of_period(sums + offsets if bias else sums)
+
+
+@torch.no_grad()
+def measure_tone_levels(
+    layer: Callable[[Tensor], Tensor], in_channels: int, stride: int, settle: int = 100
+) -> ToneLevels:
+    """The same, from what comes out for ones.
+
+    Args:
+        layer: ``(1, in_channels, time)`` -> ``(1, out_channels, about time * stride)``.
+        in_channels: Channels of its input.
+        stride: Upsampling factor.
+        settle: Input samples to leave out at either end; more than the filters are long.
+    """
+    ones = torch.ones(1, in_channels, 3 * settle).to(like(layer))
+    y = layer(ones)[0].double()
+    middle = y[..., settle * stride : 2 * settle * stride]
+    return tones_of_period(middle.unflatten(-1, (settle, stride)).mean(-2))
+
+
+def tones_of_period(sums: Tensor) -> ToneLevels:
+    """The tones of a steady period, ``(channels, stride)``, float64."""
+    stride = sums.shape[1]
     power = sums.square().mean(1)
-    amplitudes = torch.fft.rfft(sums, dim=1)[:, 1:].abs() / layer.stride
-    levels = 20 * (amplitudes / power.sqrt()[:, None]).log10()
-    levels = levels.nan_to_num(nan=FLOOR_DB, neginf=FLOOR_DB).clamp(min=FLOOR_DB)
+    amplitudes = torch.fft.rfft(sums, dim=1)[:, 1:].abs() / stride
+    levels = decibels((amplitudes / power.sqrt()[:, None]).square())
     tonal = (power - sums.mean(1).square()).clamp(min=0).sum() / power.sum()
-    loudest = levels[levels.amax(1).argmax()] if layer.stride > 1 else levels[0]
+    loudest = levels[levels.amax(1).argmax()] if stride > 1 else levels[0]
     return ToneLevels(loudest.tolist(), levels.tolist(), float(tonal.nan_to_num(nan=0.0)))
+
+
+@torch.no_grad()
+def stack_tones(
+    stack: Sequence[AnyLayer],
+    sample_rate: float,
+    activation: Callable[[Tensor], Tensor] | None = None,
+) -> list[StackTones]:
+    """The lines after every layer of a stack that is fed with ones ([1] Figs. 7 and 8).
+
+    Args:
+        stack: Layers, the output of one the input of the next.
+        sample_rate: Of the stack's input, in Hz.
+        activation: Applied between the layers, sample by sample, such as ``torch.relu``.
+
+    Returns:
+        One result a layer.
+    """
+    signal = torch.ones(filters_of(stack[0]).in_channels, 1, dtype=torch.float64)
+    results = []
+    for index, layer in enumerate(stack):
+        if index and activation is not None:
+            signal = activation(signal)
+        filters, inputs = filters_of(layer), signal.shape[-1]
+        signal = steady_period(filters, signal.to(filters.responses.device))
+        length = signal.shape[-1]
+        lines = torch.fft.rfft(signal)[:, 1:].abs().square().sum(0) / length**2
+        results.append(
+            StackTones(
+                sample_rate * length,
+                [sample_rate * k for k in range(1, length // 2 + 1)],
+                decibels(lines / signal.square().mean(1).sum()).tolist(),
+                [k % inputs == 0 for k in range(1, length // 2 + 1)],
+            )
+        )
+    return results

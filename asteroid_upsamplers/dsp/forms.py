@@ -127,6 +127,17 @@ class InterpolatedConvolution(nn.Module):
         """The response of every tap to ones, by phase: ``(K, stride)``, float64."""
         return self.exact.steady.sum(2)
 
+    def impulse_responses(self, weight: Tensor) -> Tensor:
+        """What an impulse at the input gives, far from the borders: ``(..., K)`` ->
+        ``(..., Q * stride)``, float64.
+
+        In the order of the output; the first sample is of the same phase as the first column of
+        :meth:`branch_sums`.
+        """
+        steady = self.exact.steady.to(weight.device)
+        filters = (weight.double() @ steady.flatten(1)).unflatten(-1, steady.shape[1:])
+        return filters.flip(-1).mT.flatten(-2)
+
     def plain(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The definition: ``weight`` is ``(out_channels, in_channels, kernel_size)``."""
         upsampled = F.pad(interpolate(x, self.kernel), self.padding, BORDERS[self.padding_mode])

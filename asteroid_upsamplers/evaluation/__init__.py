@@ -1,9 +1,15 @@
 """Separation of whole songs, museval per song, and the figures of a results table."""
 
 from .aggregation import METRICS, aggregate, load_scores
-from .evaluate import BASELINE, score_experiments, separate_experiments
+from .evaluate import (
+    BASELINE,
+    read_config,
+    score_experiments,
+    separate_experiments,
+    songs_to_test,
+)
 from .scoring import ScoringJob, score_song, score_songs
-from .separation import separate_songs
+from .separation import on_best_device, separate_songs
 
 __all__ = [
     "BASELINE",
@@ -11,9 +17,12 @@ __all__ = [
     "ScoringJob",
     "aggregate",
     "load_scores",
+    "on_best_device",
+    "read_config",
     "score_experiments",
     "score_song",
     "score_songs",
     "separate_experiments",
     "separate_songs",
+    "songs_to_test",
 ]

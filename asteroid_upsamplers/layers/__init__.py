@@ -1,6 +1,6 @@
 """Upsampling layers, all behind one contract; see :class:`Upsampler`."""
 
-from .base import Upsampler, available, get, register
+from .base import Borders, Upsampler, available, get, register
 from .conversion import to_subpixel, to_transposed
 from .interpolation import Cubic, Interpolation, Linear, Nearest, Sinc, Stretch
 from .learned import Learned
@@ -10,6 +10,7 @@ from .transposed import Transposed
 from .wavelet import Haar, LazyWavelet
 
 __all__ = [
+    "Borders",
     "Cubic",
     "Haar",
     "Interpolation",

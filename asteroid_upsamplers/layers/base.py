@@ -9,14 +9,34 @@ import math
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from ..dsp import centered_padding
 from ..errors import UsageError
 from ..registry import Registry
+
+
+@dataclass(frozen=True, eq=False)
+class Borders:
+    """The part of a layer that sees zeros beyond the ends of its input, for the same ones in all
+    channels.
+
+    Args:
+        taps: Its impulse responses, ``(out_channels, samples)``; summed over the input channels.
+        step: Output samples from one of its input samples to the next.
+        lead: Samples of the whole response that are cut off at the start.
+        tail: Samples that the output goes on after the ``step`` samples of the last input sample.
+    """
+
+    taps: Tensor
+    step: int
+    lead: int
+    tail: int
 
 
 class Upsampler(nn.Module, ABC):
@@ -104,12 +124,34 @@ class Upsampler(nn.Module, ABC):
         """The layer itself, for an input that has been checked."""
 
     @abstractmethod
+    def tap_sums(self) -> Tensor:
+        """The steady response to ones, without the biases: ``(out_channels, stride)``."""
+
+    @abstractmethod
+    def impulse_responses(self) -> Tensor:
+        """What an impulse in each input channel adds to each output channel, from the weights
+        alone: ``(out_channels, in_channels, samples)``, at the output rate, float64.
+
+        Sample ``n`` is of phase ``n % stride``, with the phases of :meth:`tap_sums`.
+        """
+
+    @abstractmethod
+    def borders(self) -> Borders:
+        """What makes the first and last samples differ from the steady response to ones."""
+
+    def phase_biases(self) -> Tensor:
+        """The constant that each phase of the output adds: ``(out_channels, stride)``."""
+        if self.bias is None:
+            return self.weight.new_zeros(self.out_channels, self.stride)
+        return self.bias.reshape(self.out_channels, -1).expand(-1, self.stride)
+
     def phase_sums(self) -> Tensor:
         """The steady response to ones, from the weights alone: ``(out_channels, stride)``.
 
         Column ``r`` is the output at every sample ``n`` with ``n % stride == r``, up to a rotation
         that depends on where the output was trimmed. A constant row means no tone ([1] Sec. 2).
         """
+        return self.tap_sums() + self.phase_biases()
 
     def forward(self, x: Tensor) -> Tensor:
         """``(batch, in_channels, time)`` -> ``(batch, out_channels, output_length(time))``."""
@@ -153,9 +195,6 @@ class Upsampler(nn.Module, ABC):
         nothing = sum((p.sum() for p in self.parameters()), x.sum()) * 0
         return x.new_zeros(len(x), self.out_channels, time) + nothing.to(x.dtype)
 
-    def _add_bias(self, sums: Tensor) -> Tensor:
-        return sums if self.bias is None else sums + self.bias.reshape(self.out_channels, -1)
-
     def extra_repr(self) -> str:
         """The settings, for ``print(layer)``."""
         return ", ".join(f"{key}={value}" for key, value in self.get_config().items())
@@ -189,6 +228,15 @@ class Upsampler(nn.Module, ABC):
             names = ", ".join(repr(name) for name in allowed)
             raise UsageError(f"{self.name}: {setting} is {value!r}, allowed is one of {names}")
         return value
+
+
+def convolution_borders(weight: Tensor) -> Borders:
+    """The borders of a centred convolution, of a ``weight`` as ``nn.Conv1d`` has it.
+
+    A later tap sees a later sample, so that an impulse meets it earlier: taps come in reverse.
+    """
+    after = centered_padding(weight.shape[-1])[1]
+    return Borders(weight.double().sum(1).flip(1), 1, after, after)
 
 
 _REGISTRY: Registry[type[Upsampler]] = Registry("upsampler", Upsampler)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -18,7 +19,7 @@ from ..dsp import (
     stretch_kernel,
 )
 from ..dsp.kernels import BORDERS
-from .base import register
+from .base import Borders, convolution_borders, register
 from .polyphase import PolyphaseUpsampler
 
 LEAST_ROLLOFF = 0.01
@@ -79,6 +80,11 @@ class Interpolation(PolyphaseUpsampler):
         return InterpolatedConvolution(
             self.interpolation_kernel(), self.kernel_size, padding, self.padding_mode
         )
+
+    def borders(self) -> Borders:
+        if self.padding_mode == "zeros":
+            return convolution_borders(self.weight)
+        return Borders(self.weight.new_zeros(self.out_channels, 1), 1, 0, 0)
 
     def plain(self, x: Tensor) -> Tensor:
         upsampled, needed = x.shape[-1] * self.stride, self.kernel_size // 2
@@ -241,3 +247,6 @@ class Stretch(Interpolation):
 
     def interpolation_kernel(self) -> InterpolationKernel:
         return stretch_kernel(self.stride)
+
+    def borders(self) -> Borders:
+        return replace(super().borders(), step=self.stride)

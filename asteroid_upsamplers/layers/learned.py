@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..dsp import centered_padding
-from .base import Upsampler, register
+from .base import Borders, Upsampler, convolution_borders, register
 
 
 @register
@@ -81,5 +81,15 @@ class Learned(Upsampler):
         x = F.pad(self.interpolate(x), centered_padding(self.kernel_size))
         return F.conv1d(x, self.weight, self.bias)
 
-    def phase_sums(self) -> Tensor:
-        return self._add_bias(self.weight.sum((1, 2))[:, None].expand(-1, self.stride))
+    def tap_sums(self) -> Tensor:
+        return self.weight.sum((1, 2))[:, None].expand(-1, self.stride)
+
+    def impulse_responses(self) -> Tensor:
+        impulse = torch.tensor([0.0, 1.0, 0.0]).to(self.logits.double())
+        kernels = self.interpolate(impulse.expand(1, self.in_channels, 3)).double()[0]
+        around = F.pad(kernels, (self.kernel_size - 1, self.kernel_size - 1))
+        windows = around.unfold(-1, self.kernel_size, 1)
+        return torch.einsum("itk,oik->oit", windows, self.weight.double())
+
+    def borders(self) -> Borders:
+        return convolution_borders(self.weight)

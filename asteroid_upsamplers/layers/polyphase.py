@@ -141,11 +141,13 @@ class PolyphaseUpsampler(Upsampler):
             "commuted": samples * (taps + filters / self.in_channels) + ordering + calls,
         }
 
-    def phase_sums(self) -> Tensor:
-        convolution = self.convolution
+    def tap_sums(self) -> Tensor:
         taps = self.weight.double().sum(1 if self.taps_per_output else 0)
-        sums = taps @ convolution.branch_sums().to(taps.device)
-        return self._add_bias(sums.roll(-convolution.delay, 1).to(self.weight.dtype))
+        return (taps @ self.convolution.branch_sums().to(taps.device)).to(self.weight.dtype)
+
+    def impulse_responses(self) -> Tensor:
+        responses = self.convolution.impulse_responses(self.weight)
+        return responses if self.taps_per_output else responses.transpose(0, 1)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "form": self.form}

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..dsp import centered_padding
 from ..dsp.forms import filtered_frames, joined
-from .base import Upsampler, register
+from .base import Borders, Upsampler, register
 from .tone_free import keep_tone_free
 
 
@@ -82,8 +82,14 @@ class Subpixel(Upsampler):
     def upsample(self, x: Tensor) -> Tensor:
         return filter_and_shuffle(x, self.weight, self.bias, self.stride)
 
-    def phase_sums(self) -> Tensor:
-        return self._add_bias(self.weight.sum((1, 2)).reshape(self.out_channels, self.stride))
+    def tap_sums(self) -> Tensor:
+        return self.weight.sum((1, 2)).reshape(self.out_channels, self.stride)
+
+    def impulse_responses(self) -> Tensor:
+        return shuffled_responses(self.weight, self.stride)
+
+    def borders(self) -> Borders:
+        return shuffled_borders(self.impulse_responses(), self.stride, self.kernel_size)
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -96,6 +102,21 @@ class Subpixel(Upsampler):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "init": self.init, "tone_free": self.tone_free}
+
+
+def shuffled_responses(weight: Tensor, stride: int) -> Tensor:
+    """Impulse responses of :func:`filter_and_shuffle`: ``(out_channels, in_channels, samples)``.
+
+    A later tap sees a later sample, so that an impulse meets it earlier: taps come in reverse.
+    """
+    phases = weight.double().unflatten(0, (-1, stride))
+    return phases.flip(3).permute(0, 2, 3, 1).flatten(2)
+
+
+def shuffled_borders(responses: Tensor, stride: int, kernel_size: int) -> Borders:
+    """The borders of :func:`filter_and_shuffle`, from its impulse responses."""
+    cut = stride * centered_padding(kernel_size)[1]
+    return Borders(responses.sum(1), stride, cut, cut)
 
 
 def filter_and_shuffle(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:

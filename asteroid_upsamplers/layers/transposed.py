@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..dsp import InterpolatedConvolution, center_trim, stretch_kernel, transposed_length
-from .base import register
+from .base import Borders, register
 from .polyphase import COSTS, PolyphaseUpsampler
 from .tone_free import keep_tone_free
 
@@ -98,6 +98,12 @@ class Transposed(PolyphaseUpsampler):
         padding = (self.kernel_size - 1 - cut, after)
         kernel = stretch_kernel(self.stride)
         return InterpolatedConvolution(kernel, self.kernel_size, padding, flipped=True)
+
+    def borders(self) -> Borders:
+        excess = self.kernel_size - self.stride
+        cut = excess // 2 if self.trim else 0
+        tail = cut if self.trim else excess
+        return Borders(self.weight.double().sum(0), self.stride, cut, tail)
 
     def plain(self, x: Tensor) -> Tensor:
         y = F.conv_transpose1d(x, self.weight, self.bias, stride=self.stride)

@@ -19,9 +19,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .base import Upsampler, register
+from .base import Borders, Upsampler, register
 from .kept import Kept
-from .subpixel import filter_and_shuffle
+from .subpixel import filter_and_shuffle, shuffled_borders, shuffled_responses
 
 Pair = tuple[Tensor, Tensor]
 
@@ -98,10 +98,19 @@ class InverseWavelet(Upsampler):
         weight = self._kept.get("phases", self, lambda: self._phases(self.weight))
         return filter_and_shuffle(x, weight, bias, self.stride)
 
-    def phase_sums(self) -> Tensor:
-        sums = self._phases(self.weight.sum((1, 2)))
-        sums = sums if self.bias is None else sums + self._phases(self.bias)
-        return sums.unflatten(0, (-1, self.stride))
+    def tap_sums(self) -> Tensor:
+        return self._phases(self.weight.sum((1, 2))).unflatten(0, (-1, self.stride))
+
+    def impulse_responses(self) -> Tensor:
+        return shuffled_responses(self._phases(self.weight.double()), self.stride)
+
+    def borders(self) -> Borders:
+        return shuffled_borders(self.impulse_responses(), self.stride, self.kernel_size)
+
+    def phase_biases(self) -> Tensor:
+        if self.bias is None:
+            return super().phase_biases()
+        return self._phases(self.bias).unflatten(0, (-1, self.stride))
 
     def weight_shape(self) -> tuple[int, int, int]:
         return self.out_channels * self.stride, self.in_channels, self.kernel_size

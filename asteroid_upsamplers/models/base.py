@@ -13,48 +13,14 @@ import soundfile
 import torch
 from asteroid.models import BaseModel
 from torch import Tensor
+from torch.torch_version import TorchVersion
 
 from ..dsp import mono_level
 from ..errors import UsageError
 
 
-class MusicSeparator(BaseModel):
-    """An Asteroid model for music: multichannel in, one multichannel signal a source out.
-
-    Differs from Asteroid's ``BaseModel`` in three ways. Files hold plain values and tensors only,
-    and are never unpickled. ``separate`` gives what the network gives: it does not rescale the
-    estimates to the mixture's level (which turns silence into NaN). All channels are kept.
-
-    Args:
-        sources: Names of the sources, in the order of the output.
-        audio_channels: Channels of the input and of each source.
-        sample_rate: In Hz.
-        normalize: Whether the network was trained on music of level 1 (:func:`dsp.mono_level`). If
-            so, ``separate`` divides the whole signal by its level and multiplies the estimates by
-            it; ``forward`` never does.
-
-    Shape:
-        ``(batch, audio_channels, time)`` -> ``(batch, len(sources), audio_channels, time)``.
-    """
-
-    def __init__(
-        self,
-        sources: tuple[str, ...],
-        audio_channels: int,
-        sample_rate: float,
-        normalize: bool = False,
-    ):
-        super().__init__(sample_rate=sample_rate, in_channels=audio_channels)
-        self.sources = tuple(sources)
-        self.normalize = normalize
-
-    def forward_wav(self, wav: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """The network for whole signals ``(batch, audio_channels, time)`` at any level."""
-        if not self.normalize:
-            return self(wav, *args, **kwargs)
-        levels = wav.new_tensor([mono_level([signal]) for signal in wav])
-        estimates = self(wav / levels[:, None, None], *args, **kwargs)
-        return estimates * levels[:, None, None, None]
+class PortableModel(BaseModel):
+    """An Asteroid model whose files hold plain values and tensors only, and are never unpickled."""
 
     def serialize(self) -> dict[str, Any]:
         """As Asteroid's, but of plain values and tensors, so that it loads with ``weights_only``.
@@ -86,6 +52,45 @@ class MusicSeparator(BaseModel):
         if isinstance(target, (str, PathLike)) and Path(target).exists():
             target = load_package(target)
         return super().from_pretrained(target, *args, **kwargs)
+
+
+class MusicSeparator(PortableModel):
+    """An Asteroid model for music: multichannel in, one multichannel signal a source out.
+
+    Differs from Asteroid's ``BaseModel`` in two more ways. ``separate`` gives what the network
+    gives: it does not rescale the estimates to the mixture's level (which turns silence into NaN).
+    All channels are kept.
+
+    Args:
+        sources: Names of the sources, in the order of the output.
+        audio_channels: Channels of the input and of each source.
+        sample_rate: In Hz.
+        normalize: Whether the network was trained on music of level 1 (:func:`dsp.mono_level`). If
+            so, ``separate`` divides the whole signal by its level and multiplies the estimates by
+            it; ``forward`` never does.
+
+    Shape:
+        ``(batch, audio_channels, time)`` -> ``(batch, len(sources), audio_channels, time)``.
+    """
+
+    def __init__(
+        self,
+        sources: tuple[str, ...],
+        audio_channels: int,
+        sample_rate: float,
+        normalize: bool = False,
+    ):
+        super().__init__(sample_rate=sample_rate, in_channels=audio_channels)
+        self.sources = tuple(sources)
+        self.normalize = normalize
+
+    def forward_wav(self, wav: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """The network for whole signals ``(batch, audio_channels, time)`` at any level."""
+        if not self.normalize:
+            return self(wav, *args, **kwargs)
+        levels = wav.new_tensor([mono_level([signal]) for signal in wav])
+        estimates = self(wav / levels[:, None, None], *args, **kwargs)
+        return estimates * levels[:, None, None, None]
 
     @torch.no_grad()
     def torch_separate(self, wav: Tensor, **kwargs: Any) -> Tensor:
@@ -165,7 +170,8 @@ def load_package(path: str | PathLike) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        package = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([TorchVersion]):  # Asteroid's own files hold one
+            package = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UsageError(
             f"{path}: refused, it is no model file or holds pickled code, which is never run "
@@ -190,7 +196,7 @@ def load_model(path: str | PathLike) -> BaseModel:
     """
     package = load_package(path)
     try:
-        return MusicSeparator.from_pretrained(package).eval()
+        return PortableModel.from_pretrained(package).eval()
     except (TypeError, ValueError, RuntimeError) as error:
         raise UsageError(f"{path}: cannot build its model ({_first_line(error)})") from None
 

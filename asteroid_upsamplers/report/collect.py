@@ -31,9 +31,13 @@ def collect(exp_dirs: Sequence[Path]) -> pd.DataFrame:
         ``<metric>_<stem>_mean_of_medians``, ``songs``, ``songs_total``, ``nan_frames``, ``frames``
         (all in dB or counts), ``parameters``, ``seconds_per_epoch``, ``epochs``, ``seed``, what
         [1] Table 1 prints (``paper_sdr``, ``paper_seconds_per_epoch``, ``paper_parameters``),
-        commit, versions and machine; where stage 4 was run, ``silence_db`` and ``silence_tones``
-        (response of the trained model to silence: rms in dB against 1, share of it at
-        multiples of the rate / stride), and the same of the untrained one (``untrained_``...).
+        commit, versions and machine; where stage 4 was run, of the trained model and, beginning
+        with ``untrained_``, of the same before training: ``silence_db`` and ``silence_tones``
+        (response to silence: rms in dB against 1, share of it at multiples of the rate / stride);
+        ``silent_windows_rms_db`` and ``silent_windows_tones_db`` (estimates where their source is
+        silent, or quietest: median over songs and sources), ``silent_windows`` (how many of them
+        are silent); and for each unusual sound ``<sound>_tones`` (of eight frequencies, how many
+        have a steady tone), ``<sound>_tone_db`` and ``<sound>_over_floor_db`` of the surest.
 
     Raises:
         UsageError: If a folder holds no scores.
@@ -106,6 +110,15 @@ def _artifacts(exp_dir: Path) -> dict[str, Any]:
         row[f"{prefix}silence_db"] = silence["rms_db"]
         row[f"{prefix}silence_tones"] = silence["share_at_tones"]
         row[f"{prefix}tonal_fraction_last_layer"] = scores[state]["tonal_fraction"][-1]
+        windows = [w for song in scores[state]["silent_windows"].values() for w in song.values()]
+        for key in ("rms_db", "tones_db"):
+            row[f"{prefix}silent_windows_{key}"] = pd.Series([w[key] for w in windows]).median()
+        row[f"{prefix}silent_windows"] = sum(w["windows"] for w in windows if w["silent"])
+        for name, found in scores[state]["unusual"].items():
+            key = f"{prefix}{name.replace(' ', '_')}"
+            row[f"{key}_tones"] = found["tones"]
+            row[f"{key}_tone_db"] = found["tone_db"]
+            row[f"{key}_over_floor_db"] = found["over_floor_db"]
     return row
 
 

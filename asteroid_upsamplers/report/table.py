@@ -9,6 +9,9 @@ import pandas as pd
 from ..data import SOURCES
 from .collect import PROVENANCE
 
+UNUSUAL = ("noise", "sweep", "voice", "quiet song")
+"""Sounds unlike the training songs, as stage 4 calls them."""
+
 AGGREGATION = (
     "SDR, ISR, SIR, SAR in dB by museval (BSS Eval v4, one-second frames): median over frames, "
     "then median over songs, then mean over the four stems (the paper's Table 1, footnote 3); "
@@ -36,6 +39,8 @@ def to_markdown(results: pd.DataFrame, title: str = "Results") -> str:
         "SIR",
         "SAR",
         "silence",
+        "silent windows",
+        *(f"tones: {sound}" for sound in UNUSUAL),
         "parameters",
         "s/epoch",
     ]
@@ -44,7 +49,7 @@ def to_markdown(results: pd.DataFrame, title: str = "Results") -> str:
     for system, row in results.iterrows():
         cells = [str(system), *(_number(row.get(f"SDR_{stem}")) for stem in (*SOURCES, "mean"))]
         cells += [_number(row.get(f"{metric}_mean")) for metric in ("ISR", "SIR", "SAR")]
-        cells += [_silence(row)]
+        cells += [_silence(row), _tones(row), *(_found(row, sound) for sound in UNUSUAL)]
         cells += [_count(row.get("parameters")), _number(row.get("seconds_per_epoch"), 1)]
         cells += [_number(row.get("paper_sdr")), _number(row.get("paper_seconds_per_epoch"), 0)]
         cells += [_text(row.get("paper_parameters"))]
@@ -68,6 +73,12 @@ def notes(results: pd.DataFrame) -> list[str]:
         "Silence: what the trained network makes of zeros, without its mean: rms in dB against "
         "the level that mixtures are brought to, and how much of it lies at multiples of the "
         "sample rate / 4.",
+        "Silent windows: tones at multiples of the sample rate / 16 in the estimates where their "
+        "source is silent (or, if it never is, quietest), which SDR leaves out: dB against 1, "
+        "median over songs and sources, before training in brackets.",
+        "Tones: of the eight multiples of the sample rate / 16, how many have a steady tone "
+        "(Thomson's F-test, 1e-3 false alarms each) in the estimates for a sound unlike the "
+        "training songs, before training in brackets.",
         "The columns of the paper are quoted: models of 700 M parameters on the 50 test songs of "
         "MUSDB18, seconds an epoch on four V100s.",
         f"Made with: {', '.join(facts)}.",
@@ -95,6 +106,25 @@ def _number(value: Any, digits: int = 2) -> str:
 
 def _count(value: Any) -> str:
     return "-" if _missing(value) else f"{int(value):,}"
+
+
+def _tones(row: pd.Series) -> str:
+    key = "silent_windows_tones_db"
+    if _missing(row.get(key)):
+        return "-"
+    now, before = (_level(row[f"{prefix}{key}"]) for prefix in ("", "untrained_"))
+    return f"{now} ({before})"
+
+
+def _level(decibels: float) -> str:
+    return "none" if decibels < -300 else f"{decibels:.0f} dB"
+
+
+def _found(row: pd.Series, sound: str) -> str:
+    key = f"{sound.replace(' ', '_')}_tones"
+    if _missing(row.get(key)):
+        return "-"
+    return f"{row[key]:.0f} ({row[f'untrained_{key}']:.0f})"
 
 
 def _silence(row: pd.Series) -> str:

@@ -23,6 +23,8 @@ LAWS = [
     contracts.compiles,
     contracts.forgets_stale_weights,
     contracts.phase_sums_are_the_steady_response,
+    contracts.impulse_responses_are_what_comes_out,
+    contracts.borders_are_where_they_are_heard,
 ]
 
 

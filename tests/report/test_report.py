@@ -51,8 +51,12 @@ def exp_dirs(tmp_path):
     silence = {"silence": {"rms_db": float("-inf"), "share_at_tones": 0.0}}
     loud = {"silence": {"rms_db": -31.4, "share_at_tones": 0.876}}
     scores = {"trained": silence, "untrained": loud}
-    for entry in scores.values():
+    window = {"windows": 3, "silent": True, "rms_db": -50.0, "share_at_tones": 0.1}
+    for entry, level in zip(scores.values(), (-400.0, -62.4), strict=True):
         entry["tonal_fraction"] = [0.5, 0.25]
+        entry["silent_windows"] = {"song": {s: {**window, "tones_db": level} for s in SOURCES}}
+        found = {"tones": 0 if level < -300 else 8, "tone_db": level, "over_floor_db": 40.0}
+        entry["unusual"] = dict.fromkeys(("noise", "sweep", "voice", "quiet song"), found)
     (nearest / "artifacts.json").write_text(json.dumps(scores))
     other = write_experiment(tmp_path / "subpixel_modified", [5, 6, 7, 8], "subpixel", True)
     return [nearest, other]
@@ -70,6 +74,12 @@ def test_rows_hold_scores_settings_and_quotations(exp_dirs):
     assert row["paper_sdr"] == 5.17
     assert row["silence_db"] == float("-inf")
     assert row["untrained_silence_db"] == -31.4
+    assert (row["silent_windows_tones_db"], row["untrained_silent_windows_tones_db"]) == (
+        -400,
+        -62.4,
+    )
+    assert (row["quiet_song_tones"], row["untrained_quiet_song_tones"]) == (0, 8)
+    assert row["silent_windows"] == 12
     assert results.loc["mixture", "SDR_drums"] == -4
     assert pd.isna(results.loc["mixture", "paper_sdr"])
     assert results.loc["subpixel_modified", "paper_sdr"] == 5.38
@@ -83,7 +93,8 @@ def test_files(exp_dirs, tmp_path):
     assert len(rows) == 5
     assert len({row.count("|") for row in rows}) == 1
     assert rows[3].startswith("| nearest | 1.00 | 2.00 | 3.00 | 4.00 | 2.50 | 3.50 |")
-    assert "| silent | 1,234,567 | 12.3 | 5.17 | 423 | 716M |" in rows[3]
+    tones = " | 0 (8)" * 4
+    assert f"| silent | none (-62 dB){tones} | 1,234,567 | 12.3 | 5.17 | 423 | 716M |" in rows[3]
     for words in ("### Two songs", "median over songs", "commit abc", "seed 42", "quoted"):
         assert words in markdown
     table = pd.read_csv(written["csv"], index_col="system")

@@ -1,0 +1,174 @@
+r"""Whether there is a steady tone at a known frequency, with a stated rate of false alarms.
+
+Music is no white noise: it has partials, decays and pauses, which a threshold for noise takes for
+tones. What tells a tone of an upsampling layer from them is that its frequency is known exactly and
+that it stays for the whole signal. Thomson's F-test ([8]) asks just that. It takes :math:`K`
+orthogonal windows :math:`v_k` over the whole signal, whose spectra at a frequency are
+
+.. math:: y_k(f) = \sum_n v_k[n] x[n] e^{-2 \pi i f n} .
+
+A steady sinusoid gives :math:`\mu V_k`, with the windows' sums :math:`V_k`; anything else that is
+smooth over the few bins of the windows' bandwidth gives random, uncorrelated :math:`y_k` of the
+same power, whatever the spectrum and level. With the least-squares :math:`\hat\mu` the ratio
+
+.. math:: F = \frac{(K - 1) |\hat\mu|^2 \sum_k V_k^2}{\sum_k |y_k - \hat\mu V_k|^2}
+
+has an F distribution of 2 and :math:`2 K - 2` degrees of freedom if there is no tone.
+
+[8] Thomson, "Spectrum estimation and harmonic analysis", Proc. IEEE 70, 1982, Sec. XIII.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from scipy import optimize, stats
+from scipy import signal as scipy_signal
+from torch import Tensor
+
+from ..dsp.spectra import decibels
+from .prominence import tone_bins
+from .result import Result
+
+BANDWIDTH = 8.0
+"""Half the windows' bandwidth, in bins of the whole signal."""
+
+WINDOWS = 14
+LEAST_TIME = 64
+LONGEST_PART = 2**18
+"""Samples; a longer signal is tested in parts, their p-values combined by Fisher's method."""
+
+
+@dataclass(frozen=True)
+class Detection(Result):
+    """Tones at known frequencies in one signal.
+
+    Args:
+        frequencies_hz: Where was looked.
+        levels_db: Of the tone there, rms in dB against 1, whether it is significant or not;
+            -400 for none.
+        over_floor_db: Its power against the power of everything else in one Hz there.
+        p_values: Probability that a signal without a tone looks so much like one.
+        present: Whether the p-value is below the rate of false alarms.
+        false_alarm: That rate, for each frequency.
+    """
+
+    frequencies_hz: list[float]
+    levels_db: list[float]
+    over_floor_db: list[float]
+    p_values: list[float]
+    present: list[bool]
+    false_alarm: float
+
+
+def detect_tones(
+    signal: Tensor, sample_rate: float, frequencies: Sequence[float], false_alarm: float = 1e-3
+) -> Detection:
+    """Look for steady tones.
+
+    Args:
+        signal: ``(time,)`` or ``(channels, time)``; the channel with the surest tone counts, and
+            its p-value is corrected for the choice.
+        sample_rate: In Hz.
+        frequencies: In Hz, above 0, up to half the sample rate.
+        false_alarm: For each frequency, between 0 and 1. Of ten frequencies in a signal without
+            tones, one in a hundred signals shows one at 1e-3.
+
+    Raises:
+        ValueError: For a signal of fewer than 64 samples, or frequencies out of range.
+    """
+    signal = torch.as_tensor(signal).detach().double().cpu()
+    channels = signal.reshape(-1, signal.shape[-1])
+    time = channels.shape[-1]
+    if time < LEAST_TIME:
+        raise ValueError(f"signal of {time} samples, at least {LEAST_TIME} are needed")
+    tone_bins(sample_rate, frequencies, time)  # are they in range?
+    found = [_surest(channels, frequency, sample_rate) for frequency in frequencies]
+    return Detection(
+        list(frequencies),
+        [_db(power) for power, _, _ in found],
+        [_db(ratio) for _, ratio, _ in found],
+        [p_value for _, _, p_value in found],
+        [p_value < false_alarm for _, _, p_value in found],
+        false_alarm,
+    )
+
+
+def _surest(channels: Tensor, frequency: float, sample_rate: float) -> tuple[float, float, float]:
+    """Power, power over the floor in one Hz, and p-value of the surest channel."""
+    parts = -(-channels.shape[1] // LONGEST_PART)
+    length = channels.shape[1] // parts
+    tests = [
+        _f_test(channels[:, k * length : (k + 1) * length], frequency, sample_rate)
+        for k in range(parts)
+    ]
+    powers, floors, p_values = (torch.stack(column).T for column in zip(*tests, strict=True))
+    combined = [
+        float(row[0]) if parts == 1 else float(stats.combine_pvalues(row.numpy()).pvalue)
+        for row in p_values
+    ]
+    best = min(range(len(combined)), key=lambda k: (combined[k], -float(powers[k].mean())))
+    power, floor = float(powers[best].mean()), float(floors[best].mean())
+    p_value = -math.expm1(len(combined) * math.log1p(-min(combined[best], 1 - 1e-16)))
+    return power, power / floor if floor else (math.inf if power else 0.0), p_value
+
+
+def _f_test(
+    channels: Tensor, frequency: float, sample_rate: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each channel: power of the tone, power of the rest in one Hz, and p-value."""
+    windows = _windows(channels.shape[1])
+    sums = windows.sum(1)
+    turns = torch.arange(channels.shape[1], dtype=torch.float64)
+    turns = turns * (2 * math.pi * frequency / sample_rate)
+    spectra = torch.complex(
+        (channels * turns.cos()) @ windows.T, -(channels * turns.sin()) @ windows.T
+    )
+    amplitude = (spectra @ sums.to(spectra.dtype)) / sums.square().sum()
+    explained = amplitude.abs().square() * sums.square().sum()
+    rest = (spectra - amplitude[:, None] * sums).abs().square().sum(1)
+    ratio = ((WINDOWS - 1) * explained / rest).nan_to_num(nan=0.0)
+    # at half the sample rate everything is real: half the degrees of freedom, no negative frequency
+    real = frequency == sample_rate / 2
+    degrees = (1, WINDOWS - 1) if real else (2, 2 * WINDOWS - 2)
+    sides = 1 if real else 2
+    p_values = torch.from_numpy(stats.f.sf(ratio.numpy(), *degrees))
+    floor = sides * rest / (WINDOWS - 1) / sample_rate
+    return sides * amplitude.abs().square(), floor, p_values
+
+
+def detectable_level(seconds: float, false_alarm: float = 1e-3, power: float = 0.99) -> float:
+    """The tone, in dB over the power of the noise in one Hz, that is found with a given certainty.
+
+    Args:
+        seconds: Length of the signal.
+        false_alarm: As in :func:`detect_tones`.
+        power: Probability of finding it, between 0 and 1.
+    """
+    degrees = 2, 2 * WINDOWS - 2
+    threshold = stats.f.isf(false_alarm, *degrees)
+
+    def excess(level: float) -> float:
+        return float(stats.ncf.sf(threshold, *degrees, _noncentrality(level, seconds))) - power
+
+    return float(optimize.brentq(excess, -40, 60))
+
+
+def _noncentrality(level: float, seconds: float) -> float:
+    """Of the F-test, for a tone of ``level`` dB over the noise in one Hz (one-sided)."""
+    sums = _windows(4096).sum(1)
+    return 2 * 10 ** (level / 10) * seconds * float(sums.square().sum()) / 4096
+
+
+def _db(ratio: float) -> float:
+    return float(decibels(torch.tensor(ratio, dtype=torch.float64)).clamp(max=400))
+
+
+@functools.lru_cache(maxsize=4)
+def _windows(time: int) -> Tensor:
+    """``(WINDOWS, time)``, orthonormal."""
+    return torch.from_numpy(scipy_signal.windows.dpss(time, BANDWIDTH, WINDOWS).copy())

@@ -1,0 +1,89 @@
+r"""Tones that a ReLU makes of noise, after layers that make none of a constant.
+
+The output of an upsampling layer for white noise has a variance that changes with the phase,
+:math:`\sigma_r^2 = \sigma^2 \|h_r\|^2` with the taps :math:`h_r` of phase :math:`r`. Linear, that
+is no tone: the mean stays the same. A ReLU turns the variance into a mean,
+
+.. math:: P[r] = \sigma_r \varphi(b / \sigma_r) + b \, \Phi(b / \sigma_r),
+
+which is :math:`\sigma_r / \sqrt{2 \pi}` without a constant :math:`b`, and that is a tone. The "no
+tonal artifacts" of interpolation ([1] Sec. 3) holds for constants.
+
+[1] Pons et al., "Upsampling artifacts in neural audio synthesis", ICASSP 2021.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .filters import AnyLayer, filters_of, like
+from .result import Result
+from .tones import tones_of_period
+
+
+@dataclass(frozen=True)
+class NoiseTones(Result):
+    """Tones in the mean output of a layer and a ReLU for white noise, not for a constant.
+
+    Args:
+        levels_db: Of the loudest output channel, at k = 1 .. stride // 2: against the rms of the
+            mean output's period; -400 for none.
+        tonal_fraction: Share of that period's power that is not at zero frequency, pooled over the
+            output channels.
+        phase_means: The mean of every phase, ``(out_channels, stride)``.
+    """
+
+    levels_db: list[float]
+    tonal_fraction: float
+    phase_means: list[list[float]]
+
+
+@torch.no_grad()
+def noise_tones(layer: AnyLayer, deviation: float = 1.0) -> NoiseTones:
+    """From the weights alone.
+
+    Args:
+        layer: An upsampler of this package, or torch's transposed convolution.
+        deviation: Of the noise in each input channel; the channels are independent.
+    """
+    filters = filters_of(layer)
+    power = filters.phases(filters.responses.square().sum(1)).sum(2)
+    sigma = deviation * power.sqrt()
+    ratio = (filters.offsets / sigma).nan_to_num(nan=0.0)
+    density = (-ratio.square() / 2).exp() / math.sqrt(2 * math.pi)
+    return _summary(sigma * density + filters.offsets * torch.special.ndtr(ratio))
+
+
+@torch.no_grad()
+def measure_noise_tones(
+    layer: Callable[[Tensor], Tensor],
+    in_channels: int,
+    stride: int,
+    deviation: float = 1.0,
+    time: int = 2**16,
+    seed: int = 0,
+) -> NoiseTones:
+    """The same, from the output for white noise of ``time`` input samples and a ReLU.
+
+    Args:
+        layer: ``(1, in_channels, time)`` -> ``(1, out_channels, about time * stride)``.
+        in_channels: Channels of its input.
+        stride: Upsampling factor.
+        deviation: Of the noise.
+        time: Input samples; the means of the phases are uncertain by about ``time ** -0.5``.
+        seed: Of the noise.
+    """
+    noise = torch.randn(1, in_channels, time, generator=torch.Generator().manual_seed(seed))
+    y = layer(deviation * noise.to(like(layer)))[0].double().relu()
+    inner = y[..., time // 8 * stride : time // 8 * 7 * stride]
+    return _summary(inner.unflatten(-1, (-1, stride)).mean(-2))
+
+
+def _summary(means: Tensor) -> NoiseTones:
+    tones = tones_of_period(means)
+    return NoiseTones(tones.levels_db, tones.tonal_fraction, means.tolist())
