@@ -333,13 +333,13 @@ def impulse_responses_are_what_comes_out(
     for stride in strides(cls, (1, 2, 3, 4)):
         for kernel_size in kernel_sizes(cls, stride):
             layer = cls(2, 3, stride, kernel_size, **options).double()
-            responses = layer.impulse_responses()
+            responses = layer.impulse_responses().detach()
             assert responses.shape[:2] == (3, 2)
             reach = 2 * (responses.shape[2] // stride) + 8
             x = torch.zeros(1, 2, 2 * reach, dtype=torch.float64)
             silence = layer(x)
             x[0, 1, reach] = 1
-            y = (layer(x) - silence)[0]
+            y = (layer(x) - silence)[0].detach()
             start = int((y.abs() > 1e-12).any(0).nonzero()[0]) if y.any() else 0
             mine = int((responses[:, 1].abs() > 1e-12).any(0).nonzero()[0])
             length = min(responses.shape[2] - mine, y.shape[1] - start)
