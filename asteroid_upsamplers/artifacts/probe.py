@@ -3,8 +3,9 @@
 Three questions, and which of them an answer belongs to is in its name:
 
 - ``layers``: what each upsampling layer makes of a constant, from its weights alone;
-- ``silence``: what the whole network makes of zeros, and how much of that is lost if a layer's own
-  tones are taken out of its output, which names the layers to blame;
+- ``silence`` and ``near_silence``: what the whole network makes of zeros, and of noise at -80 dB;
+  how much of the first is lost if a layer's own tones are taken out of its output names the layers
+  to blame;
 - ``noise``: how far tones stand out of the noise floor, if white noise goes in.
 
 [1] Pons et al., "Upsampling artifacts in neural audio synthesis", ICASSP 2021.
@@ -28,6 +29,8 @@ from .filters import like
 from .prominence import FAR, prominence, prominence_threshold
 from .result import Result
 from .silence import line_powers
+
+NEAR_SILENCE_DB = -80.0
 
 APART = 16
 """Bins from one predicted tone to the next that a spectrum needs to see the floor between them."""
@@ -67,7 +70,7 @@ class LayerReport(Result):
 
 @dataclass(frozen=True)
 class SilenceReport(Result):
-    """The network's steady output for zeros, without its mean.
+    """The network's steady output for silence, without its mean.
 
     Args:
         rms: Against 1.
@@ -110,6 +113,7 @@ class ProbeReport(Result):
         input_shape: What it was given.
         layers: Upsampling layers in the order in which they ran.
         silence: Response to zeros.
+        near_silence: Response to white noise of peak -80 dB: no network is fed with exact zeros.
         noise: Response to white noise.
         blame: Names of the layers whose tones matter in silence, the worst first.
         remarks: What could not be measured, and why.
@@ -119,6 +123,7 @@ class ProbeReport(Result):
     input_shape: list[int]
     layers: list[LayerReport]
     silence: SilenceReport
+    near_silence: SilenceReport
     noise: NoiseReport | None
     blame: list[str]
     remarks: list[str] = field(default_factory=list)
@@ -214,6 +219,7 @@ def _examine(
             f"layers: only multiples of {sample_rate / stride:g} Hz were looked at in silence"
         )
     power, lines = line_powers(steady, stride)
+    whisper = _steady(_run(network, 10 ** (NEAR_SILENCE_DB / 20) * noise_in), stride)[0]
     heard = float(lines.sum()) > ROUNDING * float(steady.square().mean())
     tones = float(lines.sum()) if heard else 0.0
     blames = _blames(network, torch.zeros_like(noise_in), len(calls), stride, tones)
@@ -226,6 +232,7 @@ def _examine(
         list(shape),
         layers,
         _silence(power, lines, sample_rate / stride),
+        _silence(*line_powers(whisper, stride), sample_rate / stride),
         _noise(noise, sample_rate, total, remarks),
         _blamed(layers),
         remarks,

@@ -61,7 +61,7 @@ def write_network_page(path: Path, report: ProbeReport, signals: ProbeSignals, n
         {
             "title": "Silence in",
             "rows": words.silence_rows(report),
-            "words": words.silence_words(report),
+            "words": f"{words.silence_words(report)} {words.near_silence_words(report)}",
         },
         {
             "title": "White noise in",

@@ -16,6 +16,7 @@ def network_text(report: ProbeReport, name: str) -> str:
         "Upsampling layers, for a constant, from the weights:\n" + _aligned(layer_rows(report)),
         f"Silence in: {silence_words(report)}",
         _aligned(silence_rows(report)) if report.silence.rms else "",
+        near_silence_words(report),
         noise_words(report),
         _aligned(noise_rows(report)),
         verdict(report),
@@ -73,6 +74,13 @@ def silence_words(report: ProbeReport) -> str:
         f"{silence.rms_db:.1f} dB out (against 1, without its mean), "
         f"{100 * silence.share_at_predicted_tones:.1f} % of it at predicted tones. The loudest:"
     )
+
+
+def near_silence_words(report: ProbeReport) -> str:
+    """Level and share for very quiet noise."""
+    found = report.near_silence
+    share = 100 * found.share_at_predicted_tones
+    return f"White noise of -80 dB in: {found.rms_db:.1f} dB out, {share:.1f} % at predicted tones."
 
 
 def noise_words(report: ProbeReport) -> str:

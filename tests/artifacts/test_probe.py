@@ -32,6 +32,8 @@ def test_demucs_before_training(upsampler):
     )
     if upsampler in ("transposed", "subpixel"):
         assert report.silence.share_at_predicted_tones > 0.9
+        assert report.near_silence.share_at_predicted_tones > 0.9
+        assert report.near_silence.rms == pytest.approx(report.silence.rms, rel=0.05)
         assert at_quarter > 20
         assert report.blame[0] == "decoder.3.upsampler"
         assert report.layers[-1].tonal_fraction > 0.3
@@ -56,6 +58,8 @@ def test_modified_demucs_is_silent():
     report = probe(demucs("transposed", modified=True), RATE, (1, 2, 2 * RATE))
     assert report.silence.rms == 0
     assert report.silence.share_at_predicted_tones == 0
+    assert -140 < report.near_silence.rms_db < -80  # it is no amplifier
+    assert report.near_silence.share_at_predicted_tones < 0.5
     assert report.blame == []
 
 
