@@ -19,27 +19,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from ..dsp import (
-    InterpolatedConvolution,
-    InterpolationKernel,
-    centered_padding,
-    cubic_kernel,
-    linear_kernel,
-    nearest_kernel,
-    polyphase_merge,
-)
 from ..layers import Upsampler
+from .call_filters import (
+    BY_FAMILY,
+    KERNELS,
+    convolved_filters,
+    interpolation_filters,
+    subpixel_filters,
+    sums_2d,
+)
 from .filters import UpsamplingFilters, filters_of, transposed_filters
 from .tones import ToneLevels, tone_levels, tones_of_period
-
-KERNELS: dict[str, tuple[str, Callable[[int], InterpolationKernel]]] = {
-    "nearest": ("nearest", nearest_kernel),
-    "nearest-exact": ("nearest", nearest_kernel),
-    "linear": ("linear", linear_kernel),
-    "bilinear": ("linear", linear_kernel),
-    "bicubic": ("cubic", cubic_kernel),
-}
-"""Modes of ``F.interpolate``: the family's name here, and its kernel."""
 
 SHAPES = {"view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "contiguous", "clone"}
 ORDERS = {"permute", "transpose", "movedim", "moveaxis", "swapaxes", "swapdims", "__get__"}
@@ -202,8 +192,9 @@ class _Watch(TorchFunctionMode):
         groups = how["groups"]
         if func is torch.conv1d:
             call = getattr(input, "_upsampled", None)
-            if call is not None and stride[0] == 1 and dilation[0] == 1 and call.layer is None:
-                call.filters = _with_convolution(call, weight, bias, groups)
+            plain = stride[0] == 1 and dilation[0] == 1
+            if plain and call is not None and call.layer is None and call.kind in BY_FAMILY:
+                call.filters = convolved_filters(call.kind, call.stride, weight, bias, groups)
             places = torch.empty(0)
             if stride[0] == 1 and output.dim() == 3:
                 facts = (weight, bias, groups, *output.shape[1:], places)
@@ -215,7 +206,7 @@ class _Watch(TorchFunctionMode):
             filters = transposed_filters(weight, bias, stride[0], groups, dilation[0])
             return self._found("transposed", stride[0], output, filters=filters)
         stride = stride * 2 if len(stride) == 1 else stride
-        sums = _sums_2d(weight, bias, tuple(stride), groups)
+        sums = sums_2d(weight, bias, tuple(stride), groups)
         return self._found("transposed2d", stride[1], output, sums=sums)
 
     def _interpolate(self, output: Tensor, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -226,19 +217,12 @@ class _Watch(TorchFunctionMode):
             return output
         if any(factor != round(factor) for factor in factors):
             return output
-        kind, kernel = KERNELS[mode]
+        kind = KERNELS[mode][0]
         stride = round(factors[-1])
         if len(factors) > 1:
             ones = torch.ones(1, round(factors[0]), stride, dtype=torch.float64)
             return self._found(f"{kind}2d", stride, output, sums=ones)
-        responses = polyphase_merge(kernel(stride).branches.flip(1)[None], stride)
-        channels = output.shape[1]
-        filters = UpsamplingFilters(
-            responses.expand(channels, 1, -1).to(output.device),
-            stride,
-            torch.zeros(channels, stride, dtype=torch.float64, device=output.device),
-            channels,
-        )
+        filters = interpolation_filters(kind, stride, output.shape[1])
         return self._found(kind, stride, output, filters=filters)
 
     def _moved(
@@ -256,7 +240,7 @@ class _Watch(TorchFunctionMode):
         moved = func(*args, **kwargs)
         rows = _shuffled_rows(moved, origin)
         if rows is not None:
-            filters = _subpixel_filters(origin, rows)
+            filters = subpixel_filters(origin.weight, origin.bias, rows)
             return self._found("subpixel", rows.shape[1], output, filters=filters)
         facts = (origin.weight, origin.bias, origin.groups, origin.channels, origin.time, moved)
         output._convolved = _Convolution(*facts)  # type: ignore[attr-defined]
@@ -281,24 +265,6 @@ _CONVOLUTIONS = {
 }
 
 
-def _with_convolution(
-    call: UpsamplingCall, weight: Tensor, bias: Tensor | None, groups: int
-) -> UpsamplingFilters | None:
-    """The interpolation of ``call`` and the convolution behind it, as one layer."""
-    if call.kind not in ("nearest", "linear", "cubic"):
-        return call.filters
-    kernel = dict(KERNELS.values())[call.kind](call.stride)
-    size = weight.shape[-1]
-    convolution = InterpolatedConvolution(kernel, size, centered_padding(size))
-    offsets = weight.new_zeros(len(weight)) if bias is None else bias.detach()
-    return UpsamplingFilters(
-        convolution.impulse_responses(weight.detach()),
-        call.stride,
-        offsets.double()[:, None].expand(-1, call.stride),
-        groups,
-    )
-
-
 def _shuffled_rows(moved: Tensor, origin: _Convolution) -> Tensor | None:
     """The channel that makes each phase, ``(out_channels, stride)``, if this is a shuffle."""
     if moved.dim() != 3 or moved.shape[2] <= origin.time or moved.shape[2] % origin.time:
@@ -311,21 +277,3 @@ def _shuffled_rows(moved: Tensor, origin: _Convolution) -> Tensor | None:
     rows = channel[:, :stride]
     same = bool((time == frames).all()) and bool((channel == rows.repeat(1, origin.time)).all())
     return rows if same else None
-
-
-def _subpixel_filters(origin: _Convolution, rows: Tensor) -> UpsamplingFilters:
-    taps = origin.weight.detach().double()[rows]  # (out, stride, in, kernel_size)
-    responses = taps.flip(3).permute(0, 2, 3, 1).flatten(2)
-    offsets = torch.zeros(rows.shape, dtype=torch.float64, device=rows.device)
-    if origin.bias is not None:
-        offsets = origin.bias.detach().double()[rows]
-    return UpsamplingFilters(responses, rows.shape[1], offsets)
-
-
-def _sums_2d(weight: Tensor, bias: Tensor | None, stride: tuple[int, ...], groups: int) -> Tensor:
-    """Steady response to ones: ``(out_channels, other stride, stride)``."""
-    taps = weight.detach().double().unflatten(0, (groups, -1)).sum(1).flatten(0, 1)
-    missing = [-size % step for size, step in zip(taps.shape[1:], stride, strict=True)]
-    taps = F.pad(taps, (0, missing[1], 0, missing[0]))
-    sums = taps.unflatten(2, (-1, stride[1])).sum(2).unflatten(1, (-1, stride[0])).sum(1)
-    return sums if bias is None else sums + bias.detach().double()[:, None, None]

@@ -1,0 +1,114 @@
+"""What a probe of a network finds, in plain numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from .filtering import Filtering
+from .result import Result
+
+
+@dataclass(frozen=True)
+class LayerReport(Result):
+    """One upsampling layer.
+
+    Args:
+        name: Of the module.
+        kind: Name of the family.
+        stride: Upsampling factor in time.
+        output_rate_hz: Sample rate of its output.
+        tonal_fraction: Share of its steady response to a constant that is not constant; ``None``
+            where no weights were seen.
+        tones: What it adds to a constant: ``frequency_hz``, ``level_db`` against the rms of its
+            steady response, and ``replicas_hz``, where later layers put them.
+        blame_db: How much the tones of the network's response to silence fall, in dB, if those of
+            this layer are taken out; ``None`` where there are no tones.
+    """
+
+    name: str
+    kind: str
+    stride: int
+    output_rate_hz: float
+    tonal_fraction: float | None
+    tones: list[dict[str, Any]]
+    blame_db: float | None = None
+
+
+@dataclass(frozen=True)
+class SilenceReport(Result):
+    """The network's steady output for silence, without its mean.
+
+    Args:
+        rms: Against 1.
+        rms_db: The same in dB; -400 for exact silence.
+        share_at_predicted_tones: Share of that power at the tones that the layers predict, with
+            their replicas; from 0 to 1.
+        tones: ``frequency_hz`` and ``level_db`` against 1, the loudest first.
+    """
+
+    rms: float
+    rms_db: float
+    share_at_predicted_tones: float
+    tones: list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class NoiseReport(Result):
+    """The network's output for white noise.
+
+    Args:
+        rms_db: Of the output, in dB against 1.
+        threshold_db: Prominence that white noise exceeds at one of the frequencies with a
+            probability of 1e-3.
+        n_fft: Length of the spectrum's windows; prominence grows by 3 dB with each doubling.
+        tones: ``frequency_hz`` and ``prominence_db``, the most prominent first.
+    """
+
+    rms_db: float
+    threshold_db: float
+    n_fft: int
+    tones: list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class ProbeReport(Result):
+    """What :func:`probe` found.
+
+    Args:
+        sample_rate: Of the network's output, in Hz.
+        input_shape: What it was given.
+        layers: Upsampling layers in the order in which they ran.
+        silence: Response to zeros.
+        near_silence: Response to white noise of peak -80 dB: no network is fed with exact zeros.
+        noise: Response to white noise.
+        blame: Names of the layers whose tones matter in silence, the worst first.
+        remarks: What could not be measured, and why.
+    """
+
+    sample_rate: float
+    input_shape: list[int]
+    layers: list[LayerReport]
+    silence: SilenceReport
+    near_silence: SilenceReport
+    noise: NoiseReport | None
+    blame: list[str]
+    remarks: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class ProbeSignals:
+    """What a report is about, for a page to play and draw.
+
+    Args:
+        silence: The network's output for zeros, ``(channels, time)``.
+        noise: The same for white noise.
+        responses: By layer, the response from its weights; frequencies in cycles per sample of its
+            output.
+    """
+
+    silence: Tensor
+    noise: Tensor
+    responses: dict[str, Filtering]
