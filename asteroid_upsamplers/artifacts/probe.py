@@ -4,9 +4,10 @@ Three questions, and which of them an answer belongs to is in its name:
 
 - ``layers``: what each upsampling layer makes of a constant, from its weights alone;
 - ``silence`` and ``near_silence``: what the whole network makes of zeros, and of noise at -80 dB;
-  how much of the first is lost if a layer's own tones are taken out of its output names the layers
-  to blame;
 - ``noise``: how far tones stand out of the noise floor, if white noise goes in.
+
+How far the tones fall if those of one layer are taken out of its output names the layers to blame:
+the tones in silence, or, of a network that is silent then, those that stand out in noise.
 
 [1] Pons et al., "Upsampling artifacts in neural audio synthesis", ICASSP 2021.
 """
@@ -111,9 +112,13 @@ def _examine(
         )
     power, lines = line_powers(steady, stride)
     whisper = _steady(_run(network, 10 ** (NEAR_SILENCE_DB / 20) * noise_in), stride)[0]
-    heard = float(lines.sum()) > ROUNDING * float(steady.square().mean())
-    tones = float(lines.sum()) if heard else 0.0
-    blames = _blames(network, torch.zeros_like(noise_in), len(calls), stride, tones)
+    in_noise = _noise(noise, sample_rate, total, remarks)
+    blamed_for, places = "silence", list(range(len(lines)))
+    if float(lines.sum()) <= ROUNDING * float(steady.square().mean()):
+        standing = in_noise.standing() if in_noise else []
+        blamed_for, places = "noise", [round(f * stride / sample_rate) - 1 for f in standing]
+    x = torch.zeros_like(noise_in) if blamed_for == "silence" else noise_in
+    blames = _blames(network, x, len(calls), stride, places)
     layers = [
         _layer(call, rate, sample_rate, rates[index + 1 :], blame)
         for index, (call, rate, blame) in enumerate(zip(calls, rates, blames, strict=True))
@@ -124,8 +129,9 @@ def _examine(
         layers,
         _silence(power, lines, sample_rate / stride),
         _silence(*line_powers(whisper, stride), sample_rate / stride),
-        _noise(noise, sample_rate, total, remarks),
+        in_noise,
         _blamed(layers),
+        blamed_for,
         remarks,
     )
     filters = {call.name: call.as_filters() for call in calls}
@@ -195,11 +201,17 @@ def _coarser(stride: int) -> int:
 
 
 def _blames(
-    network: Callable[[Tensor], Tensor], zeros: Tensor, count: int, stride: int, tones: float
+    network: Callable[[Tensor], Tensor], x: Tensor, count: int, stride: int, places: list[int]
 ) -> list[float | None]:
-    """By how many dB the tones in silence fall without each layer's own."""
-    if tones <= 0:
+    """By how many dB the lines at ``places`` in the output for ``x`` fall without each layer's own
+    tones."""
+    if not places:
         return [None] * count
+
+    def tones() -> float:
+        return float(line_powers(_steady(_run(network, x), stride)[0], stride)[1][places].sum())
+
+    before = tones()
     blames: list[float | None] = []
     for number in range(count):
 
@@ -207,9 +219,8 @@ def _blames(
             return _without_tones(y, call.stride) if index == number else y
 
         with watching(network, remove):
-            steady, _ = _steady(_run(network, zeros), stride)
-        left = float(line_powers(steady, stride)[1].sum())
-        blames.append(400.0 if left <= 0 else 10 * math.log10(tones / left))
+            left = tones()
+        blames.append(400.0 if left <= 0 else 10 * math.log10(before / left))
     return blames
 
 

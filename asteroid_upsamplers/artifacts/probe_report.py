@@ -10,6 +10,9 @@ from torch import Tensor
 from .filtering import Filtering
 from .result import Result
 
+LEAST_PROMINENCE_DB = 3.0
+"""Networks colour noise: less than this is none."""
+
 
 @dataclass(frozen=True)
 class LayerReport(Result):
@@ -24,8 +27,8 @@ class LayerReport(Result):
             where no weights were seen.
         tones: What it adds to a constant: ``frequency_hz``, ``level_db`` against the rms of its
             steady response, and ``replicas_hz``, where later layers put them.
-        blame_db: How much the tones of the network's response to silence fall, in dB, if those of
-            this layer are taken out; ``None`` where there are no tones.
+        blame_db: How much the network's tones fall, in dB, if those of this layer are taken out
+            (``ProbeReport.blamed_for`` says which tones); ``None`` where there are none.
     """
 
     name: str
@@ -72,6 +75,11 @@ class NoiseReport(Result):
     n_fft: int
     tones: list[dict[str, float]]
 
+    def standing(self) -> list[float]:
+        """Frequencies of the tones that are more than noise: above the threshold, and 3 dB."""
+        least = max(LEAST_PROMINENCE_DB, self.threshold_db)
+        return [tone["frequency_hz"] for tone in self.tones if tone["prominence_db"] > least]
+
 
 @dataclass(frozen=True)
 class ProbeReport(Result):
@@ -84,7 +92,8 @@ class ProbeReport(Result):
         silence: Response to zeros.
         near_silence: Response to white noise of peak -80 dB: no network is fed with exact zeros.
         noise: Response to white noise.
-        blame: Names of the layers whose tones matter in silence, the worst first.
+        blame: Names of the layers whose tones matter, the worst first.
+        blamed_for: ``"silence"``, or, where the network is silent then, ``"noise"``.
         remarks: What could not be measured, and why.
     """
 
@@ -95,6 +104,7 @@ class ProbeReport(Result):
     near_silence: SilenceReport
     noise: NoiseReport | None
     blame: list[str]
+    blamed_for: str
     remarks: list[str] = field(default_factory=list)
 
 

@@ -38,9 +38,7 @@ def write_network_page(path: Path, report: ProbeReport, signals: ProbeSignals, n
     """
     rate = report.sample_rate
     silent = [t["frequency_hz"] for t in report.silence.tones if t["level_db"] > -300][:MARKED]
-    noisy = report.noise.tones if report.noise else []
-    least = max(3.0, report.noise.threshold_db) if report.noise else 0.0
-    standing = [t["frequency_hz"] for t in noisy if t["prominence_db"] > least][:MARKED]
+    standing = report.noise.standing()[:MARKED] if report.noise else []
     predicted = "Red marks at the right border are the predicted tones that are there."
     figures = []
     if report.silence.rms:
@@ -55,8 +53,8 @@ def write_network_page(path: Path, report: ProbeReport, signals: ProbeSignals, n
             "title": "Upsampling layers",
             "rows": words.layer_rows(report),
             "words": "What each makes of a constant, from its weights: the share of the output "
-            "that is tones, and their levels. Blame: by how much the tones in silence fall if this "
-            "layer makes none.",
+            "that is tones, and their levels. Blame: by how much the tones in silence (or noise) "
+            "fall if this layer makes none.",
         },
         {
             "title": "Silence in",

@@ -97,10 +97,9 @@ def noise_words(report: ProbeReport) -> str:
 def verdict(report: ProbeReport) -> str:
     """Which layers to blame."""
     if report.blame:
-        return f"To blame for tones in silence: {', '.join(report.blame)}"
-    noise = report.noise
-    if noise and noise.tones and noise.tones[0]["prominence_db"] > max(3, noise.threshold_db):
-        return "No layer is to blame in silence; in noise tones stand out."
+        return f"To blame for tones in {report.blamed_for}: {', '.join(report.blame)}"
+    if report.noise and report.noise.standing():
+        return "Tones stand out in noise; no single layer is to blame."
     return "No tones to speak of."
 
 

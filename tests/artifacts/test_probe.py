@@ -60,7 +60,23 @@ def test_modified_demucs_is_silent():
     assert report.silence.share_at_predicted_tones == 0
     assert -140 < report.near_silence.rms_db < -80  # it is no amplifier
     assert report.near_silence.share_at_predicted_tones < 0.5
-    assert report.blame == []
+    assert report.blamed_for == "noise"
+
+
+def test_a_network_that_is_silent_is_blamed_for_tones_in_noise():
+    """A layer that makes tones of what a ReLU makes of noise, behind one that makes none."""
+    torch.manual_seed(0)
+    guilty = layers.Transposed(4, 1, 4, bias=False)
+    network = nn.Sequential(
+        nn.Conv1d(1, 4, 5, padding=2, bias=False),
+        nn.ReLU(),
+        layers.Nearest(4, 4, 2, bias=False),
+        guilty,
+    )
+    report = probe(network, 8000, (1, 1, 16000))
+    assert report.silence.rms == 0
+    assert (report.blame, report.blamed_for) == (["3"], "noise")
+    assert report.layers[1].blame_db > 10 > 1 > abs(report.layers[0].blame_db)
 
 
 def test_levels_in_silence_are_those_of_a_known_stack():
