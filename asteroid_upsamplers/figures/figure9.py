@@ -9,13 +9,20 @@ from __future__ import annotations
 from typing import Any
 
 from .figure1 import CHANNELS, draw, panels_of
-from .networks import demucs_output
+from .networks import demucs_output, noise_numbers
 
 GRID, SIZE = (1, 2), (11, 3.6)
+WIDTHS = (8, 16, 32, 64)
+QUARTER = "11025"
+"""The tone of the last layer at a quarter of the sample rate, as the numbers call it."""
 
 
 def compute(seed: int = 0) -> dict[str, Any]:
-    """Spectrograms and numbers of the two panels, and how far the tones fell."""
+    """Spectrograms and numbers of the two panels, and how far the tones fell.
+
+    ``numbers["drop_by_channels_db"]`` is the fall of the transposed network's tone at a quarter of
+    the sample rate, for networks of other widths.
+    """
     modified, drops = {}, {}
     for title, upsampler in (
         ("(a) Demucs (original) modification", "transposed"),
@@ -31,7 +38,18 @@ def compute(seed: int = 0) -> dict[str, Any]:
     for title, before in drops.items():
         now = arrays["numbers"][title]["prominence_db"]
         arrays["numbers"][title]["drop_db"] = {f: before[f] - now[f] for f in now}
+    arrays["numbers"]["drop_by_channels_db"] = {str(width): _drop(seed, width) for width in WIDTHS}
     return arrays
+
+
+def _drop(seed: int, channels: int) -> float:
+    before, after = (
+        noise_numbers(*demucs_output(seed, channels, modified=modified), 4)["prominence_db"][
+            QUARTER
+        ]
+        for modified in (False, True)
+    )
+    return before - after
 
 
 __all__ = ["GRID", "SIZE", "compute", "draw"]

@@ -20,7 +20,7 @@ _TEMPLATE = """<!DOCTYPE html>
 <meta charset="utf-8">
 <title>{{ title }}</title>
 <style>
-body { font: 15px/1.45 system-ui, sans-serif; max-width: 96rem; margin: 2rem auto; }
+body { font: 15px/1.45 system-ui, sans-serif; max-width: 124rem; margin: 2rem auto; }
 body { padding: 0 1rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .5rem; border-bottom: 1px solid #ccc; text-align: right; }
