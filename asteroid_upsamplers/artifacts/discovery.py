@@ -128,7 +128,6 @@ class _Watch(TorchFunctionMode):
         self.change = change
         self.calls: list[UpsamplingCall] = []
         self.stack: list[nn.Module] = []
-        self.known: set[int] = set()
 
     def enter(self, module: nn.Module, args: Any) -> None:
         self.stack.append(module)

@@ -292,9 +292,14 @@ def _noise(noise: Tensor, sample_rate: float, total: int, remarks: list[str]) ->
         for frequency, level in zip(frequencies, levels, strict=True)
     ]
     power = float(inner.square().mean())
+    length = inner.shape[-1]  # half of the alarms for the line at half the rate, which is less sure
+    threshold = max(
+        prominence_threshold(length, n_fft, len(frequencies), FALSE_ALARM / 2),
+        prominence_threshold(length, n_fft, 1, FALSE_ALARM / 2, at_half_rate=True),
+    )
     return NoiseReport(
         10 * math.log10(power) if power > 0 else -400.0,
-        prominence_threshold(inner.shape[-1], n_fft, len(frequencies), FALSE_ALARM),
+        threshold,
         n_fft,
         sorted(tones, key=lambda tone: -tone["prominence_db"]),
     )

@@ -43,6 +43,17 @@ def test_threshold_of_white_noise(false_alarm):
     assert false_alarm / 2 < share < 2 * false_alarm
 
 
+@pytest.mark.parametrize("false_alarm", [0.05, 0.01])
+def test_threshold_at_half_the_sample_rate(false_alarm):
+    """That bin is real: the threshold of the others would be exceeded several times as often."""
+    n_fft, time = 512, 512 * 20
+    levels = torch.cat([prominence(noise(time, s), RATE, [RATE / 2], n_fft) for s in range(3000)])
+    limit = prominence_threshold(time, n_fft, 1, false_alarm, at_half_rate=True)
+    assert false_alarm / 2 < float((levels > limit).double().mean()) < 2 * false_alarm
+    others = prominence_threshold(time, n_fft, 1, false_alarm)
+    assert float((levels > others).double().mean()) > 2 * false_alarm
+
+
 def test_thresholds_that_were_measured_elsewhere():
     """Of 12 s at 44.1 kHz, n_fft 16384: 99.9 % at 1.70 dB; 3.2 to 1.2 dB for 3 to 24 s."""
     assert prominence_threshold(12 * 44100, 16384, 1, 1e-3) == pytest.approx(1.7, abs=0.1)
