@@ -1,0 +1,15 @@
+"""Asteroid decoders and mask networks built on any upsampler."""
+
+from .alignment import Alignment, align
+from .decoder import UpsamplerDecoder
+from .sudormrf import ChannelwiseUpsampler, exchange_upsamples
+from .unet import UpsamplingUNet
+
+__all__ = [
+    "Alignment",
+    "ChannelwiseUpsampler",
+    "UpsamplerDecoder",
+    "UpsamplingUNet",
+    "align",
+    "exchange_upsamples",
+]
