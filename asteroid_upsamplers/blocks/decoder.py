@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 import torch
 from asteroid_filterbanks import Decoder
@@ -36,6 +36,8 @@ class UpsamplerDecoder(Decoder):
 
     Attributes:
         upsampler: The layer, from the features to one channel; ``None`` for Asteroid's own decoder.
+            Its weights are stored under its name, so that those of another are never mistaken for
+            them.
 
     Raises:
         UsageError: (a ``ValueError``) for an unknown upsampler, or settings that it cannot do.
@@ -64,12 +66,14 @@ class UpsamplerDecoder(Decoder):
         super().__init__(filterbank, is_pinv, padding, output_padding)
         family, settings = layers.get(upsampler), dict(upsampler_kwargs or {})
         self.upsampler_name, self.upsampler_kwargs = family.name, settings
-        self.upsampler: layers.Upsampler | None = None
+        self.layer = nn.ModuleDict()
+        self.register_load_state_dict_pre_hook(_refuse_weights_of_another)
         if family is layers.Transposed and not settings:
             return
         filters = self.get_filters().detach()[:, 0]
-        self.upsampler = _layer(family, len(filters), filters.shape[1], self.stride, settings)
-        self.alignment = align(self.upsampler, filters.shape[1], padding, output_padding)
+        layer = _layer(family, len(filters), filters.shape[1], self.stride, settings)
+        self.layer[family.name] = layer
+        self.alignment = align(layer, filters.shape[1], padding, output_padding)
         if "init" not in settings:
             self.start_from(layers.Responses(filters, 0))
         self.filterbank = _without_filters(filterbank)
@@ -91,13 +95,19 @@ class UpsamplerDecoder(Decoder):
             upsampler_kwargs,
         )
 
+    @property
+    def upsampler(self) -> layers.Upsampler | None:
+        """The layer; ``None`` for Asteroid's own decoder."""
+        return cast("layers.Upsampler | None", next(iter(self.layer.values()), None))
+
     def forward(self, spec: Tensor, length: int | None = None) -> Tensor:
         """The signal of a masked representation, cut to ``length`` samples if that is given."""
-        if self.upsampler is None:
+        layer = self.upsampler
+        if layer is None:
             return super().forward(spec, length)
         spec = self.filterbank.pre_synthesis(spec)
         frames = spec.reshape(-1, *spec.shape[-2:])
-        wav = self.alignment.upsample(self.upsampler, frames)
+        wav = self.alignment.upsample(layer, frames)
         if spec.dim() != 3:
             wav = wav.reshape(*spec.shape[:-2], -1)
         wav = self.filterbank.post_synthesis(wav)
@@ -105,9 +115,10 @@ class UpsamplerDecoder(Decoder):
 
     def filters(self) -> Tensor:
         """What a frame of each feature sounds like: ``(features, 1, samples)``."""
-        if self.upsampler is None:
+        layer = self.upsampler
+        if layer is None:
             return super().filters()
-        return layers.responses(self.upsampler).values[:, None].to(self.upsampler.weight)
+        return layers.responses(layer).values[:, None].to(layer.weight)
 
     def get_filters(self) -> Tensor:
         """As :meth:`filters`, or the pseudo-inverse of the filterbank's in Asteroid's decoder."""
@@ -189,3 +200,16 @@ def _without_filters(filterbank: Filterbank) -> Filterbank:
     for name, _ in list(filterbank.named_parameters(recurse=False)):
         delattr(filterbank, name)
     return filterbank
+
+
+def _refuse_weights_of_another(
+    module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *args: Any
+) -> None:
+    stored = [key[len(prefix) :].split(".") for key in state_dict if key.startswith(prefix)]
+    names = {path[1] for path in stored if path[0] == "layer"} or {layers.Transposed.name}
+    name = cast(UpsamplerDecoder, module).upsampler_name
+    if stored and names != {name}:
+        raise UsageError(
+            f"decoder: weights of upsampler {', '.join(sorted(names))}, this model has {name}; "
+            "allowed are weights saved with it (models.swap_decoder exchanges a trained decoder)"
+        )

@@ -18,6 +18,9 @@ from torch.torch_version import TorchVersion
 from ..dsp import mono_level
 from ..errors import UsageError
 
+torch.serialization.add_safe_globals([TorchVersion])
+"""Asteroid's own files hold one, a string; its own loading reads them now, too."""
+
 
 class PortableModel(BaseModel):
     """An Asteroid model whose files hold plain values and tensors only, and are never unpickled."""
@@ -170,8 +173,7 @@ def load_package(path: str | PathLike) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        with torch.serialization.safe_globals([TorchVersion]):  # Asteroid's own files hold one
-            package = torch.load(path, map_location="cpu", weights_only=True)
+        package = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UsageError(
             f"{path}: refused, it is no model file or holds pickled code, which is never run "

@@ -120,7 +120,7 @@ def test_only_the_layer_learns(bank, name):
     ours(torch.randn(2, len(theirs.get_filters()), 9)).square().mean().backward()
     names = dict(ours.named_parameters())
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in names.values())
-    assert all(key.startswith("upsampler.") for key in names)
+    assert all(key.startswith("layer.") for key in names)
     assert all(torch.equal(before[key], value) for key, value in theirs.state_dict().items())
 
 

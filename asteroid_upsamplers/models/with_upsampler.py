@@ -1,0 +1,220 @@
+"""Asteroid's encoder/masker/decoder models, with the decoder's upsampler by name."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from os import PathLike
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import asteroid.models
+import asteroid_filterbanks
+from asteroid.models import BaseModel
+from asteroid.models.base_models import BaseEncoderMaskerDecoder
+from asteroid.utils.hub_utils import SR_HASHTABLE, cached_download
+from asteroid_filterbanks import Decoder
+
+from .. import layers
+from ..blocks import UpsamplerDecoder, exchange_upsamples
+from ..errors import UsageError
+from ..registry import nearest_names
+from .base import PortableModel, load_package
+
+OWN = ("upsampler", "upsampler_kwargs", "masker_upsampler", "masker_upsampler_kwargs")
+DESCRIPTION = """{name} with the upsampler of the decoder by name.
+
+    Without the settings below it is {name}, and loads its files.
+
+    Args:
+        upsampler: Name of a registered upsampler, or its class; ``"transposed"`` is Asteroid's own.
+        upsampler_kwargs: Further settings of the upsampler, see ``blocks.UpsamplerDecoder``.
+        masker_upsampler: An upsampler in the place of every ``nn.Upsample`` in the mask network
+            (SuDORMRF has them), see ``blocks.ChannelwiseUpsampler``; as it is if ``None``.
+        masker_upsampler_kwargs: Further settings of that one.
+        **kwargs: Every argument of {name}; a misspelt one is refused.
+
+    Raises:
+        UsageError: (a ``ValueError``) for an unknown option or upsampler, or settings that the
+            upsampler cannot do.
+    """
+
+
+class UpsamplerModel(PortableModel):
+    """What the classes of :func:`with_upsampler` share; comes before Asteroid's class."""
+
+    asteroid_class: ClassVar[type[BaseEncoderMaskerDecoder]]
+    decoder: UpsamplerDecoder
+    masker: Any
+
+    def __init__(
+        self,
+        *args: Any,
+        upsampler: str | type[layers.Upsampler] = "transposed",
+        upsampler_kwargs: dict[str, Any] | None = None,
+        masker_upsampler: str | type[layers.Upsampler] | None = None,
+        masker_upsampler_kwargs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ):
+        _refuse_unknown(type(self), kwargs)
+        super().__init__(*args, **kwargs)
+        decoder = cast(Any, self).decoder
+        if not isinstance(decoder, Decoder):
+            raise UsageError(
+                f"{self.asteroid_class.__name__}: its decoder is a {type(decoder).__name__}, "
+                "allowed is an asteroid_filterbanks.Decoder"
+            )
+        self.decoder = UpsamplerDecoder.in_place_of(decoder, upsampler, upsampler_kwargs)
+        self._own_args: dict[str, Any] = {
+            "upsampler": self.decoder.upsampler_name,
+            "upsampler_kwargs": self.decoder.upsampler_kwargs,
+        }
+        if masker_upsampler is not None:
+            exchange_upsamples(self.masker, masker_upsampler, masker_upsampler_kwargs)
+            self._own_args["masker_upsampler"] = layers.get(masker_upsampler).name
+            self._own_args["masker_upsampler_kwargs"] = dict(masker_upsampler_kwargs or {})
+        elif masker_upsampler_kwargs:
+            raise UsageError("masker_upsampler_kwargs without a masker_upsampler to give them to")
+
+    def get_model_args(self) -> dict[str, Any]:
+        """Asteroid's plain values, with those of the upsampler."""
+        return {**super().get_model_args(), **copy.deepcopy(self._own_args)}
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_conf_or_path: dict | str | PathLike, *args: Any, **kwargs: Any
+    ) -> BaseModel:
+        """As Asteroid's, for files of this class and of the Asteroid class that it is made from.
+
+        Args:
+            pretrained_model_conf_or_path: What ``serialize`` gave, a path, or a name that Asteroid
+                knows.
+            *args: For the model's constructor.
+            **kwargs: For the model's constructor; they go before the stored ones.
+
+        Raises:
+            UsageError: (a ``ValueError``) if the file is no model file, holds pickled code, which
+                is never run, or was saved with another upsampler than the one asked for.
+        """
+        package = _package(pretrained_model_conf_or_path)
+        if package.get("model_name") == cls.asteroid_class.__name__:
+            package["model_name"] = cls.__name__
+            package["model_args"] |= {"upsampler": "transposed", "upsampler_kwargs": {}}
+        stored = package.get("model_args", {})
+        for option in OWN[:3:2]:
+            asked = kwargs.get(option, stored.get(option))
+            asked = layers.get(asked).name if asked is not None else None
+            if package.get("model_name") == cls.__name__ and asked != stored.get(option):
+                raise UsageError(
+                    f"{cls.__name__}: {option} is {asked!r}, the weights were saved with "
+                    f"{stored.get(option)!r}; allowed is that (models.swap_decoder exchanges the "
+                    "decoder of a loaded model)"
+                )
+        return super().from_pretrained(package, *args, **kwargs)
+
+
+def with_upsampler(cls: type[BaseEncoderMaskerDecoder]) -> type[UpsamplerModel]:
+    """An Asteroid model class with the upsampler of its decoder by name, registered with Asteroid.
+
+    Args:
+        cls: Any subclass of Asteroid's ``BaseEncoderMaskerDecoder``, your own included.
+
+    Returns:
+        The class ``Upsampler<name>``: every argument of ``cls``, and ``upsampler``,
+        ``upsampler_kwargs``, ``masker_upsampler`` and ``masker_upsampler_kwargs``. For the same
+        ``cls`` it is always the same class.
+
+    Raises:
+        UsageError: (a ``ValueError``) for a model that is no encoder/masker/decoder, or has an
+            option of one of these names already.
+
+    Example:
+        >>> import torch
+        >>> from asteroid.models import ConvTasNet
+        >>> model = with_upsampler(ConvTasNet)(n_src=2, n_blocks=2, n_repeats=1, upsampler="linear")
+        >>> model(torch.zeros(1, 8000)).shape
+        torch.Size([1, 2, 8000])
+    """
+    if not (isinstance(cls, type) and issubclass(cls, BaseEncoderMaskerDecoder)):
+        raise UsageError(
+            f"{getattr(cls, '__name__', cls)!s} is no encoder/masker/decoder model; allowed are "
+            "subclasses of asteroid.models.base_models.BaseEncoderMaskerDecoder, such as ConvTasNet"
+        )
+    if issubclass(cls, UpsamplerModel):
+        return cls
+    taken = [option for option in OWN if option in inspect.signature(cls).parameters]
+    if taken:
+        raise UsageError(f"{cls.__name__} has an option {taken[0]!r} already")
+    name = f"Upsampler{cls.__name__}"
+    known = getattr(asteroid.models, name, None)
+    if known is not None and known.asteroid_class is cls:
+        return known
+    description = DESCRIPTION.format(name=cls.__name__)
+    made = type(
+        name,
+        (UpsamplerModel, cls),
+        {"__doc__": description, "__module__": __name__, "asteroid_class": cls},
+    )
+    cast(Any, made).__signature__ = _signature(cls)
+    if known is None:
+        asteroid.models.register_model(made)
+    else:  # the class was defined anew, as in a notebook
+        setattr(asteroid.models, name, made)
+    return cast("type[UpsamplerModel]", made)
+
+
+def _signature(cls: type) -> inspect.Signature:
+    kinds = inspect.Parameter
+    own = [
+        kinds(option, kinds.KEYWORD_ONLY, default="transposed" if option == "upsampler" else None)
+        for option in OWN
+    ]
+    theirs = list(inspect.signature(cls).parameters.values())
+    last = [p for p in theirs if p.kind is kinds.VAR_KEYWORD]
+    return inspect.Signature([*(p for p in theirs if p not in last), *own, *last])
+
+
+def _refuse_unknown(cls: type[UpsamplerModel], options: dict[str, Any]) -> None:
+    """Asteroid passes what it does not know on to the filterbanks, which swallow it."""
+    classes = [c for c in cls.asteroid_class.__mro__ if c is not BaseModel]
+    default = inspect.signature(cls.asteroid_class).parameters.get("fb_name")
+    bank = options.get("fb_name", default.default if default else None)
+    bank = getattr(asteroid_filterbanks, bank, None) if isinstance(bank, str) else bank
+    if isinstance(bank, type):
+        classes += bank.__mro__
+    sources = [vars(c)["__init__"] for c in classes if "__init__" in vars(c)]
+    sources.append(asteroid_filterbanks.make_enc_dec)
+    parameters = [p for s in sources for p in inspect.signature(s).parameters.values()]
+    rest = {p.name for p in parameters if p.kind is p.VAR_KEYWORD}
+    if rest - {"fb_kwargs", "kwargs"}:  # they go elsewhere, as in DCUNet
+        return
+    known = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    known -= {"self", "encoder", "masker", "decoder"}
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise UsageError(
+            f"{cls.__name__}: unknown option {unknown[0]!r}: "
+            f"{nearest_names(unknown[0], known | set(OWN))}"
+        )
+
+
+def _package(target: dict | str | PathLike) -> dict[str, Any]:
+    """A copy of what ``serialize`` gave, from wherever it is."""
+    if isinstance(target, dict):
+        package = dict(target)
+    else:
+        name = str(target)
+        package = load_package(name if Path(name).exists() else cached_download(name))
+        if name in SR_HASHTABLE:  # published before files held their sample rate
+            package["model_args"].setdefault("sample_rate", SR_HASHTABLE[name])
+    if isinstance(package.get("model_args"), dict):
+        package["model_args"] = dict(package["model_args"])
+    return package
+
+
+UpsamplerConvTasNet = with_upsampler(asteroid.models.ConvTasNet)
+UpsamplerDPRNNTasNet = with_upsampler(asteroid.models.DPRNNTasNet)
+UpsamplerDPTNet = with_upsampler(asteroid.models.DPTNet)
+UpsamplerLSTMTasNet = with_upsampler(asteroid.models.LSTMTasNet)
+UpsamplerSuDORMRFNet = with_upsampler(asteroid.models.SuDORMRFNet)
+UpsamplerSuDORMRFImprovedNet = with_upsampler(asteroid.models.SuDORMRFImprovedNet)
