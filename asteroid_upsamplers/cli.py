@@ -19,6 +19,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
     _add_list(commands)
+    _add_separate(commands)
     _add_demo_data(commands)
     _add_report(commands)
     _add_probe(commands)
@@ -45,6 +46,48 @@ def _list(arguments: argparse.Namespace) -> None:
     else:
         for name, summary in summaries.items():
             sys.stdout.write(f"{name:<12} {summary}\n")
+
+
+def _add_separate(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("separate", help="separate audio files with a trained model")
+    parser.add_argument("model", type=Path, help="file of any Asteroid model, best_model.pth")
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="audio of any format, or a folder of it"
+    )
+    parser.add_argument(
+        "-o", "--output_dir", "--output-dir", type=Path, help="default: beside the files"
+    )
+    parser.add_argument(
+        "-f",
+        "--force_overwrite",
+        "--force-overwrite",
+        action="store_true",
+        help="replace what is there",
+    )
+    parser.add_argument("-d", "--device", help="such as cuda:0 (default: a GPU if there is one)")
+    parser.add_argument("--chunk", type=float, default=10.0, help="seconds at a time (default 10)")
+    parser.add_argument(
+        "--overlap", type=float, default=0.25, help="share of a chunk (default 0.25)"
+    )
+    parser.add_argument("--json", action="store_true", help="print what was written, for a program")
+    parser.set_defaults(run=_separate)
+
+
+def _separate(arguments: argparse.Namespace) -> None:
+    from .evaluation import load_on_device, separate_files
+
+    written = separate_files(
+        load_on_device(arguments.model, arguments.device),
+        arguments.files,
+        arguments.output_dir,
+        arguments.force_overwrite,
+        arguments.chunk,
+        arguments.overlap,
+    )
+    if arguments.json:
+        sys.stdout.write(json.dumps([str(path) for path in written], indent=2) + "\n")
+    else:
+        sys.stdout.write("".join(f"{path}\n" for path in written))
 
 
 def _add_demo_data(commands: argparse._SubParsersAction) -> None:

@@ -49,6 +49,22 @@ def whole_or_nothing(path: str | os.PathLike) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """An empty folder for intermediate files, removed at the end; an earlier one is emptied first.
+
+    Args:
+        path: The file that is being made; the folder lies beside it, hidden.
+    """
+    folder = path.with_name(f".{path.name}{PARTIAL}")
+    _remove(folder)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        _remove(folder)
+
+
+@contextlib.contextmanager
 def tell_full_disk(path: Path, *errors: type[Exception]) -> Iterator[None]:
     """Turn what a library raises on a full disk, without saying so, into the ``OSError`` it is.
 

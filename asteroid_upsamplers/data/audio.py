@@ -18,6 +18,10 @@ _WRITE_ERRORS = (soundfile.LibsndfileError, AssertionError)
 """What soundfile raises when not all could be written."""
 
 
+WAV_LIMIT = 2**32 - 2**16
+"""Bytes of samples that a wav file can hold, and room for its header."""
+
+
 def read_wav(path: Path, start: int = 0, stop: int | None = None) -> Tensor:
     """Samples ``start`` to ``stop`` of a file, in [-1, 1] for whole-number formats, else as stored.
 
@@ -59,18 +63,26 @@ def write_wav(path: Path, samples: np.ndarray, sample_rate: int, subtype: str) -
 
 @contextlib.contextmanager
 def writing_wavs(
-    paths: list[Path], sample_rate: int, channels: int
+    paths: list[Path], sample_rate: int, channels: int, frames: int = 0
 ) -> Iterator[list[soundfile.SoundFile]]:
     """Open files of 32-bit float samples to be written block by block, and close them.
+
+    Args:
+        paths: Where to write.
+        sample_rate: In Hz.
+        channels: Of each file.
+        frames: Their length if it is known: what does not fit into the 4 GiB of a wav file is
+            written as RF64, which most programs that read wav read as well.
 
     Raises:
         OSError: If the disk is full.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(tell_full_disk(paths[0], *_WRITE_ERRORS))
+        form = "WAV" if 4 * channels * frames < WAV_LIMIT else "RF64"
         yield [
             stack.enter_context(
-                soundfile.SoundFile(path, "w", sample_rate, channels, "FLOAT", format="WAV")
+                soundfile.SoundFile(path, "w", sample_rate, channels, "FLOAT", format=form)
             )
             for path in paths
         ]

@@ -19,6 +19,7 @@ def separate_chunks(
     total: int,
     chunk: int,
     overlap: int,
+    match: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> Iterator[Tensor]:
     """Yield the output of ``function`` block by block, in order and without gaps.
 
@@ -30,6 +31,9 @@ def separate_chunks(
         total: Length of the whole signal in samples.
         chunk: Length of a chunk in samples.
         overlap: Samples shared by neighbouring chunks, at most half a chunk.
+        match: Called with what the last chunk gave for the shared samples, ``(..., overlap)``, and
+            with all that this one gave; what it returns takes the place of that. For networks whose
+            sources come in any order.
 
     Yields:
         Blocks ``(..., time)`` whose times add up to ``total``.
@@ -49,6 +53,7 @@ def separate_chunks(
         stop = min(start + chunk, total)
         y = function(read(start, stop)[None])[0]
         if tail is not None:
+            y = y if match is None or overlap == 0 else match(tail, y)
             ramp = fade_in.to(y)
             y = torch.cat([tail * (1 - ramp) + y[..., :overlap] * ramp, y[..., overlap:]], -1)
         if stop == total:

@@ -9,6 +9,7 @@ from .evaluate import (
     songs_to_test,
 )
 from .scoring import ScoringJob, score_song, score_songs
+from .separate_files import load_on_device, separate_files
 from .separation import on_best_device, separate_songs
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "METRICS",
     "ScoringJob",
     "aggregate",
+    "load_on_device",
     "load_scores",
     "on_best_device",
     "read_config",
@@ -23,6 +25,7 @@ __all__ = [
     "score_song",
     "score_songs",
     "separate_experiments",
+    "separate_files",
     "separate_songs",
     "songs_to_test",
 ]

@@ -13,13 +13,14 @@ import os
 import zlib
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..errors import UsageError
 from ..files import whole_or_nothing
-from ._museval import museval
+from ._museval import load_museval
 
 METRICS = ("SDR", "ISR", "SIR", "SAR")
 
@@ -40,7 +41,7 @@ def read_scores(path: str | os.PathLike) -> pd.DataFrame:
     Raises:
         UsageError: The file is no museval JSON (damaged, cut short, or something else).
     """
-    path = Path(path)
+    path, museval = Path(path), load_museval()
     try:
         data = path.read_bytes()
         if path.name.endswith(".gz"):
@@ -65,7 +66,7 @@ def is_scored(path: str | os.PathLike, stems: Collection[str]) -> bool:
         return False
 
 
-def write_scores(store: museval.TrackStore, path: str | os.PathLike) -> None:
+def write_scores(store: Any, path: str | os.PathLike) -> None:
     """Write museval's JSON, gzipped if ``path`` ends in ``.gz``, whole or not at all."""
     data = store.json.encode()
     if Path(path).suffix == ".gz":

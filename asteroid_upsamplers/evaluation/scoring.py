@@ -16,6 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import active_children, get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -23,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from ..errors import UsageError
-from ._museval import museval
+from ._museval import load_museval
 from .aggregation import METRICS, is_scored, write_scores
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class ScoringJob:
 
 def score_song(
     reference_dir, estimate_dir, sources: Sequence[str], *, win: float = 1.0, hop: float = 1.0
-) -> museval.TrackStore:
+) -> Any:
     """Score one song as ``museval.eval_mus_track`` does (BSS Eval v4), silence allowed.
 
     A stem whose reference or estimate is silent throughout (left + right = 0, museval's own rule)
@@ -149,6 +150,7 @@ def _frame_scores(job: ScoringJob, sources: Sequence[str], win: float = 1.0, hop
         pair = [_read_wav(file, rate, first)[0] for file in files]
         if all(audio.sum(axis=1).any() for audio in pair):
             scored[i] = pair
+    museval = load_museval()
     frames = museval.metrics.Framing(window, step, len(first)).nwin
     scores = np.full((len(METRICS), len(sources), frames), np.nan)
     if len(scored) >= 2:
@@ -165,11 +167,11 @@ def _track_store(
     silent: Sequence[str],
     win: float = 1.0,
     hop: float = 1.0,
-) -> museval.TrackStore:
+) -> Any:
     if silent:
         rest = "the others are scored" if len(sources) - len(silent) > 1 else "no frame has a score"
         logger.warning("%s: silent over the whole song: %s; %s", job.name, ", ".join(silent), rest)
-    store = museval.TrackStore(job.name, win=win, hop=hop)
+    store = load_museval().TrackStore(job.name, win=win, hop=hop)
     for source, values in zip(sources, scores.swapaxes(0, 1).tolist(), strict=True):
         store.add_target(source, dict(zip(METRICS, values, strict=True)))
     store.validate()

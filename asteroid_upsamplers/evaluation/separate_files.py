@@ -1,0 +1,282 @@
+"""Separate anybody's files: any format, rate, channels and length, by any Asteroid model."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+import torch
+from asteroid.losses import PITLossWrapper, pairwise_mse
+from asteroid.models import BaseModel
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from ..data.audio import read_wav, writing_wavs
+from ..data.streaming import read_blocks, readable, resample_file
+from ..dsp import mono_level, separate_chunks
+from ..errors import UsageError
+from ..files import is_leftover, scratch_folder
+from ..models import load_model
+
+logger = logging.getLogger(__name__)
+
+MORE_FORMATS = ("aac", "aif", "m4a", "mka", "mkv", "mov", "mp4", "opus", "webm", "wma")
+AUDIO_SUFFIXES = {f".{name.lower()}" for name in (*soundfile.available_formats(), *MORE_FORMATS)}
+"""What is taken from a folder; a file that is named is tried whatever its name."""
+
+SHORTEST = 1024
+"""Samples; less than a network may need for a frame is filled up with silence."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A file, and where its sources go.
+
+    Args:
+        path: The mixture.
+        outputs: A wav file for each source.
+    """
+
+    path: Path
+    outputs: list[Path]
+
+
+def separate_files(
+    model: BaseModel,
+    paths: Sequence[Path],
+    output_dir: Path | None = None,
+    force_overwrite: bool = False,
+    chunk: float = 10.0,
+    overlap: float = 0.25,
+    progress: bool = True,
+) -> list[Path]:
+    """Write ``<name>_<source>.wav`` for every file: 32-bit float, not rescaled.
+
+    Files have the rate, length and channels of the mixture, whatever the model works with: it is
+    resampled there and back; a model for one channel separates each of them; for a model for two a
+    mono file is doubled. Sources without names are called ``est1``, ``est2`` and so on; as their
+    order is the model's whim, that of every chunk and channel is matched with the one before.
+
+    Args:
+        model: Any Asteroid model from waveform to waveforms, on the device it shall run on.
+        paths: Files, and folders, which are searched for audio.
+        output_dir: Where to write; beside the files if ``None``.
+        force_overwrite: Whether to replace files that exist, else they are kept.
+        chunk: Length in s of what is separated at a time.
+        overlap: Share of a chunk that it has in common with the next, up to 0.5.
+        progress: Whether to show a progress bar, in seconds of audio.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        UsageError: If nothing is to be found, outputs would overwrite one another, or, after all
+            others are separated, if some files could not be.
+    """
+    if not (chunk > 0 and 0 <= overlap <= 0.5):
+        raise UsageError(
+            f"chunk {chunk} s and overlap {overlap}: allowed is a chunk above 0 and an overlap "
+            "from 0 to 0.5"
+        )
+    if not model.sample_rate:
+        raise UsageError(
+            f"the {type(model).__name__} states no sample rate; asteroid-register-sr writes one "
+            "into its file"
+        )
+    model.eval()
+    tasks = plan(paths, source_names(model), output_dir)
+    written, problems = [], []
+    with tqdm(desc="separating", unit="s", disable=not progress) as bar:
+        for task in tasks:
+            missing = [path for path in task.outputs if force_overwrite or not path.exists()]
+            if not missing:
+                logger.info("%s: separated already (-f separates it again)", task.path)
+                continue
+            try:
+                _separate_file(model, task, missing, chunk, overlap, bar)
+                written += missing
+            except UsageError as error:
+                logger.error("%s", error)
+                problems.append(task.path)
+    if problems:
+        raise UsageError(f"{len(problems)} of {len(tasks)} files could not be separated, see above")
+    return written
+
+
+def load_on_device(path: Path, device: str | None = None) -> BaseModel:
+    """The model in a file, on a device: a GPU if there is one and none is named.
+
+    Raises:
+        UsageError: If the file is no model file, or there is no such device.
+    """
+    model = load_model(path)
+    try:
+        return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"device {device}: {str(error).splitlines()[0]}") from None
+
+
+def plan(paths: Sequence[Path], sources: Sequence[str], output_dir: Path | None) -> list[Task]:
+    """Find the files, and the outputs of each.
+
+    Raises:
+        UsageError: If a path does not exist, a folder has no audio, or two files have one output.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        if path.is_dir():
+            inside = [
+                p
+                for p in sorted(path.rglob("*"))
+                if p.is_file() and p.suffix.lower() in AUDIO_SUFFIXES and not _is_hidden(p, path)
+            ]
+            made = {_output(p, source, output_dir) for p in inside for source in sources}
+            inside = [p for p in inside if p not in made]
+            if not inside:
+                raise UsageError(f"{path}: no audio files in this folder")
+            found |= dict.fromkeys(inside)
+        elif path.exists():
+            found[path] = None
+        else:
+            raise UsageError(f"{path}: no such file")
+    tasks = [Task(p, [_output(p, source, output_dir) for source in sources]) for p in found]
+    owners: dict[Path, Path] = {}
+    for task in tasks:
+        other = owners.setdefault(task.outputs[0], task.path)
+        if other != task.path:
+            raise UsageError(
+                f"{other} and {task.path} would both write {task.outputs[0]}; separate them into "
+                "different folders"
+            )
+    return tasks
+
+
+@torch.no_grad()
+def source_names(model: BaseModel) -> list[str]:
+    """The names that the model gives its sources, else ``est1``, ``est2`` and so on."""
+    names = getattr(model, "sources", None)
+    if names:
+        return list(names)
+    parameter = next(model.parameters())
+    silence = torch.zeros(1, model.in_channels or 1, 8 * SHORTEST).to(parameter)
+    return [f"est{i + 1}" for i in range(model.forward_wav(silence).shape[1])]
+
+
+def _is_hidden(path: Path, folder: Path) -> bool:
+    return is_leftover(path) or any(p.startswith(".") for p in path.relative_to(folder).parts)
+
+
+def _output(path: Path, source: str, output_dir: Path | None) -> Path:
+    return (output_dir or path.parent) / f"{path.stem}_{source}.wav"
+
+
+def _separate_file(
+    model: BaseModel, task: Task, missing: list[Path], chunk: float, overlap: float, bar: tqdm
+) -> None:
+    with scratch_folder(task.outputs[0]) as scratch:
+        mixture = readable(task.path, scratch)
+        info = soundfile.info(mixture)
+        rate = int(model.sample_rate)
+        if info.samplerate != rate:
+            resample_file(mixture, scratch / "mixture.wav", rate)
+            mixture = scratch / "mixture.wav"
+        estimates = [scratch / output.name for output in task.outputs]
+        bar.total = (bar.total or 0) + info.frames // info.samplerate
+        bar.set_postfix_str(task.path.name)
+        _separate_wav(model, task.path, mixture, estimates, chunk, overlap, bar)
+        for output, estimate in zip(task.outputs, estimates, strict=True):
+            if output not in missing:
+                continue
+            if info.samplerate != rate:
+                back = estimate.with_suffix(".resampled.wav")
+                resample_file(estimate, back, info.samplerate, info.frames)
+                estimate = back
+            os.replace(estimate, output)
+
+
+def _separate_wav(
+    model: BaseModel,
+    name: Path,
+    mixture: Path,
+    estimates: list[Path],
+    chunk: float,
+    overlap: float,
+    bar: tqdm,
+) -> None:
+    """Separate a file of the model's rate into files of the same length and channels."""
+    info = soundfile.info(mixture)
+    frames = max(SHORTEST, round(chunk * info.samplerate))
+    match = None if getattr(model, "sources", None) else _same_order
+    separate = _separator(model, name, info.channels, match)
+    level = mono_level(read_blocks(mixture)) if getattr(model, "normalize", False) else 1.0
+    blocks = separate_chunks(
+        lambda x: separate(x / level) * level,
+        lambda start, stop: read_wav(mixture, start, stop),
+        info.frames,
+        frames,
+        int(overlap * frames),
+        match,
+    )
+    with writing_wavs(estimates, info.samplerate, info.channels, info.frames) as files:
+        for block in blocks:
+            for file, estimate in zip(files, block, strict=True):
+                file.write(estimate.T.numpy())
+            bar.update(block.shape[-1] // info.samplerate)
+
+
+def _separator(
+    model: BaseModel,
+    name: Path,
+    channels: int,
+    match: Callable[[Tensor, Tensor], Tensor] | None,
+) -> Callable[[Tensor], Tensor]:
+    """``(1, channels, time)`` -> ``(1, n_src, channels, time)``, for the channels of a file.
+
+    Raises:
+        UsageError: If the model cannot do with them.
+    """
+    wanted = model.in_channels or 1
+    if wanted not in (1, channels) and channels != 1:
+        raise UsageError(
+            f"{name}: {channels} channels, the model separates {wanted}; allowed are {wanted} or 1"
+        )
+    parameter = next(model.parameters())
+
+    @torch.no_grad()
+    def network(x: Tensor) -> Tensor:
+        time = x.shape[-1]
+        x = F.pad(x, (0, max(0, SHORTEST - time))).to(parameter)
+        run = model if getattr(model, "normalize", False) else model.forward_wav
+        return run(x)[..., :time].float().cpu()
+
+    def each_channel(x: Tensor) -> Tensor:
+        y = network(x.transpose(0, 1))
+        rows = [y[0]]
+        for row in y[1:]:
+            rows.append(row if match is None else match(rows[0], row))
+        return torch.stack(rows, 1)[None]
+
+    def together(x: Tensor) -> Tensor:
+        y = network(x.expand(-1, wanted, -1))
+        y = y if y.dim() == 4 else y[:, :, None].expand(-1, -1, channels, -1)
+        return y if channels == wanted else y.mean(2, keepdim=True)
+
+    return each_channel if wanted == 1 else together
+
+
+def _same_order(reference: Tensor, estimates: Tensor) -> Tensor:
+    """``estimates`` in the order that is nearest to ``reference``, where both have samples.
+
+    Args:
+        reference: ``(n_src, ..., time)``.
+        estimates: ``(n_src, ..., time)``, with at least as many samples.
+    """
+    head = estimates[..., : reference.shape[-1]].reshape(1, len(estimates), -1)
+    pairs = pairwise_mse(head, reference.reshape(1, len(reference), -1))
+    _, order = PITLossWrapper.find_best_perm(pairs)
+    return estimates[order[0]]
