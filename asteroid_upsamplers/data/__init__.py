@@ -1,6 +1,7 @@
-"""Multitrack songs: finding, preparing, cutting into extracts, augmenting."""
+"""Multitrack songs: finding, preparing, cutting into extracts, augmenting; two-speaker mixtures."""
 
 from .augment import Augment
+from .demo_mixtures import render_demo_mixtures
 from .demo_songs import render_demo_set
 from .extracts import Extracts, ExtractSampler, WholeSongs, seeded
 from .ffmpeg import require_ffmpeg
@@ -18,6 +19,7 @@ __all__ = [
     "download_sample",
     "find_songs",
     "prepare",
+    "render_demo_mixtures",
     "render_demo_set",
     "require_ffmpeg",
     "seeded",

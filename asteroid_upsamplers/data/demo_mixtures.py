@@ -1,0 +1,242 @@
+"""Two-speaker mixtures rendered from a seed, in LibriMix's layout, to try a speech recipe with.
+
+A man and a woman speak at the same time: ``espeak-ng`` says random words where it is installed,
+else a synthetic voice says random syllables.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from tqdm import tqdm
+
+from ..errors import UsageError
+from ..files import whole_or_nothing
+from . import demo_synths as synths
+from .audio import read_wav, write_wav
+from .streaming import resample_file
+
+SUBSETS = ("train", "dev", "test")
+BUILDS = ("man", "woman")
+VOICES = ("auto", "espeak-ng", "synthetic")
+LEVEL_DBFS = -26.0
+SPREAD_DB = 3.0
+"""Speakers are as loud as :data:`LEVEL_DBFS`, give or take this."""
+
+WORDS = [
+    "river",
+    "stone",
+    "paper",
+    "window",
+    "yellow",
+    "garden",
+    "seven",
+    "morning",
+    "table",
+    "children",
+    "open",
+    "water",
+    "letter",
+    "music",
+    "country",
+    "answer",
+    "simple",
+    "mountain",
+    "winter",
+    "evening",
+    "doctor",
+    "number",
+    "travel",
+    "market",
+    "picture",
+    "silver",
+    "question",
+    "button",
+    "forest",
+    "island",
+    "kitchen",
+    "ladder",
+    "minute",
+    "narrow",
+    "orange",
+    "pocket",
+    "quiet",
+    "ribbon",
+    "summer",
+    "teacher",
+    "under",
+    "village",
+    "weather",
+    "person",
+    "machine",
+    "history",
+    "together",
+    "remember",
+    "between",
+    "another",
+]
+ESPEAK = {"man": ("m1", "m2", "m3", "m4", "m7"), "woman": ("f1", "f2", "f3", "f4", "f5")}
+
+
+def render_demo_mixtures(
+    root: Path,
+    n_train: int = 200,
+    n_dev: int = 20,
+    n_test: int = 20,
+    seconds: float = 3.0,
+    sample_rate: int = 8000,
+    seed: int = 0,
+    voices: str = "auto",
+    progress: bool = True,
+) -> dict[str, Path]:
+    """Write mixtures of two speakers and a metadata file for each subset.
+
+    Files are ``root/wav/<subset>/{mix_clean,s1,s2}/<id>.wav``, 16 bit, and
+    ``root/metadata/<subset>/mixture_<subset>_mix_clean.csv``, as ``asteroid.data.LibriMix`` reads
+    them with the task ``sep_clean``. Mixtures are the exact sums of their sources. A subset that is
+    there already is kept.
+
+    Args:
+        root: Folder of the set.
+        n_train: Mixtures to train on, at least 1.
+        n_dev: Mixtures to validate on, at least 1.
+        n_test: Mixtures to test on, at least 1.
+        seconds: Length of every mixture, at least 1.
+        sample_rate: In Hz, at least 8000.
+        seed: Which mixtures; the subsets never share one.
+        voices: ``"espeak-ng"``, ``"synthetic"``, or ``"auto"``: the first where it is installed.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The metadata folder of each subset: ``train``, ``dev`` and ``test``.
+
+    Raises:
+        UsageError: For an impossible setting.
+    """
+    counts = dict(zip(SUBSETS, (n_train, n_dev, n_test), strict=True))
+    for setting, value, least in (
+        *((f"n_{subset}", count, 1) for subset, count in counts.items()),
+        ("seconds", seconds, 1),
+        ("sample_rate", sample_rate, 8000),
+        ("seed", seed, 0),
+    ):
+        if not value >= least:
+            raise UsageError(f"{setting} is {value}, allowed is {least} and up")
+    if voices not in VOICES:
+        raise UsageError(f"voices is {voices!r}, allowed is one of {', '.join(VOICES)}")
+    found = shutil.which("espeak-ng") is not None
+    if voices == "espeak-ng" and not found:
+        raise UsageError("espeak-ng not found on the PATH: 'apt-get install espeak-ng'")
+    speaks = found and voices != "synthetic"
+    folders = {subset: root / "metadata" / subset for subset in SUBSETS}
+    todo = {subset: folder for subset, folder in folders.items() if not folder.is_dir()}
+    total = sum(counts[subset] for subset in todo)
+    with tqdm(total=total, desc="mixtures", disable=not (progress and todo)) as bar:
+        for subset, folder in todo.items():
+            rows, wavs = [], root / "wav" / subset
+            with whole_or_nothing(wavs) as partial:
+                for index in range(counts[subset]):
+                    number = (seed, SUBSETS.index(subset), index)
+                    rng = np.random.default_rng(number)
+                    name, samples = _mixture(index, seconds, sample_rate, rng, speaks)
+                    rows.append(_row(wavs.resolve(), name, len(samples["s1"])))
+                    for part, signal in samples.items():
+                        path = partial / part / f"{name}.wav"
+                        path.parent.mkdir(parents=True, exist_ok=True)
+                        write_wav(path, signal, sample_rate, subtype="PCM_16")
+                    bar.update()
+            with whole_or_nothing(folder) as partial:
+                partial.mkdir()
+                with (partial / f"mixture_{subset}_mix_clean.csv").open("w", newline="") as file:
+                    writer = csv.DictWriter(file, rows[0])
+                    writer.writeheader()
+                    writer.writerows(rows)
+    return folders
+
+
+def render_speaker(
+    build: str, seconds: float, sample_rate: int, rng: synths.Random, speaks: bool
+) -> np.ndarray:
+    """One voice that goes on for ``seconds``: ``(frames,)``, float64, at :data:`LEVEL_DBFS`.
+
+    Args:
+        build: ``"man"`` or ``"woman"``.
+        seconds: Length.
+        sample_rate: In Hz.
+        rng: Of words, voice and level.
+        speaks: Whether espeak-ng says words, else a synthetic voice says syllables.
+    """
+    frames = round(seconds * sample_rate)
+    make = _words if speaks else _syllables
+    voice = make(build, frames, sample_rate, rng)
+    level = LEVEL_DBFS + rng.uniform(-SPREAD_DB, SPREAD_DB)
+    return voice * 10 ** (level / 20) / max(1e-9, float(np.sqrt(np.mean(voice**2))))
+
+
+def _mixture(
+    index: int, seconds: float, sample_rate: int, rng: synths.Random, speaks: bool
+) -> tuple[str, dict[str, np.ndarray]]:
+    """The name of a mixture, and its three files as int16."""
+    order = [BUILDS[i] for i in rng.permutation(len(BUILDS))]
+    sources = [render_speaker(build, seconds, sample_rate, rng, speaks) for build in order]
+    loudest = max(float(np.abs(s).max()) for s in (*sources, sum(sources)))
+    gain = min(1.0, 0.95 / loudest) * 2**15
+    first, second = (np.round(s * gain).astype(np.int16) for s in sources)
+    name = "_".join(f"{build}{index}" for build in order)
+    return name, {"mix_clean": first + second, "s1": first, "s2": second}
+
+
+def _row(wavs: Path, name: str, frames: int) -> dict[str, str | int]:
+    return {
+        "mixture_ID": name,
+        "mixture_path": str(wavs / "mix_clean" / f"{name}.wav"),
+        "source_1_path": str(wavs / "s1" / f"{name}.wav"),
+        "source_2_path": str(wavs / "s2" / f"{name}.wav"),
+        "length": frames,
+    }
+
+
+def _words(build: str, frames: int, rate: int, rng: synths.Random) -> np.ndarray:
+    """Random words, said by espeak-ng."""
+    voice = ESPEAK[build][rng.integers(len(ESPEAK[build]))]
+    pitch = rng.integers(20, 60) if build == "man" else rng.integers(40, 80)
+    with tempfile.TemporaryDirectory() as folder:
+        said, resampled = Path(folder, "said.wav"), Path(folder, "resampled.wav")
+        pieces: list[np.ndarray] = []
+        while sum(map(len, pieces)) < frames:
+            text = " ".join(rng.choice(WORDS, size=12))
+            words = ["espeak-ng", "-v", f"en+{voice}", "-p", str(pitch)]
+            words += ["-s", str(rng.integers(140, 190)), "-w", str(said), text]
+            subprocess.run(words, check=True, capture_output=True)
+            if soundfile.info(said).samplerate != rate:
+                resample_file(said, resampled, rate)
+            else:
+                resampled = said
+            pieces.append(read_wav(resampled)[0].numpy().astype(np.float64))
+    return np.concatenate(pieces)[:frames]
+
+
+def _syllables(build: str, frames: int, rate: int, rng: synths.Random) -> np.ndarray:
+    """Random syllables at the pace and the pitch of speech, with pauses, by a synthetic voice."""
+    time, line = rng.uniform(0, 0.2), []
+    pitch = rng.uniform(43, 50) if build == "man" else rng.uniform(54, 60)  # MIDI, 98 to 262 Hz
+    end = frames / rate
+    while time < end - 0.1:
+        phrase = rng.integers(3, 9)
+        for place in range(phrase):
+            seconds = rng.uniform(0.12, 0.3)
+            falling = 2 - 4 * place / phrase + rng.normal(0, 0.8)
+            vowel = str(rng.choice(list(synths.FORMANTS)))
+            line.append(
+                synths.Syllable(time, seconds, pitch + falling, vowel, bool(rng.random() < 0.3))
+            )
+            time += seconds
+        time += rng.uniform(0.1, 0.4)
+    line = [syllable for syllable in line if syllable.onset < end - 0.1]
+    return synths.sing(line, build, frames, rng, rate)
