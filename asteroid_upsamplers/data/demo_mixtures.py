@@ -29,58 +29,13 @@ LEVEL_DBFS = -26.0
 SPREAD_DB = 3.0
 """Speakers are as loud as :data:`LEVEL_DBFS`, give or take this."""
 
-WORDS = [
-    "river",
-    "stone",
-    "paper",
-    "window",
-    "yellow",
-    "garden",
-    "seven",
-    "morning",
-    "table",
-    "children",
-    "open",
-    "water",
-    "letter",
-    "music",
-    "country",
-    "answer",
-    "simple",
-    "mountain",
-    "winter",
-    "evening",
-    "doctor",
-    "number",
-    "travel",
-    "market",
-    "picture",
-    "silver",
-    "question",
-    "button",
-    "forest",
-    "island",
-    "kitchen",
-    "ladder",
-    "minute",
-    "narrow",
-    "orange",
-    "pocket",
-    "quiet",
-    "ribbon",
-    "summer",
-    "teacher",
-    "under",
-    "village",
-    "weather",
-    "person",
-    "machine",
-    "history",
-    "together",
-    "remember",
-    "between",
-    "another",
-]
+WORDS = (
+    "river stone paper window yellow garden seven morning table children open water letter "
+    "music country answer simple mountain winter evening doctor number travel market picture "
+    "silver question button forest island kitchen ladder minute narrow orange pocket quiet "
+    "ribbon summer teacher under village weather person machine history together remember "
+    "between another"
+)
 ESPEAK = {"man": ("m1", "m2", "m3", "m4", "m7"), "woman": ("f1", "f2", "f3", "f4", "f5")}
 
 
@@ -210,7 +165,7 @@ def _words(build: str, frames: int, rate: int, rng: synths.Random) -> np.ndarray
         said, resampled = Path(folder, "said.wav"), Path(folder, "resampled.wav")
         pieces: list[np.ndarray] = []
         while sum(map(len, pieces)) < frames:
-            text = " ".join(rng.choice(WORDS, size=12))
+            text = " ".join(rng.choice(WORDS.split(), size=12))
             words = ["espeak-ng", "-v", f"en+{voice}", "-p", str(pitch)]
             words += ["-s", str(rng.integers(140, 190)), "-w", str(said), text]
             subprocess.run(words, check=True, capture_output=True)

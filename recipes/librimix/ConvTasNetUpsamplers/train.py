@@ -47,7 +47,7 @@ def make_loader(conf, folder, shuffle):
 
 
 def keep_configuration(exp_dir, conf):
-    """Write ``conf.yml``; an experiment that is there goes on with its own settings or not at all."""
+    """Write ``conf.yml``; an experiment that is there goes on with its own settings only."""
     path = exp_dir / "conf.yml"
     if path.exists():
         before = yaml.safe_load(path.read_text())
