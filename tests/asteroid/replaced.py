@@ -15,15 +15,14 @@ NAMES = ("ConvTasNet", "DPRNNTasNet", "DPTNet", "LSTMTasNet", "SuDORMRFNet", "Su
 
 
 def with_default(cls, upsampler):
-    """The class with another default, registered under a name of its own, as the tests ask."""
+    """The class with another default, under the name of Asteroid's, which the tests look up."""
 
     def initialise(self, *args, **kwargs):
         cls.__init__(self, *args, **{"upsampler": upsampler, **kwargs})
 
-    name = f"{upsampler.title().replace('_', '')}{cls.asteroid_class.__name__}"
-    made = type(name, (cls,), {"__init__": initialise})
-    asteroid.models.register_model(made)
-    return made
+    original = type("Original", (cls.asteroid_class,), {})  # so that files say whose they are
+    name = cls.asteroid_class.__name__
+    return type(name, (cls,), {"__init__": initialise, "asteroid_class": original})
 
 
 def pytest_configure(config):

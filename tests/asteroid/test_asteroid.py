@@ -53,6 +53,9 @@ def test_asteroids_recipe_with_two_lines_changed(checkout, tmp_path):
     (tmp_path / "local").mkdir()
     conf = yaml.safe_load((checkout / RECIPE / "local/conf.yml").read_text())
     conf["filterbank"]["upsampler"] = "nearest"
+    # with skips Asteroid's last residual convolution is not used, which the script's DDP refuses
+    # under today's Lightning, for Asteroid's own class too
+    conf["masknet"]["skip_chan"] = 0
     (tmp_path / "local" / "conf.yml").write_text(yaml.safe_dump(conf))
     folders = render_demo_mixtures(
         tmp_path / "data", 4, 2, 2, seconds=1, voices="synthetic", progress=False
@@ -60,7 +63,7 @@ def test_asteroids_recipe_with_two_lines_changed(checkout, tmp_path):
     words = [sys.executable, "train.py", "--exp_dir", "exp", "--train_dir", folders["train"]]
     words += ["--valid_dir", folders["dev"], "--segment", "1", "--epochs", "1"]
     words += ["--batch_size", "2", "--num_workers", "0", "--n_filters", "16", "--n_blocks", "2"]
-    words += ["--n_repeats", "1", "--bn_chan", "8", "--skip_chan", "8", "--hid_chan", "8"]
+    words += ["--n_repeats", "1", "--bn_chan", "8", "--hid_chan", "8"]
     result = subprocess.run(list(map(str, words)), cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-2000:]
     path = str(tmp_path / "exp" / "best_model.pth")
