@@ -113,17 +113,35 @@ def _demo_data(arguments: argparse.Namespace) -> None:
 
 
 def _add_report(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("report", help="compare experiments: md, csv, png, html")
-    parser.add_argument("exp_dirs", nargs="+", type=Path, help="folders of scored experiments")
+    parser = commands.add_parser(
+        "report",
+        help="compare systems, song by song",
+        description="Compare experiments and published scores: a table, tests song by song, a "
+        "figure and a page. Runs that differ in the seed only (equal conf.yml, or folders named "
+        "NAME.seed1, NAME.seed2) are one system. What cannot be used is named and left out; exit "
+        "status 2 if nothing is left.",
+    )
+    parser.add_argument(
+        "folders",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="folder of a scored experiment, or of a published system's museval files",
+    )
     parser.add_argument("--out", type=Path, default=Path("report"), help="path without ending")
-    parser.add_argument("--title", default="Demucs-like models", help="heading of the table")
+    parser.add_argument("--title", default="Results", help="heading of the tables")
+    parser.add_argument(
+        "--quoted", action="store_true", help="with rows quoted from the paper's Table 1 (MUSDB18)"
+    )
     parser.set_defaults(run=_report)
 
 
 def _report(arguments: argparse.Namespace) -> None:
     from .report import write_report
 
-    written = write_report(arguments.exp_dirs, arguments.out, arguments.title)
+    written = write_report(
+        arguments.folders, arguments.out, arguments.title, quoted=arguments.quoted
+    )
     sys.stdout.write(written["md"].read_text())
     sys.stdout.write(f"\nwritten: {', '.join(str(path) for path in written.values())}\n")
 

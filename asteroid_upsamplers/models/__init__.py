@@ -2,8 +2,10 @@
 
 from .base import MusicSeparator, PortableModel, load_model
 from .demucs_like import DemucsLike
-from .melgan import MelGANGenerator
+from .melgan import LogMelSpectrogram, MelGANGenerator
+from .sams_net import SamsNet
 from .swap_decoder import swap_decoder
+from .wave_unet import WaveUNet
 from .with_upsampler import (
     UpsamplerConvTasNet,
     UpsamplerDPRNNTasNet,
@@ -17,9 +19,11 @@ from .with_upsampler import (
 
 __all__ = [
     "DemucsLike",
+    "LogMelSpectrogram",
     "MelGANGenerator",
     "MusicSeparator",
     "PortableModel",
+    "SamsNet",
     "UpsamplerConvTasNet",
     "UpsamplerDPRNNTasNet",
     "UpsamplerDPTNet",
@@ -27,6 +31,7 @@ __all__ = [
     "UpsamplerModel",
     "UpsamplerSuDORMRFImprovedNet",
     "UpsamplerSuDORMRFNet",
+    "WaveUNet",
     "load_model",
     "swap_decoder",
     "with_upsampler",

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
+import librosa
+import torch
 from asteroid.models import register_model
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
 from .. import layers
@@ -30,7 +34,8 @@ class MelGANGenerator(PortableModel):
     that halves the channels, and three residual blocks of dilations 1, 3 and 9; a LeakyReLU,
     reflection padding, a convolution of length 7 and a tanh. Every weight is normalised. Weights
     start as torch draws them: the deviation of 0.02 that [4]'s implementation writes is overwritten
-    by the normalisation at the first call. With the defaults 4,266,050 parameters.
+    by the normalisation at the first call. With the defaults 4,266,050 parameters. State dicts of
+    that implementation's generator (descriptinc/melgan-neurips) load as they are.
 
     Args:
         upsampler: Name of a registered upsampler, or its class; [4] has ``"transposed"``.
@@ -87,6 +92,7 @@ class MelGANGenerator(PortableModel):
             stages += [_ResidualBlock(width, dilation) for dilation in DILATIONS]
         stages += [nn.LeakyReLU(0.2), _convolution(width, 1, 7), nn.Tanh()]
         self.stages = nn.Sequential(*stages)
+        self.register_load_state_dict_pre_hook(_rename_reference_weights)
 
     def forward(self, spectrogram: Tensor) -> Tensor:
         """``(batch, n_mels, frames)`` -> ``(batch, 1, frames * product of strides)``."""
@@ -107,6 +113,53 @@ class MelGANGenerator(PortableModel):
     def get_model_args(self) -> dict[str, Any]:
         """Plain values; ``MelGANGenerator(**args)`` builds the same network."""
         return copy.deepcopy(self._model_args)
+
+
+class LogMelSpectrogram(nn.Module):
+    """The spectrograms that [4]'s implementation trains on: log10 of mel magnitudes, 1e-5 at least.
+
+    The signal goes on reflected by ``(n_fft - hop) / 2`` samples at both ends, so that a frame
+    stands in the middle of the ``hop`` samples that the generator makes of it.
+
+    Args:
+        n_mels: Mel bands (Slaney's, area-normalised, as librosa's default).
+        n_fft: Length of the window (Hann) and of the transform.
+        hop: Samples from frame to frame.
+        sample_rate: In Hz.
+
+    Shape:
+        ``(batch, 1, time)``, more than ``(n_fft - hop) / 2`` samples -> ``(batch, n_mels,
+        time // hop)``.
+
+    Example:
+        >>> LogMelSpectrogram()(torch.zeros(1, 1, 2560)).shape
+        torch.Size([1, 80, 10])
+    """
+
+    window: Tensor
+    bands: Tensor
+
+    def __init__(
+        self, n_mels: int = 80, n_fft: int = 1024, hop: int = 256, sample_rate: float = 22050
+    ):
+        super().__init__()
+        self.n_fft, self.hop = n_fft, hop
+        bands = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels)
+        self.register_buffer("bands", torch.from_numpy(bands), persistent=False)
+        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+
+    def forward(self, wav: Tensor) -> Tensor:
+        """``(batch, 1, time)`` -> ``(batch, n_mels, time // hop)``."""
+        beyond = (self.n_fft - self.hop) // 2
+        if wav.dim() != 3 or wav.shape[1] != 1 or wav.shape[2] <= beyond:
+            raise ValueError(
+                f"wav of shape {tuple(wav.shape)}, (batch, 1, more than {beyond}) is needed"
+            )
+        padded = F.pad(wav, (beyond, beyond), "reflect")[:, 0]
+        spectrum = torch.stft(
+            padded, self.n_fft, self.hop, window=self.window, center=False, return_complex=True
+        )
+        return (self.bands @ spectrum.abs()).clamp(min=1e-5).log10()
 
 
 class _ResidualBlock(nn.Module):
@@ -139,6 +192,36 @@ def _convolution(in_channels: int, out_channels: int, length: int, dilation: int
 
 def _named(strides: Sequence[int]) -> list[tuple[str, int]]:
     return [("strides", stride) for stride in strides] or [("len(strides)", 0)]
+
+
+_REFERENCE_NAMES = {
+    "weight_g": "parametrizations.weight.original0",
+    "weight_v": "parametrizations.weight.original1",
+    "bias": "bias",
+}
+
+
+def _rename_reference_weights(
+    module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *args: Any
+) -> None:
+    """Give the weights of [4]'s implementation our names.
+
+    Its list of layers holds the reflection paddings as well: one before the first convolution, one
+    before the last and one in each residual block.
+    """
+    last = len(cast(MelGANGenerator, module).stages) - 2
+    pattern = re.compile(
+        re.escape(prefix)
+        + r"model\.(\d+)\.(?:(block\.)(\d)\.|(shortcut)\.)?(weight_g|weight_v|bias)"
+    )
+    for key in list(state_dict):
+        match = pattern.fullmatch(key)
+        if match:
+            stage = int(match[1]) - 1
+            stage -= stage > last
+            inner = f"block.{int(match[3]) - 1}." if match[2] else "shortcut." if match[4] else ""
+            name = f"{prefix}stages.{stage}.{inner}{_REFERENCE_NAMES[match[5]]}"
+            state_dict[name] = state_dict.pop(key)
 
 
 register_model(MelGANGenerator)

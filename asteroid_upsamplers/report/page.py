@@ -1,4 +1,7 @@
-"""Write the comparison to files: markdown, CSV, a figure, and a page that holds all of it."""
+"""Write the comparison to files: tables in several formats, a figure, a page that holds all of it.
+
+[1] Pons et al., "Upsampling artifacts in neural audio synthesis", ICASSP 2021.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,15 @@ from pathlib import Path
 
 import jinja2
 import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 from ..files import whole_or_nothing
-from .collect import collect
+from .collect import tabulate
 from .figure import draw_comparison
-from .table import notes, to_csv, to_markdown
+from .formats import to_csv, to_json, to_latex, to_markdown
+from .song_by_song import compare_systems
+from .systems import read_systems
+from .table import make_notes, make_tables
 
 _TEMPLATE = """<!DOCTYPE html>
 <html lang="en">
@@ -27,61 +34,69 @@ th, td { padding: .3rem .5rem; border-bottom: 1px solid #ccc; text-align: right;
 th { vertical-align: bottom; }
 td { white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
+h2 { font-size: 1.1rem; margin: 1.5rem 0 .3rem; }
 img { max-width: min(100%, 64rem); margin: 1rem 0; }
 .notes { color: #444; font-size: 13px; }
 </style>
 <h1>{{ title }}</h1>
+<img alt="SDR of each system, stem and song" src="data:image/png;base64,{{ figure }}">
+{% for table in tables %}<h2>{{ table.title }}</h2>
 <div style="overflow-x: auto"><table>
-<thead><tr>{% for cell in header %}<th>{{ cell }}</th>{% endfor %}</tr></thead>
-<tbody>{% for row in rows %}
+<thead><tr>{% for cell in table.header %}<th>{{ cell }}</th>{% endfor %}</tr></thead>
+<tbody>{% for row in table.rows %}
 <tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}
 </tbody></table></div>
-<img alt="SDR of each system and stem" src="data:image/png;base64,{{ figure }}">
-<ul class="notes">{% for note in notes %}<li>{{ note }}</li>{% endfor %}</ul>
+{% endfor %}<ul class="notes">{% for note in notes %}<li>{{ note }}</li>{% endfor %}</ul>
 </html>
 """
 
 
 def write_report(
-    exp_dirs: Sequence[Path], output: Path, title: str = "Demucs-like models"
+    folders: Sequence[Path], output: Path, title: str = "Results", quoted: bool = False
 ) -> dict[str, Path]:
-    """Write ``<output>.md``, ``.csv``, ``.png`` and ``.html``.
+    """Write ``<output>.md``, ``.csv``, ``.pairs.csv``, ``.tex``, ``.json``, ``.png``, ``.html``.
 
     Args:
-        exp_dirs: Experiment folders, in the order of the rows.
+        folders: Experiments and folders of published museval files, in the order of the rows. What
+            cannot be used is left out, with a warning in the log and a note in the report.
         output: Path without an ending, or with one of these, which is dropped.
         title: Heading; it should name the data set.
+        quoted: Whether the rows of [1] Table 1 stand among the systems, marked as quoted. They
+            hold for MUSDB18 only, so it is the caller who knows.
 
     Returns:
         The written files by their ending.
 
     Raises:
-        UsageError: If a folder holds no scores.
+        UsageError: If nothing can be used.
     """
-    results = collect(exp_dirs)
-    markdown = to_markdown(results, title)
-    buffer = io.BytesIO()
-    figure = draw_comparison(results)
-    figure.savefig(buffer, format="png", dpi=150)
-    plt.close(figure)
-    header, _, *rows = [
-        [cell.strip() for cell in line.strip("| ").split(" | ")]
-        for line in markdown.splitlines()
-        if line.startswith("|")
-    ]
+    reading = read_systems(folders)
+    results = tabulate(reading.systems, quoted)
+    pairs = compare_systems(reading.systems)
+    tables = make_tables(results, pairs)
+    notes = make_notes(results, pairs, reading.left_out)
+    png = _png(draw_comparison(results, reading.systems))
     page = jinja2.Environment(autoescape=True).from_string(_TEMPLATE)
-    html = page.render(
-        title=title,
-        header=header,
-        rows=rows,
-        figure=base64.b64encode(buffer.getvalue()).decode(),
-        notes=notes(results),
-    )
-    contents = {"md": markdown.encode(), "csv": to_csv(results).encode()}
-    contents |= {"png": buffer.getvalue(), "html": html.encode()}
+    figure = base64.b64encode(png).decode()
+    texts = {
+        "md": to_markdown(title, tables, notes),
+        "csv": to_csv(results),
+        "pairs.csv": to_csv(pairs),
+        "tex": to_latex(title, tables, notes),
+        "json": to_json(title, reading, results, pairs, notes),
+        "html": page.render(title=title, tables=tables, figure=figure, notes=notes),
+    }
+    contents = {ending: text.encode() for ending, text in texts.items()}
     written = {}
-    for ending, content in contents.items():
+    for ending, content in {**contents, "png": png}.items():
         written[ending] = output.with_suffix(f".{ending}")
         with whole_or_nothing(written[ending]) as partial:
             partial.write_bytes(content)
     return written
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    plt.close(figure)
+    return buffer.getvalue()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -28,3 +29,30 @@ TABLE_1 = {
     ("transposed", False, 0): QuotedRow("Demucs: transposed convolution", 5.34, None, "648M"),
 }
 """Rows by upsampler, modification, and context of the encoder's GLU convolution."""
+
+OTHERS = (
+    QuotedRow("Wave-U-Net", 3.23, None, "10M"),
+    QuotedRow("Open-Unmix", 5.36, None, "8.9M"),
+    QuotedRow("Sams-Net", 5.65, None, "3.7M"),
+)
+"""Rows of networks that are no Demucs."""
+
+
+def quote(model: dict[str, Any]) -> QuotedRow | None:
+    """The row of a model's settings.
+
+    Args:
+        model: Section ``model`` of a ``conf.yml``; keys may be missing.
+
+    Returns:
+        ``None`` where Table 1 has no such row: another network, kernel size or upsampler.
+    """
+    if model.get("name", "DemucsLike") != "DemucsLike" or model.get("upsampler_kernel_size"):
+        return None
+    rows: dict[Any, QuotedRow] = {**TABLE_1}
+    return rows.get(tuple(model.get(k) for k in ("upsampler", "modified", "encoder_context")))
+
+
+def quoted_rows() -> dict[str, QuotedRow]:
+    """All ten rows by system, each marked as quoted: ``Open-Unmix (quoted)``."""
+    return {f"{row.label} (quoted)": row for row in (*TABLE_1.values(), *OTHERS)}

@@ -90,18 +90,22 @@ def test_files(exp_dirs, tmp_path):
     assert {path.name for path in written.values()} == {f"report.{e}" for e in written}
     markdown = written["md"].read_text()
     rows = [line for line in markdown.splitlines() if line.startswith("|")]
-    assert len(rows) == 5
-    assert len({row.count("|") for row in rows}) == 1
+    for table in markdown.split("####")[1:]:
+        assert len({line.count("|") for line in table.splitlines() if line.startswith("|")}) == 1
     assert rows[3].startswith("| nearest | 1.00 | 2.00 | 3.00 | 4.00 | 2.50 | 3.50 |")
-    tones = " | 0 (8)" * 4
-    assert f"| silent | none (-62 dB){tones} | 1,234,567 | 12.3 | 5.17 | 423 | 716M |" in rows[3]
+    assert rows[3].endswith("| 1 | 1 | 0 | 1,234,567 | 12.3 | - | 5.17 | 423 | 716M |")
+    assert "| nearest | SIR, mean of medians | 2.00 | 3.00 | 4.00 | 5.00 | 3.50 |" in rows
+    assert "| nearest | songs | 1 | 1 | 1 | 1 | - |" in rows
+    assert f"| nearest | silent | none (-62 dB){' | 0 (8)' * 4} |" in rows
+    assert any(row.endswith("| too few songs |") for row in rows)
     for words in ("### Two songs", "median over songs", "commit abc", "seed 42", "quoted"):
         assert words in markdown
     table = pd.read_csv(written["csv"], index_col="system")
     assert table.loc["nearest", "SDR_drums"] == 1
     assert table.loc["nearest", "parameters"] == 1234567
     html = written["html"].read_text()
-    assert html.count("<tr>") == 4
+    assert html.count("<tr>") == len(rows) - html.count("<table>")  # one rule a table
+    assert "too few songs" in html
     assert "data:image/png;base64," in html
     assert "http" not in html
     assert written["png"].read_bytes().startswith(b"\x89PNG")
@@ -137,14 +141,22 @@ def test_demucs_is_quoted_as_demucs(exp_dirs):
     ("missing", "message"),
     [
         ("conf.yml", "no experiment here"),
-        ("training.json", r"training\.json: missing or damaged"),
+        ("training.json", "training.json: missing or damaged"),
         ("scores/test/song.json", "no museval scores"),
     ],
 )
-def test_what_is_missing_is_named(exp_dirs, missing, message):
+def test_what_is_missing_is_named_and_the_rest_is_made(exp_dirs, missing, message, caplog):
     (exp_dirs[0] / missing).unlink()
-    with pytest.raises(UsageError, match=message):
-        collect(exp_dirs)
+    assert list(collect(exp_dirs).index) == ["mixture", "subpixel_modified"]
+    (line,) = caplog.messages
+    assert line.startswith("left out: ") and message in line
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"trained": {}}'])
+def test_damaged_artifact_scores_are_named(exp_dirs, text, caplog):
+    (exp_dirs[0] / "artifacts.json").write_text(text)
+    assert "nearest" not in collect(exp_dirs).index
+    assert "artifacts.json: damaged" in caplog.text
 
 
 def test_nothing_to_report():

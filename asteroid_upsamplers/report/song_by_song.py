@@ -1,0 +1,132 @@
+"""Two systems compared song by song: what a difference in a table is worth.
+
+Songs differ far more than systems do, so the scores of a song by two systems are taken as a pair:
+Wilcoxon's signed-rank test asks whether the differences lie about zero, and a bootstrap over the
+songs gives the interval of their mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from ..data import SOURCES
+from .systems import System
+
+LEAST_SONGS = 6
+"""With fewer, no signed-rank test can give p < 0.05: of 5 songs the least is 2 / 2^5."""
+
+MOST_SYSTEMS_IN_ALL_PAIRS = 6
+LEVEL = 0.05
+
+TOO_FEW = "too few songs"
+NOISE = "within noise"
+
+COLUMNS = ["first", "second", "stem", "songs", "songs_either", "difference", "low", "high"]
+COLUMNS += ["median_difference", "p", "p_holm", "verdict"]
+
+
+def compare_systems(systems: Sequence[System], seed: int = 0) -> pd.DataFrame:
+    """Compare the SDR of systems pair by pair.
+
+    All pairs of up to six systems; of more, each against the first. The mixture as its own
+    estimate takes no part.
+
+    Args:
+        systems: Each with its songs' median SDR; of several seeds, the mean of these.
+        seed: Of the bootstrap, for every pair anew.
+
+    Returns:
+        For each pair a row whose ``stem`` is ``mean``, on the songs' SDR averaged over the stems,
+        and one a stem. Columns: ``first``, ``second``; ``songs`` that both have, of
+        ``songs_either`` that one of them has; ``difference``, first less second, mean over the
+        songs, in dB; ``low`` and ``high``, its 95 % interval; ``median_difference``, which single
+        songs do not move; ``p`` of the signed-rank test; ``p_holm``, corrected for the number of
+        pairs (in rows of a stem: of pairs and stems); and
+        ``verdict``. With fewer than six songs ``low``, ``high`` and both p are NaN.
+    """
+    taking_part = [system for system in systems if not system.is_baseline]
+    pairs = list(combinations(taking_part, 2))
+    if len(taking_part) > MOST_SYSTEMS_IN_ALL_PAIRS:
+        pairs = [(taking_part[0], other) for other in taking_part[1:]]
+    rows = [row for first, second in pairs for row in _pair_rows(first, second, seed)]
+    table = pd.DataFrame(rows, columns=COLUMNS[:-2])
+    of_means = table["stem"] == "mean"
+    table["p_holm"] = float("nan")
+    for family in (of_means, ~of_means):
+        table.loc[family, "p_holm"] = holm(table.loc[family, "p"].to_numpy(float))
+    table["verdict"] = [_verdict(row) for _, row in table.iterrows()]
+    return table
+
+
+def holm(p_values: np.ndarray) -> np.ndarray:
+    """Holm's correction: the chance of any false alarm among all tests stays below the level.
+
+    The k-th smallest of n is multiplied by n - k + 1, and is no smaller than those before it.
+
+    Args:
+        p_values: Those that are NaN are no tests, and stay.
+
+    Example:
+        >>> holm(np.array([0.04, 0.01, float("nan"), 0.03])).tolist()
+        [0.06, 0.03, nan, 0.06]
+    """
+    corrected = np.full(len(p_values), np.nan)
+    order = [index for index in np.argsort(p_values) if not np.isnan(p_values[index])]
+    least = 0.0
+    for rank, index in enumerate(order):
+        least = max(least, min(1.0, (len(order) - rank) * p_values[index]))
+        corrected[index] = least
+    return corrected
+
+
+def compare_songs(differences: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
+    """Signed-rank test and bootstrap of paired differences.
+
+    Args:
+        differences: One a song, in dB.
+        seed: Of the bootstrap.
+
+    Returns:
+        Ends of the 95 % interval of their mean, and p; NaN with fewer than six songs.
+    """
+    if len(differences) < LEAST_SONGS:
+        return (float("nan"),) * 3
+    if np.ptp(differences) == 0:  # no spread to resample
+        low = high = float(differences[0])
+    else:
+        rng = np.random.default_rng(seed)
+        found = stats.bootstrap((differences,), np.mean, confidence_level=0.95, random_state=rng)
+        low, high = map(float, found.confidence_interval)
+    p = stats.wilcoxon(differences).pvalue if differences.any() else 1.0
+    return low, high, float(p)
+
+
+def _pair_rows(first: System, second: System, seed: int) -> list[dict[str, Any]]:
+    sdr = [system.songs.loc["SDR"].unstack("target") for system in (first, second)]
+    both = sdr[0].sub(sdr[1])  # NaN where one has no such song, or no finite score of it
+    either = len(both)
+    both["mean"] = both[list(SOURCES)].mean(axis=1, skipna=False)
+    rows = []
+    for stem in ("mean", *SOURCES):
+        differences = both[stem].dropna().to_numpy(float)
+        low, high, p = compare_songs(differences, seed)
+        row: dict[str, Any] = {"first": first.name, "second": second.name, "stem": stem}
+        row |= {"songs": len(differences), "songs_either": either}
+        row |= {"difference": pd.Series(differences).mean(), "low": low, "high": high}
+        rows.append({**row, "median_difference": pd.Series(differences).median(), "p": p})
+    return rows
+
+
+def _verdict(row: pd.Series) -> str:
+    if row["songs"] < LEAST_SONGS:
+        return TOO_FEW
+    if row["p_holm"] >= LEVEL or row["low"] <= 0 <= row["high"]:
+        return NOISE
+    better = row["first"] if row["difference"] > 0 else row["second"]
+    return f"{better} is better by {abs(row['difference']):.2f} dB"
