@@ -406,7 +406,8 @@ def model_learns(model: torch.nn.Module) -> None:
         loss.backward()
         losses.append(loss.item())
         if len(losses) == 1:
-            for name, parameter in model.named_parameters():
+            learned = ((n, p) for n, p in model.named_parameters() if p.requires_grad)
+            for name, parameter in learned:
                 assert parameter.grad is not None, name
                 assert parameter.grad.abs().max() > 0, name
         optimizer.step()

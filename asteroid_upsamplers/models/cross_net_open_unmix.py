@@ -1,0 +1,150 @@
+"""X-UMX, Asteroid's own baseline for MUSDB18, usable with today's torch.
+
+[7] Sawata et al., "All for one and one for all: improving music separation by bridging networks",
+ICASSP 2021.
+
+Asteroid 0.7.0 ships the network but refuses to build it (``XUMX``): its transforms ask torch for
+complex numbers as pairs of real ones, which torch no longer takes. :class:`CrossNetOpenUnmix` holds
+Asteroid's network and calls its spectrogram, masks and their product; only the two transforms are
+its own, with complex numbers.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from asteroid.models import register_model
+from asteroid.models.x_umx import BrokenXUMX
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import UsageError
+from .base import MusicSeparator
+
+
+class CrossNetOpenUnmix(MusicSeparator):
+    """X-UMX ([7]): Open-Unmix's networks, which share the means of what they see.
+
+    It upsamples nowhere. The sources have the mixture's phase. State dicts of Asteroid's ``XUMX``
+    with the same settings load as they are.
+
+    Args:
+        sources: Names of the sources, in the order of the output.
+        audio_channels: Channels of the mixture and of each source, 1 or 2.
+        hidden_size: Of the LSTMs, even.
+        n_layers: Of each LSTM.
+        max_bin: Frequency bins that the network looks at, from 0 Hz: 1487 is 16 kHz at 44.1 kHz.
+        n_fft: Length of the window and of the transform.
+        hop_length: Samples from frame to frame.
+        sample_rate: In Hz.
+        normalize: Whether ``separate`` brings a track to level 1 and its estimates back.
+
+    Raises:
+        UsageError: (a ``ValueError``) for an impossible setting.
+
+    Shape:
+        ``(batch, audio_channels, time)`` -> ``(batch, len(sources), audio_channels, time)``.
+
+    Example:
+        >>> settings = {"hidden_size": 8, "n_layers": 1, "n_fft": 512, "hop_length": 128}
+        >>> CrossNetOpenUnmix(max_bin=200, **settings)(torch.zeros(1, 2, 1000)).shape
+        torch.Size([1, 4, 2, 1000])
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[str] = ("drums", "bass", "other", "vocals"),
+        audio_channels: int = 2,
+        hidden_size: int = 512,
+        n_layers: int = 3,
+        max_bin: int = 1487,
+        n_fft: int = 4096,
+        hop_length: int = 1024,
+        sample_rate: float = 44100,
+        normalize: bool = False,
+    ):
+        super().__init__(tuple(sources), audio_channels, sample_rate, normalize)
+        self._model_args: dict[str, Any] = {
+            "sources": list(sources),
+            "audio_channels": audio_channels,
+            "hidden_size": hidden_size,
+            "n_layers": n_layers,
+            "max_bin": max_bin,
+            "n_fft": n_fft,
+            "hop_length": hop_length,
+            "sample_rate": sample_rate,
+            "normalize": normalize,
+        }
+        _check_settings(self._model_args)
+        self.n_fft, self.hop_length = n_fft, hop_length
+        self.network = BrokenXUMX(
+            list(sources),
+            window_length=n_fft,
+            in_chan=n_fft,
+            n_hop=hop_length,
+            hidden_size=hidden_size,
+            nb_channels=audio_channels,
+            sample_rate=sample_rate,
+            nb_layers=n_layers,
+            max_bin=max_bin,
+        )
+        self.register_load_state_dict_pre_hook(_rename_asteroids_weights)
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        """``(batch, audio_channels, time)`` -> ``(batch, n_src, audio_channels, time)``."""
+        if mixture.dim() != 3 or mixture.shape[1] != self.in_channels or mixture.shape[2] < 1:
+            raise ValueError(
+                f"mixture of shape {tuple(mixture.shape)}, "
+                f"(batch, {self.in_channels}, time >= 1) is needed"
+            )
+        batch, channels, time = mixture.shape
+        padded = F.pad(mixture, (0, max(0, self.n_fft - time)))  # it is reflected at the ends
+        transform, spectrogram = self.network.encoder
+        settings = {"n_fft": self.n_fft, "hop_length": self.hop_length, "window": transform.window}
+        stft = torch.stft(padded.flatten(0, 1), **settings, return_complex=True)
+        pairs = torch.view_as_real(stft).unflatten(0, (batch, channels))
+        magnitude, phase = spectrogram(pairs)
+        masks = self.network.forward_masker(magnitude.clone())
+        masked = self.network.apply_masks(magnitude, masks).permute(0, 2, 3, 4, 1)
+        estimates = torch.polar(masked, phase.expand_as(masked)).flatten(0, 2)
+        wav = torch.istft(estimates, **settings, length=padded.shape[-1])[..., :time]
+        return wav.unflatten(0, (-1, batch, channels)).transpose(0, 1)
+
+    def get_model_args(self) -> dict[str, Any]:
+        """Plain values; ``CrossNetOpenUnmix(**args)`` builds the same network."""
+        return copy.deepcopy(self._model_args)
+
+
+def _rename_asteroids_weights(
+    module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *args: Any
+) -> None:
+    """Give the tensors of Asteroid's ``XUMX`` our names."""
+    if any(key.startswith(f"{prefix}layer_enc.") for key in state_dict):
+        for key in [key for key in state_dict if key.startswith(prefix)]:
+            state_dict[f"{prefix}network.{key[len(prefix) :]}"] = state_dict.pop(key)
+
+
+def _check_settings(args: dict[str, Any]) -> None:
+    name = "CrossNetOpenUnmix"
+    for setting in ("hidden_size", "n_layers", "max_bin", "n_fft", "hop_length"):
+        if args[setting] < 1:
+            raise UsageError(f"{name}: {setting} is {args[setting]}, allowed is 1 and up")
+    if args["audio_channels"] not in (1, 2):
+        raise UsageError(f"{name}: audio_channels is {args['audio_channels']}, allowed is 1 or 2")
+    if args["hidden_size"] % 2:
+        raise UsageError(f"{name}: hidden_size is {args['hidden_size']}, allowed is an even number")
+    bins = args["n_fft"] // 2 + 1
+    if args["max_bin"] > bins:
+        raise UsageError(f"{name}: max_bin is {args['max_bin']}, allowed is up to the {bins} bins")
+    if args["hop_length"] > args["n_fft"] // 2:
+        raise UsageError(
+            f"{name}: hop_length is {args['hop_length']}, allowed is up to half of n_fft"
+        )
+    if not args["sources"]:
+        raise UsageError(f"{name}: sources is empty, at least one name is needed")
+
+
+register_model(CrossNetOpenUnmix)
