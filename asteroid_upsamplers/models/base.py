@@ -87,6 +87,18 @@ class MusicSeparator(PortableModel):
         self.sources = tuple(sources)
         self.normalize = normalize
 
+    def check_shape(self, mixture: Tensor) -> None:
+        """Refuse what is not ``(batch, audio_channels, time)`` with a sample at least.
+
+        Raises:
+            ValueError: With the shape that is needed.
+        """
+        if mixture.dim() != 3 or mixture.shape[1] != self.in_channels or mixture.shape[2] < 1:
+            raise ValueError(
+                f"mixture of shape {tuple(mixture.shape)}, "
+                f"(batch, {self.in_channels}, time >= 1) is needed"
+            )
+
     def forward_wav(self, wav: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The network for whole signals ``(batch, audio_channels, time)`` at any level."""
         if not self.normalize:

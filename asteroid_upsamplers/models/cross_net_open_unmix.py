@@ -21,8 +21,8 @@ from asteroid.models.x_umx import BrokenXUMX
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import UsageError
 from .base import MusicSeparator
+from .open_unmix import check_settings
 
 
 class CrossNetOpenUnmix(MusicSeparator):
@@ -78,7 +78,7 @@ class CrossNetOpenUnmix(MusicSeparator):
             "sample_rate": sample_rate,
             "normalize": normalize,
         }
-        _check_settings(self._model_args)
+        check_settings("CrossNetOpenUnmix", self._model_args)
         self.n_fft, self.hop_length = n_fft, hop_length
         self.network = BrokenXUMX(
             list(sources),
@@ -95,11 +95,7 @@ class CrossNetOpenUnmix(MusicSeparator):
 
     def forward(self, mixture: Tensor) -> Tensor:
         """``(batch, audio_channels, time)`` -> ``(batch, n_src, audio_channels, time)``."""
-        if mixture.dim() != 3 or mixture.shape[1] != self.in_channels or mixture.shape[2] < 1:
-            raise ValueError(
-                f"mixture of shape {tuple(mixture.shape)}, "
-                f"(batch, {self.in_channels}, time >= 1) is needed"
-            )
+        self.check_shape(mixture)
         batch, channels, time = mixture.shape
         padded = F.pad(mixture, (0, max(0, self.n_fft - time)))  # it is reflected at the ends
         transform, spectrogram = self.network.encoder
@@ -125,26 +121,6 @@ def _rename_asteroids_weights(
     if any(key.startswith(f"{prefix}layer_enc.") for key in state_dict):
         for key in [key for key in state_dict if key.startswith(prefix)]:
             state_dict[f"{prefix}network.{key[len(prefix) :]}"] = state_dict.pop(key)
-
-
-def _check_settings(args: dict[str, Any]) -> None:
-    name = "CrossNetOpenUnmix"
-    for setting in ("hidden_size", "n_layers", "max_bin", "n_fft", "hop_length"):
-        if args[setting] < 1:
-            raise UsageError(f"{name}: {setting} is {args[setting]}, allowed is 1 and up")
-    if args["audio_channels"] not in (1, 2):
-        raise UsageError(f"{name}: audio_channels is {args['audio_channels']}, allowed is 1 or 2")
-    if args["hidden_size"] % 2:
-        raise UsageError(f"{name}: hidden_size is {args['hidden_size']}, allowed is an even number")
-    bins = args["n_fft"] // 2 + 1
-    if args["max_bin"] > bins:
-        raise UsageError(f"{name}: max_bin is {args['max_bin']}, allowed is up to the {bins} bins")
-    if args["hop_length"] > args["n_fft"] // 2:
-        raise UsageError(
-            f"{name}: hop_length is {args['hop_length']}, allowed is up to half of n_fft"
-        )
-    if not args["sources"]:
-        raise UsageError(f"{name}: sources is empty, at least one name is needed")
 
 
 register_model(CrossNetOpenUnmix)

@@ -140,11 +140,7 @@ class DemucsLike(MusicSeparator):
 
     def forward(self, mixture: Tensor) -> Tensor:
         """``(batch, audio_channels, time)`` -> ``(batch, n_src, audio_channels, time)``."""
-        if mixture.dim() != 3 or mixture.shape[1] != self.in_channels or mixture.shape[2] < 1:
-            raise ValueError(
-                f"mixture of shape {tuple(mixture.shape)}, "
-                f"(batch, {self.in_channels}, time >= 1) is needed"
-            )
+        self.check_shape(mixture)
         batch, channels, time = mixture.shape
         missing = self.valid_length(time) - time
         x = F.pad(mixture, (missing // 2, missing - missing // 2))

@@ -80,7 +80,7 @@ class OpenUnmix(MusicSeparator):
             "sample_rate": sample_rate,
             "normalize": normalize,
         }
-        _check_settings(self._model_args)
+        check_settings("OpenUnmix", self._model_args)
         self.n_fft, self.wiener_iterations = n_fft, wiener_iterations
         self.separator = Separator(
             {
@@ -98,11 +98,7 @@ class OpenUnmix(MusicSeparator):
 
     def forward(self, mixture: Tensor) -> Tensor:
         """``(batch, audio_channels, time)`` -> ``(batch, n_src, audio_channels, time)``."""
-        if mixture.dim() != 3 or mixture.shape[1] != self.in_channels or mixture.shape[2] < 1:
-            raise ValueError(
-                f"mixture of shape {tuple(mixture.shape)}, "
-                f"(batch, {self.in_channels}, time >= 1) is needed"
-            )
+        self.check_shape(mixture)
         time = mixture.shape[-1]
         filtered = not self.training and len(self.sources) > 1
         self.separator.niter = self.wiener_iterations if filtered else 0
@@ -123,34 +119,38 @@ def _rename_reference_weights(
             state_dict[f"{prefix}separator.{key[len(prefix) :]}"] = state_dict.pop(key)
 
 
-def _check_settings(args: dict[str, Any]) -> None:
+def check_settings(name: str, args: dict[str, Any]) -> None:
+    """Refuse what neither Open-Unmix nor X-UMX can do.
+
+    Raises:
+        UsageError: Naming the model, the setting, its value and what is allowed.
+    """
     for setting in ("hidden_size", "n_layers", "max_bin", "n_fft", "hop_length"):
         if args[setting] < 1:
-            raise UsageError(f"OpenUnmix: {setting} is {args[setting]}, allowed is 1 and up")
+            raise UsageError(f"{name}: {setting} is {args[setting]}, allowed is 1 and up")
     if args["audio_channels"] not in (1, 2):
-        raise UsageError(
-            f"OpenUnmix: audio_channels is {args['audio_channels']}, allowed is 1 or 2"
-        )
+        raise UsageError(f"{name}: audio_channels is {args['audio_channels']}, allowed is 1 or 2")
     if args["hidden_size"] % 2:
         raise UsageError(
-            f"OpenUnmix: hidden_size is {args['hidden_size']}, allowed is an even number: half of "
-            "it in each direction"
+            f"{name}: hidden_size is {args['hidden_size']}, allowed is an even number: half of it "
+            "in each direction"
         )
-    if args["max_bin"] > args["n_fft"] // 2 + 1:
+    bins = args["n_fft"] // 2 + 1
+    if args["max_bin"] > bins:
         raise UsageError(
-            f"OpenUnmix: max_bin is {args['max_bin']}, allowed is up to the "
-            f"{args['n_fft'] // 2 + 1} bins of an n_fft of {args['n_fft']}"
+            f"{name}: max_bin is {args['max_bin']}, allowed is up to the {bins} bins of an n_fft "
+            f"of {args['n_fft']}"
         )
     if args["hop_length"] > args["n_fft"] // 2:
         raise UsageError(
-            f"OpenUnmix: hop_length is {args['hop_length']}, allowed is up to half of n_fft"
+            f"{name}: hop_length is {args['hop_length']}, allowed is up to half of n_fft"
         )
-    if args["wiener_iterations"] < 0:
+    if args.get("wiener_iterations", 0) < 0:
         raise UsageError(
-            f"OpenUnmix: wiener_iterations is {args['wiener_iterations']}, allowed is 0 and up"
+            f"{name}: wiener_iterations is {args['wiener_iterations']}, allowed is 0 and up"
         )
     if not args["sources"]:
-        raise UsageError("OpenUnmix: sources is empty, at least one name is needed")
+        raise UsageError(f"{name}: sources is empty, at least one name is needed")
 
 
 register_model(OpenUnmix)

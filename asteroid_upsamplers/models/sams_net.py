@@ -141,11 +141,7 @@ class SamsNet(MusicSeparator):
 
     def forward(self, mixture: Tensor) -> Tensor:
         """``(batch, audio_channels, time)`` -> ``(batch, n_src, audio_channels, time)``."""
-        if mixture.dim() != 3 or mixture.shape[1] != self.in_channels or mixture.shape[2] < 1:
-            raise ValueError(
-                f"mixture of shape {tuple(mixture.shape)}, "
-                f"(batch, {self.in_channels}, time >= 1) is needed"
-            )
+        self.check_shape(mixture)
         spectrogram = self.spectrogram(mixture)
         return self.apply_masks(self.masks(spectrogram.abs()), spectrogram, mixture.shape[-1])
 

@@ -148,7 +148,7 @@ class WaveUNet(MusicSeparator):
 
         Zeros on both sides make the input as long as is needed.
         """
-        self._check_shape(mixture)
+        self.check_shape(mixture)
         time = mixture.shape[-1]
         missing = self.valid_length(time) - time
         padded = F.pad(mixture, (missing // 2, missing - missing // 2))
@@ -170,7 +170,7 @@ class WaveUNet(MusicSeparator):
         Raises:
             ValueError: If the levels do not fit that time.
         """
-        self._check_shape(mixture)
+        self.check_shape(mixture)
         time = mixture.shape[-1]
         fitting = self.valid_length(max(1, time - self.margin))
         if time != fitting:
@@ -211,13 +211,6 @@ class WaveUNet(MusicSeparator):
     def get_model_args(self) -> dict[str, Any]:
         """Plain values; ``WaveUNet(**args)`` builds the same network."""
         return copy.deepcopy(self._model_args)
-
-    def _check_shape(self, mixture: Tensor) -> None:
-        if mixture.dim() != 3 or mixture.shape[1] != self.in_channels or mixture.shape[2] < 1:
-            raise ValueError(
-                f"mixture of shape {tuple(mixture.shape)}, "
-                f"(batch, {self.in_channels}, time >= 1) is needed"
-            )
 
 
 class _Interpolation(nn.Module):

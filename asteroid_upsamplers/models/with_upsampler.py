@@ -100,16 +100,8 @@ class UpsamplerModel(PortableModel):
         if package.get("model_name") == cls.asteroid_class.__name__:
             package["model_name"] = cls.__name__
             package["model_args"] |= {"upsampler": "transposed", "upsampler_kwargs": {}}
-        stored = package.get("model_args", {})
-        for option in OWN[:3:2]:
-            asked = kwargs.get(option, stored.get(option))
-            asked = layers.get(asked).name if asked is not None else None
-            if package.get("model_name") == cls.__name__ and asked != stored.get(option):
-                raise UsageError(
-                    f"{cls.__name__}: {option} is {asked!r}, the weights were saved with "
-                    f"{stored.get(option)!r}; allowed is that (models.swap_decoder exchanges the "
-                    "decoder of a loaded model)"
-                )
+        if package.get("model_name") == cls.__name__:
+            _refuse_other_upsampler(cls.__name__, kwargs, package.get("model_args", {}))
         return super().from_pretrained(package, *args, **kwargs)
 
 
@@ -196,6 +188,22 @@ def _refuse_unknown(cls: type[UpsamplerModel], options: dict[str, Any]) -> None:
             f"{cls.__name__}: unknown option {unknown[0]!r}: "
             f"{nearest_names(unknown[0], known | set(OWN))}"
         )
+
+
+def _refuse_other_upsampler(name: str, asked: dict[str, Any], stored: dict[str, Any]) -> None:
+    for option in OWN:
+        if option not in asked:
+            continue
+        wanted, saved = asked[option], stored.get(option)
+        if option.endswith("_kwargs"):
+            wanted, saved = wanted or {}, saved or {}
+        elif wanted is not None:
+            wanted = layers.get(wanted).name
+        if wanted != saved:
+            raise UsageError(
+                f"{name}: {option} is {wanted!r}, the weights were saved with {saved!r}; allowed "
+                "is that (models.swap_decoder exchanges the decoder of a loaded model)"
+            )
 
 
 def _package(target: dict | str | PathLike) -> dict[str, Any]:

@@ -314,6 +314,28 @@ def test_weights_of_another_upsampler_are_refused(saved, asked, tmp_path):
     assert models.UpsamplerConvTasNet.from_pretrained(path, upsampler=saved)
 
 
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (
+            {"upsampler_kwargs": {"coefficient": -0.75}},
+            "upsampler_kwargs is {'coefficient': -0.75}",
+        ),
+        ({"upsampler_kwargs": None}, "upsampler_kwargs is {}"),
+        ({"masker_upsampler": "linear"}, "masker_upsampler is 'linear', .* saved with None"),
+    ],
+    ids=str,
+)
+def test_other_settings_than_the_saved_ones_are_refused(asked, words):
+    settings = {"coefficient": -0.5}
+    _, ours = pair("ConvTasNet", upsampler="cubic", upsampler_kwargs=settings)
+    package, cls = ours.serialize(), models.UpsamplerConvTasNet
+    with pytest.raises(UsageError, match=words):
+        cls.from_pretrained(package, **asked)
+    same = {"upsampler": layers.Cubic, "upsampler_kwargs": settings, "masker_upsampler": None}
+    assert cls.from_pretrained(package, **same).get_model_args() == ours.get_model_args()
+
+
 def test_an_asteroid_file_with_another_upsampler_is_refused(tmp_path):
     theirs, _ = pair("ConvTasNet")
     with pytest.raises(UsageError, match="saved with 'transposed'; allowed"):
