@@ -20,6 +20,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     _add_list(commands)
     _add_separate(commands)
+    _add_convert(commands)
     _add_demo_data(commands)
     _add_report(commands)
     _add_probe(commands)
@@ -88,6 +89,37 @@ def _separate(arguments: argparse.Namespace) -> None:
         sys.stdout.write(json.dumps([str(path) for path in written], indent=2) + "\n")
     else:
         sys.stdout.write("".join(f"{path}\n" for path in written))
+
+
+def _add_convert(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "convert", help="make a model file of a checkpoint of Demucs v1 or v2"
+    )
+    parser.add_argument("checkpoint", type=Path, help="such as demucs-e07c671f.th, light.th.gz")
+    parser.add_argument("model", type=Path, help="file to write, for separate")
+    parser.add_argument(
+        "--resample",
+        action=argparse.BooleanOptionalAction,
+        help="whether the network works at twice the sample rate, if the file does not state it "
+        "(default: it does)",
+    )
+    parser.add_argument(
+        "-f",
+        "--force_overwrite",
+        "--force-overwrite",
+        action="store_true",
+        help="replace what is there",
+    )
+    parser.set_defaults(run=_convert)
+
+
+def _convert(arguments: argparse.Namespace) -> None:
+    from .models import convert_demucs_checkpoint
+
+    written = convert_demucs_checkpoint(
+        arguments.checkpoint, arguments.model, arguments.resample, arguments.force_overwrite
+    )
+    sys.stdout.write(f"{written}\n")
 
 
 def _add_demo_data(commands: argparse._SubParsersAction) -> None:

@@ -6,9 +6,12 @@ import subprocess
 import sys
 
 import pytest
+import soundfile
+import torch
 
 from asteroid_upsamplers import __version__, layers
 from asteroid_upsamplers.cli import main
+from asteroid_upsamplers.models import load_model
 
 
 def test_list_names_every_upsampler(capsys):
@@ -24,11 +27,37 @@ def test_demo_data_renders_songs(tmp_path):
     assert len(list(tmp_path.rglob("mixture.wav"))) == 2
 
 
+def test_a_checkpoint_is_converted_and_separates(capsys, tmp_path):
+    demucs = pytest.importorskip("demucs.demucs")
+    plain = {"lstm_layers": 2, "dconv_mode": 0, "gelu": False, "normalize": False}
+    theirs = demucs.Demucs(["voice", "rest"], channels=4, depth=2, resample=False, **plain).eval()
+    checkpoint, model = tmp_path / "demucs.th", tmp_path / "model.pth"
+    torch.save(theirs.half().state_dict(), checkpoint)
+    main(["convert", str(checkpoint), str(model), "--no-resample"])
+    assert capsys.readouterr().out == f"{model}\n"
+    with pytest.raises(SystemExit) as caught:
+        main(["convert", str(checkpoint), str(model)])
+    assert caught.value.code == 2
+    assert "model.pth: exists already" in capsys.readouterr().err
+    x = 0.1 * torch.randn(2, 4000)
+    soundfile.write(tmp_path / "song.wav", x.T.numpy(), 44100, subtype="FLOAT")
+    main(["separate", str(model), str(tmp_path / "song.wav"), "-d", "cpu"])
+    with torch.no_grad():
+        expected = theirs.float()(x[None])[0]
+    for name, estimate in zip(("source1", "source2"), expected, strict=True):
+        written, _ = soundfile.read(tmp_path / f"song_{name}.wav", dtype="float32")
+        assert abs(torch.from_numpy(written.T) - estimate).max() < 1e-5
+    main(["convert", str(checkpoint), str(model), "--resample", "--force-overwrite"])
+    assert load_model(model).resample
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["demo-data", "x", "--n_train", "0"], "n_train is 0"),
         (["report", "nowhere"], "nowhere: no experiment here"),
+        (["convert", "nowhere.th", "model.pth"], "nowhere.th: not a checkpoint of Demucs"),
+        (["convert", "x", "."], ".: a folder, allowed is the name of a file"),
         (["lst"], "invalid choice: 'lst'"),
         ([], "required: command"),
     ],
@@ -42,7 +71,7 @@ def test_wrong_use_exits_with_2(capsys, tmp_path, monkeypatch, arguments, words)
     assert words in capsys.readouterr().err.splitlines()[-1]
 
 
-@pytest.mark.parametrize("command", ["list", "demo-data", "report"])
+@pytest.mark.parametrize("command", ["list", "demo-data", "report", "convert"])
 def test_every_command_has_help(capsys, command):
     with pytest.raises(SystemExit) as caught:
         main([command, "--help"])

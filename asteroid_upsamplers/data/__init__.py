@@ -5,7 +5,7 @@ from .demo_mixtures import render_demo_mixtures
 from .demo_songs import render_demo_set
 from .extracts import Extracts, ExtractSampler, WholeSongs, seeded
 from .ffmpeg import require_ffmpeg
-from .prepare import download_sample, prepare, wav_root
+from .prepare import download_sample, prepare, rate_of_set, songs_at_rate, wav_root
 from .songs import MIXTURE, SOURCES, Song, find_songs, split_validation
 
 __all__ = [
@@ -19,10 +19,12 @@ __all__ = [
     "download_sample",
     "find_songs",
     "prepare",
+    "rate_of_set",
     "render_demo_mixtures",
     "render_demo_set",
     "require_ffmpeg",
     "seeded",
+    "songs_at_rate",
     "split_validation",
     "wav_root",
 ]

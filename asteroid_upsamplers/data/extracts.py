@@ -71,6 +71,7 @@ class Extracts(Dataset[Tensor]):
         normalize: Whether to divide by the level of the song's mixture, as [3] does; the levels
             are read once, here.
         sources: Names of the files to read.
+        context: Samples to read before and after the extract as well; silence beyond the song.
     """
 
     def __init__(
@@ -79,13 +80,17 @@ class Extracts(Dataset[Tensor]):
         frames: int,
         normalize: bool = False,
         sources: Sequence[str] = SOURCES,
+        context: tuple[int, int] = (0, 0),
     ):
         self.songs, self.frames, self.sources = list(songs), frames, tuple(sources)
+        self.context = context
         self.levels = _levels(songs, sources, normalize)
 
     def __getitem__(self, place: Place) -> Tensor:
         song, start = place
-        return self.songs[song].read(self.sources, start, self.frames) / self.levels[song]
+        before, after = self.context
+        frames = before + self.frames + after
+        return self.songs[song].read(self.sources, start - before, frames) / self.levels[song]
 
 
 class WholeSongs(Dataset[Tensor]):

@@ -22,7 +22,8 @@ from ..errors import UsageError
 from ..files import whole_or_nothing
 from .audio import read_wav, write_wav
 from .ffmpeg import require_ffmpeg
-from .songs import MIXTURE, SOURCES, find_songs, shorten
+from .songs import MIXTURE, SOURCES, Song, find_songs, shorten
+from .streaming import resample_file
 
 STEM_SUFFIX = ".stem.mp4"
 STREAMS = (MIXTURE, *SOURCES)
@@ -89,6 +90,60 @@ def wav_root(musdb18_dir: Path, wav_dir: Path) -> Path:
     if any(musdb18_dir.glob("train/*/*.wav")):
         return musdb18_dir
     raise UsageError(f"{musdb18_dir}: no MUSDB18 here. {_HOW_TO_GET}")
+
+
+def songs_at_rate(
+    musdb18_dir: Path, wav_dir: Path, subset: str, sample_rate: int, progress: bool = True
+) -> list[Song]:
+    """The songs of a set at any sample rate.
+
+    Those with another rate are resampled once, in parallel, to 32-bit float files in the folder
+    ``<wav_dir>_<sample_rate>``; whole songs there are kept.
+
+    Args:
+        musdb18_dir: As :func:`prepare` takes it.
+        wav_dir: As :func:`prepare` takes it.
+        subset: ``"train"`` or ``"test"``.
+        sample_rate: In Hz.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        UsageError: If there is no set, or songs in it cannot be used.
+    """
+    root = wav_root(musdb18_dir, wav_dir)
+    own_rate = rate_of_set(root) or sample_rate
+    songs = find_songs(root, subset, own_rate)
+    if own_rate == sample_rate:
+        return songs
+    resampled = wav_dir.with_name(f"{wav_dir.name}_{sample_rate}")
+    folder = resampled / subset
+    streams = STREAMS if subset == "test" else SOURCES
+
+    def resample(song: Song) -> None:
+        with whole_or_nothing(folder / song.name) as partial:
+            partial.mkdir()
+            for stream in streams:
+                resample_file(song.path(stream), partial / f"{stream}.wav", sample_rate)
+
+    missing = [song for song in songs if not (folder / song.name).is_dir()]
+    _for_each(resample, missing, f"resampling to {sample_rate} Hz", None, progress)
+    names = {song.name for song in songs}
+    return [s for s in find_songs(resampled, subset, sample_rate) if s.name in names]
+
+
+def rate_of_set(root: Path) -> int | None:
+    """The sample rate in Hz of a folder of wav files, that of its first song; ``None`` without one.
+
+    Raises:
+        UsageError: If that song cannot be read.
+    """
+    path = min(root.glob(f"train/[!.]*/{SOURCES[0]}.wav"), default=None)
+    if path is None:
+        return None
+    try:
+        return soundfile.info(path).samplerate
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise UsageError(f"{path}: cannot be read ({error})") from None
 
 
 def find_stems(musdb18_dir: Path) -> list[Path]:

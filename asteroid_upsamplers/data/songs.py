@@ -55,15 +55,16 @@ class Song:
         return self.folder / f"{source}.wav"
 
     def read(self, sources: Sequence[str], start: int = 0, frames: int | None = None) -> Tensor:
-        """An extract of some sources; past the end of the song it is silent.
+        """An extract of some sources; before the song and past its end it is silent.
 
         Returns:
             ``(len(sources), channels, frames)``, float32.
         """
         frames = self.frames - start if frames is None else frames
-        stop = min(start + frames, self.frames)
-        extract = torch.stack([read_wav(self.path(source), start, stop) for source in sources])
-        return F.pad(extract, (0, frames - extract.shape[-1]))
+        first, stop = max(0, start), min(start + frames, self.frames)
+        extract = torch.stack([read_wav(self.path(source), first, stop) for source in sources])
+        before = first - start
+        return F.pad(extract, (before, frames - before - extract.shape[-1]))
 
     def level(self, sources: Sequence[str], block: int = 2**22) -> float:
         """Level of the sum of some sources (:func:`dsp.mono_level`), in bounded memory."""

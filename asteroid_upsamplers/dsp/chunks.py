@@ -11,6 +11,15 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+Context = Callable[[int], tuple[int, int]]
+"""For a time, how many samples a function needs before and after it, beyond the chunk."""
+
+
+def no_context(time: int) -> tuple[int, int]:
+    """That of a function which sees the chunk only."""
+    return 0, 0
 
 
 def separate_chunks(
@@ -20,13 +29,15 @@ def separate_chunks(
     chunk: int,
     overlap: int,
     match: Callable[[Tensor, Tensor], Tensor] | None = None,
+    context: Context = no_context,
 ) -> Iterator[Tensor]:
     """Yield the output of ``function`` block by block, in order and without gaps.
 
-    Only two chunks are in memory at any time.
+    Only two chunks, and the context of one, are in memory at any time.
 
     Args:
-        function: ``(1, channels, time)`` -> ``(1, ..., time)``, for any time up to ``chunk``.
+        function: ``(1, channels, before + time + after)`` -> ``(1, ..., time)`` or longer (what is
+            more is dropped), for any time up to ``chunk`` and the ``context`` of that time.
         read: ``read(start, stop)`` gives the input samples ``(channels, stop - start)``.
         total: Length of the whole signal in samples.
         chunk: Length of a chunk in samples.
@@ -34,6 +45,8 @@ def separate_chunks(
         match: Called with what the last chunk gave for the shared samples, ``(..., overlap)``, and
             with all that this one gave; what it returns takes the place of that. For networks whose
             sources come in any order.
+        context: ``context(time)`` gives ``(before, after)``: what ``function`` sees on either side
+            of a chunk; beyond the ends of the signal these are zeros.
 
     Yields:
         Blocks ``(..., time)`` whose times add up to ``total``.
@@ -51,7 +64,10 @@ def separate_chunks(
     start = 0
     while start < total:
         stop = min(start + chunk, total)
-        y = function(read(start, stop)[None])[0]
+        before, after = context(stop - start)
+        x = read(max(0, start - before), min(total, stop + after))
+        x = F.pad(x, (max(0, before - start), max(0, stop + after - total)))
+        y = function(x[None])[0][..., : stop - start]
         if tail is not None:
             y = y if match is None or overlap == 0 else match(tail, y)
             ramp = fade_in.to(y)
@@ -65,7 +81,11 @@ def separate_chunks(
 
 
 def overlap_add(
-    function: Callable[[Tensor], Tensor], x: Tensor, chunk: int, overlap: int
+    function: Callable[[Tensor], Tensor],
+    x: Tensor,
+    chunk: int,
+    overlap: int,
+    context: Context = no_context,
 ) -> Tensor:
     """:func:`separate_chunks` for a signal that is in memory.
 
@@ -74,6 +94,7 @@ def overlap_add(
         x: ``(channels, time)``, at least one sample.
         chunk: As there.
         overlap: As there.
+        context: As there.
 
     Returns:
         ``(..., time)``.
@@ -84,6 +105,11 @@ def overlap_add(
         True
     """
     blocks = separate_chunks(
-        function, lambda start, stop: x[..., start:stop], x.shape[-1], chunk, overlap
+        function,
+        lambda start, stop: x[..., start:stop],
+        x.shape[-1],
+        chunk,
+        overlap,
+        context=context,
     )
     return torch.cat(list(blocks), -1)

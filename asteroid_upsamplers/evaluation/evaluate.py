@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
-from ..data import MIXTURE, SOURCES, Song, find_songs, wav_root
+from ..data import MIXTURE, SOURCES, Song, find_songs, rate_of_set, wav_root
 from ..errors import UsageError
-from ..files import discard
-from ..models import load_model
+from ..files import discard, whole_or_nothing
+from ..models import MusicSeparator, load_model
 from .scoring import ScoringJob, score_songs
-from .separation import mixture_as_estimates, on_best_device, separate_songs
+from .separate_files import Chunking
+from .separation import Pace, mixture_as_estimates, on_best_device, separate_songs
 
 ESTIMATES, SCORES = Path("estimates/test"), Path("scores/test")
+EVALUATION = "evaluation.json"
+"""How fast the test songs were separated: seconds of work for a second of audio."""
+
 BASELINE = "mixture"
 """Name of the folder, beside the experiments, of the mixture scored as its own estimate."""
 
@@ -34,14 +41,12 @@ def separate_experiments(exp_dirs: Sequence[Path], progress: bool = True) -> Non
             folder = exp_dir / ESTIMATES / song.name
             if _older(folder, model_path) or _older(folder, song.path(MIXTURE)):
                 discard(folder)
-        with on_best_device(load_model(model_path)) as model:
-            separate_songs(
-                model,
-                songs,
-                exp_dir / ESTIMATES,
-                **conf["separation"],
-                progress=progress,
-            )
+        model = load_music_separator(model_path)
+        chunking = Chunking(**conf["separation"])
+        with on_best_device(model):
+            pace = separate_songs(model, songs, exp_dir / ESTIMATES, chunking, progress)
+        if pace.audio_seconds:
+            _note_pace(pace, exp_dir / EVALUATION)
 
 
 def score_experiments(
@@ -67,11 +72,34 @@ def score_experiments(
     score_songs(jobs, SOURCES, workers=workers, progress=progress)
 
 
+def load_music_separator(path: Path) -> MusicSeparator:
+    """The model of an experiment.
+
+    Raises:
+        UsageError: If the file is no model file, or its model has no names for its sources.
+    """
+    model = load_model(path)
+    if not isinstance(model, MusicSeparator):
+        raise UsageError(
+            f"{path}: a {type(model).__name__}, allowed is a MusicSeparator: its sources have "
+            "names to be scored by"
+        )
+    return model
+
+
+def _note_pace(pace: Pace, path: Path) -> None:
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    note = {"real_time_factor": pace.seconds / pace.audio_seconds, **asdict(pace)}
+    note |= {"separated_on": device, "threads": torch.get_num_threads()}
+    with whole_or_nothing(path) as partial:
+        partial.write_text(json.dumps(note, indent=2))
+
+
 def songs_to_test(conf: dict[str, dict[str, Any]]) -> list[Song]:
-    """The test songs of a configuration."""
+    """The test songs of a configuration, at the rate of the set, in which they are scored."""
     data = conf["data"]
     root = wav_root(Path(data["musdb18_dir"]), Path(data["wav_dir"]))
-    return find_songs(root, "test", data["sample_rate"])
+    return find_songs(root, "test", rate_of_set(root) or data["sample_rate"])
 
 
 def read_config(exp_dir: Path) -> dict[str, dict[str, Any]]:

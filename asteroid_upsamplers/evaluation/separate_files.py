@@ -18,10 +18,10 @@ from tqdm import tqdm
 
 from ..data.audio import read_wav, writing_wavs
 from ..data.streaming import read_blocks, readable, resample_file
-from ..dsp import mono_level, separate_chunks
+from ..dsp import mono_level, no_context, separate_chunks, shift_averaged, shifted_context
 from ..errors import UsageError
 from ..files import is_leftover, scratch_folder
-from ..models import load_model
+from ..models import MAX_SHIFT, MusicSeparator, load_model
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +31,33 @@ AUDIO_SUFFIXES = {f".{name.lower()}" for name in (*soundfile.available_formats()
 
 SHORTEST = 1024
 """Samples; less than a network may need for a frame is filled up with silence."""
+
+
+@dataclass(frozen=True)
+class Chunking:
+    """How a long signal is taken apart.
+
+    Args:
+        chunk: Length in s of what is separated at a time.
+        overlap: Share of a chunk that it has in common with the next, up to 0.5.
+        shifts: Over how many random delays each chunk is averaged; 0 for none.
+
+    Raises:
+        UsageError: If one of them makes no sense.
+    """
+
+    chunk: float = 10.0
+    overlap: float = 0.25
+    shifts: int = 0
+
+    def __post_init__(self) -> None:
+        if not (self.chunk > 0 and 0 <= self.overlap <= 0.5):
+            raise UsageError(
+                f"chunk {self.chunk} s and overlap {self.overlap}: allowed is a chunk above 0 and "
+                "an overlap from 0 to 0.5"
+            )
+        if self.shifts < 0:
+            raise UsageError(f"shifts is {self.shifts}, allowed is 0 and up")
 
 
 @dataclass(frozen=True)
@@ -54,6 +81,7 @@ def separate_files(
     chunk: float = 10.0,
     overlap: float = 0.25,
     progress: bool = True,
+    shifts: int = 0,
 ) -> list[Path]:
     """Write ``<name>_<source>.wav`` for every file: 32-bit float, not rescaled.
 
@@ -70,6 +98,7 @@ def separate_files(
         chunk: Length in s of what is separated at a time.
         overlap: Share of a chunk that it has in common with the next, up to 0.5.
         progress: Whether to show a progress bar, in seconds of audio.
+        shifts: Over how many random delays to average each chunk (:mod:`..dsp.shifts`); 0 for none.
 
     Returns:
         The files that were written.
@@ -78,11 +107,7 @@ def separate_files(
         UsageError: If nothing is to be found, outputs would overwrite one another, or, after all
             others are separated, if some files could not be.
     """
-    if not (chunk > 0 and 0 <= overlap <= 0.5):
-        raise UsageError(
-            f"chunk {chunk} s and overlap {overlap}: allowed is a chunk above 0 and an overlap "
-            "from 0 to 0.5"
-        )
+    chunking = Chunking(chunk, overlap, shifts)
     if not model.sample_rate:
         raise UsageError(
             f"the {type(model).__name__} states no sample rate; asteroid-register-sr writes one "
@@ -98,7 +123,7 @@ def separate_files(
                 logger.info("%s: separated already (-f separates it again)", task.path)
                 continue
             try:
-                _separate_file(model, task, missing, chunk, overlap, bar)
+                separate_file(model, task, missing, chunking, bar)
                 written += missing
             except UsageError as error:
                 logger.error("%s", error)
@@ -175,9 +200,21 @@ def _output(path: Path, source: str, output_dir: Path | None) -> Path:
     return (output_dir or path.parent) / f"{path.stem}_{source}.wav"
 
 
-def _separate_file(
-    model: BaseModel, task: Task, missing: list[Path], chunk: float, overlap: float, bar: tqdm
+def separate_file(
+    model: BaseModel, task: Task, missing: Sequence[Path], chunking: Chunking, bar: tqdm
 ) -> None:
+    """Separate one file, as :func:`separate_files` does.
+
+    Args:
+        model: As there.
+        task: The file and its outputs, in the order of the model's sources.
+        missing: Which outputs to write.
+        chunking: How.
+        bar: Moved on by seconds of audio, and made longer where they are more than it expects.
+
+    Raises:
+        UsageError: If the file cannot be separated.
+    """
     with scratch_folder(task.outputs[0]) as scratch:
         mixture = readable(task.path, scratch)
         info = soundfile.info(mixture)
@@ -186,9 +223,9 @@ def _separate_file(
             resample_file(mixture, scratch / "mixture.wav", rate)
             mixture = scratch / "mixture.wav"
         estimates = [scratch / output.name for output in task.outputs]
-        bar.total = (bar.total or 0) + info.frames // info.samplerate
+        bar.total = max(bar.total or 0, bar.n + info.frames // info.samplerate)
         bar.set_postfix_str(task.path.name)
-        _separate_wav(model, task.path, mixture, estimates, chunk, overlap, bar)
+        _separate_wav(model, task.path, mixture, estimates, chunking, bar)
         for output, estimate in zip(task.outputs, estimates, strict=True):
             if output not in missing:
                 continue
@@ -204,29 +241,36 @@ def _separate_wav(
     name: Path,
     mixture: Path,
     estimates: list[Path],
-    chunk: float,
-    overlap: float,
+    chunking: Chunking,
     bar: tqdm,
 ) -> None:
     """Separate a file of the model's rate into files of the same length and channels."""
     info = soundfile.info(mixture)
-    frames = max(SHORTEST, round(chunk * info.samplerate))
+    rate = info.samplerate
+    frames = max(1 if isinstance(model, MusicSeparator) else SHORTEST, round(chunking.chunk * rate))
     match = None if getattr(model, "sources", None) else _same_order
     separate = _separator(model, name, info.channels, match)
+    context = getattr(model, "needed_context", no_context)
+    if chunking.shifts:
+        longest = round(MAX_SHIFT * rate)
+        generator = torch.Generator().manual_seed(0)
+        separate = shift_averaged(separate, chunking.shifts, longest, generator, match)
+        context = shifted_context(context, longest)
     level = mono_level(read_blocks(mixture)) if getattr(model, "normalize", False) else 1.0
     blocks = separate_chunks(
         lambda x: separate(x / level) * level,
         lambda start, stop: read_wav(mixture, start, stop),
         info.frames,
         frames,
-        int(overlap * frames),
+        int(chunking.overlap * frames),
         match,
+        context,
     )
-    with writing_wavs(estimates, info.samplerate, info.channels, info.frames) as files:
+    with writing_wavs(estimates, rate, info.channels, info.frames) as files:
         for block in blocks:
             for file, estimate in zip(files, block, strict=True):
                 file.write(estimate.T.numpy())
-            bar.update(block.shape[-1] // info.samplerate)
+            bar.update(round(block.shape[-1] / rate))
 
 
 def _separator(
@@ -249,13 +293,14 @@ def _separator(
 
     @torch.no_grad()
     def network(x: Tensor) -> Tensor:
+        if isinstance(model, MusicSeparator):
+            return model.forward_with_context(x.to(parameter)).float().cpu()
         time = x.shape[-1]
         x = F.pad(x, (0, max(0, SHORTEST - time))).to(parameter)
-        run = model if getattr(model, "normalize", False) else model.forward_wav
-        return run(x)[..., :time].float().cpu()
+        return model.forward_wav(x)[..., :time].float().cpu()
 
     def each_channel(x: Tensor) -> Tensor:
-        y = network(x.transpose(0, 1))
+        y = network(x.transpose(0, 1)).flatten(1, -2)
         rows = [y[0]]
         for row in y[1:]:
             rows.append(row if match is None else match(rows[0], row))

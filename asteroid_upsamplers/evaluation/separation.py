@@ -5,71 +5,72 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import soundfile
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from ..data import MIXTURE, SOURCES, Song
-from ..data.audio import writing_wavs
-from ..dsp import separate_chunks
 from ..files import whole_or_nothing
 from ..models import MusicSeparator
+from .separate_files import Chunking, Task, separate_file
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast songs were separated.
+
+    Args:
+        audio_seconds: What was separated.
+        seconds: How long that took, reading and writing included.
+    """
+
+    audio_seconds: float
+    seconds: float
 
 
 def separate_songs(
     model: MusicSeparator,
     songs: Sequence[Song],
     output_dir: Path,
-    chunk: float = 10.0,
-    overlap: float = 0.25,
+    chunking: Chunking | None = None,
     progress: bool = True,
-) -> None:
+) -> Pace:
     """Write ``output_dir/<song>/<source>.wav`` for every song; whole ones are kept.
 
-    The estimates are 32-bit float, at the model's rate and the mixture's level, not rescaled.
+    The estimates are 32-bit float, at the mixture's rate and level, not rescaled; for a model of
+    another rate the mixture is resampled, and the estimates are resampled back.
 
     Args:
         model: The network, on the device it shall run on.
         songs: Songs with a mixture.
         output_dir: Folder of the estimates.
-        chunk: Length of a chunk in s.
-        overlap: Share of a chunk that it has in common with the next, up to 0.5.
+        chunking: Lengths of the chunks, shifts.
         progress: Whether to show a progress bar, in seconds of audio.
 
+    Returns:
+        How fast the songs were separated that were not there.
+
     Raises:
-        UsageError: If a mixture cannot be read.
+        UsageError: If a mixture cannot be separated.
     """
-    rate = int(model.sample_rate)
-    frames = round(chunk * rate)
+    chunking = chunking or Chunking()
     todo = [song for song in songs if not (output_dir / song.name).is_dir()]
-    total = sum(song.frames for song in todo) // rate
+    lengths = [song.frames / soundfile.info(song.path(MIXTURE)).samplerate for song in todo]
+    total = round(sum(lengths))
+    start = time.perf_counter()
     with tqdm(total=total, desc="separating", unit="s", disable=not progress or not todo) as bar:
         for song in todo:
             with whole_or_nothing(output_dir / song.name) as folder:
                 folder.mkdir()
-                paths = [folder / f"{source}.wav" for source in model.sources]
-                with writing_wavs(paths, rate, model.in_channels) as files:
-                    for block in _estimates(model, song, frames, int(overlap * frames)):
-                        for file, estimate in zip(files, block, strict=True):
-                            file.write(estimate.T.numpy())
-                        bar.update(block.shape[-1] // rate)
-
-
-def _estimates(model: MusicSeparator, song: Song, chunk: int, overlap: int) -> Iterator[Tensor]:
-    level = song.level((MIXTURE,)) if model.normalize else 1.0
-    device = next(model.parameters()).device
-
-    def read(start: int, stop: int) -> Tensor:
-        return song.read((MIXTURE,), start, stop - start)[0]
-
-    @torch.no_grad()
-    def separate(mixture: Tensor) -> Tensor:
-        return model(mixture.to(device) / level).cpu() * level
-
-    yield from separate_chunks(separate, read, song.frames, chunk, overlap)
+                outputs = [folder / f"{source}.wav" for source in model.sources]
+                task = Task(song.path(MIXTURE), outputs)
+                separate_file(model, task, outputs, chunking, bar)
+    return Pace(sum(lengths), time.perf_counter() - start)
 
 
 def mixture_as_estimates(songs: Sequence[Song], output_dir: Path) -> None:

@@ -1,9 +1,11 @@
 """Networks whose upsampler is chosen by name; each is registered with Asteroid."""
 
-from .base import MusicSeparator, PortableModel, load_model
+from .base import MAX_SHIFT, MusicSeparator, PortableModel, load_model
 from .cross_net_open_unmix import CrossNetOpenUnmix
+from .demucs_checkpoint import convert_demucs_checkpoint, load_demucs_checkpoint
 from .demucs_like import DemucsLike
 from .melgan import LogMelSpectrogram, MelGANGenerator
+from .music_conv_tasnet import MusicConvTasNet
 from .open_unmix import OpenUnmix
 from .sams_net import SamsNet
 from .swap_decoder import swap_decoder
@@ -20,10 +22,12 @@ from .with_upsampler import (
 )
 
 __all__ = [
+    "MAX_SHIFT",
     "CrossNetOpenUnmix",
     "DemucsLike",
     "LogMelSpectrogram",
     "MelGANGenerator",
+    "MusicConvTasNet",
     "MusicSeparator",
     "OpenUnmix",
     "PortableModel",
@@ -36,6 +40,8 @@ __all__ = [
     "UpsamplerSuDORMRFImprovedNet",
     "UpsamplerSuDORMRFNet",
     "WaveUNet",
+    "convert_demucs_checkpoint",
+    "load_demucs_checkpoint",
     "load_model",
     "swap_decoder",
     "with_upsampler",

@@ -1,8 +1,12 @@
-"""What the package's models share: files that load safely, and separation in stereo."""
+"""What the package's models share: files that load safely, and separation in stereo.
+
+[3] Défossez et al., "Music source separation in the waveform domain", arXiv 1911.13254.
+"""
 
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,13 +17,18 @@ import soundfile
 import torch
 from asteroid.models import BaseModel
 from torch import Tensor
+from torch.nn import functional as F
 from torch.torch_version import TorchVersion
 
-from ..dsp import mono_level
+from ..dsp import mono_level, shift_averaged
 from ..errors import UsageError
 
 torch.serialization.add_safe_globals([TorchVersion])
 """Asteroid's own files hold one, a string; its own loading reads them now, too."""
+
+
+MAX_SHIFT = 0.5
+"""s, the longest delay of the shift trick ([3])."""
 
 
 class PortableModel(BaseModel):
@@ -99,12 +108,51 @@ class MusicSeparator(PortableModel):
                 f"(batch, {self.in_channels}, time >= 1) is needed"
             )
 
-    def forward_wav(self, wav: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """The network for whole signals ``(batch, audio_channels, time)`` at any level."""
-        if not self.normalize:
-            return self(wav, *args, **kwargs)
-        levels = wav.new_tensor([mono_level([signal]) for signal in wav])
-        estimates = self(wav / levels[:, None, None], *args, **kwargs)
+    @property
+    def upsampling_strides(self) -> tuple[int, ...]:
+        """Of the layers that raise the sample rate, the last one last; none on spectrograms."""
+        return ()
+
+    def needed_context(self, time: int) -> tuple[int, int]:
+        """Samples before and after ``time`` of them that :meth:`forward_with_context` needs.
+
+        None, but in networks whose convolutions are not padded.
+        """
+        return 0, 0
+
+    def forward_with_context(self, mixture: Tensor) -> Tensor:
+        """The estimates for an excerpt of a longer signal, with real samples around it.
+
+        Args:
+            mixture: ``(batch, audio_channels, before + time + after)``, see :meth:`needed_context`.
+
+        Returns:
+            ``(batch, n_src, audio_channels, time)``, or longer: what fits the network's levels.
+        """
+        return self(mixture)
+
+    def forward_wav(self, wav: Tensor, shifts: int = 0, seed: int = 0) -> Tensor:
+        """The network for whole signals at any level.
+
+        Args:
+            wav: ``(batch, audio_channels, time)``.
+            shifts: Over how many random delays of up to 0.5 s to average (:mod:`.dsp.shifts`, [3]
+                takes 10), for as many times the work; 0 for none.
+            seed: Of the delays.
+
+        Returns:
+            ``(batch, n_src, audio_channels, time)``.
+        """
+        levels = wav.new_ones(len(wav))
+        if self.normalize:
+            levels = wav.new_tensor([mono_level([signal]) for signal in wav])
+        network: Callable[[Tensor], Tensor] = self
+        if shifts:
+            longest = round(MAX_SHIFT * self.sample_rate)
+            generator = torch.Generator().manual_seed(seed)
+            network = shift_averaged(self, shifts, longest, generator)
+            wav = F.pad(wav, (longest, longest))
+        estimates = network(wav / levels[:, None, None])
         return estimates * levels[:, None, None, None]
 
     @torch.no_grad()

@@ -7,10 +7,12 @@
 from __future__ import annotations
 
 import copy
+import math
 import re
 from collections.abc import Sequence
 from typing import Any, cast
 
+import julius
 import torch
 from asteroid.models import register_model
 from torch import Tensor, nn
@@ -36,7 +38,7 @@ class DemucsLike(MusicSeparator):
     Reference [3] itself is ``DemucsLike(channels=100, encoder_context=0)``; Table 1 of [1] gives
     its own models some 8 % more parameters, which ``encoder_context=1`` accounts for. Weights of
     the ``demucs`` package's ``Demucs`` (that architecture, with transposed convolutions) load as
-    they are.
+    they are; :func:`load_demucs_checkpoint` reads its files.
 
     Args:
         sources: Names of the sources, in the order of the output.
@@ -54,6 +56,8 @@ class DemucsLike(MusicSeparator):
         sample_rate: In Hz.
         normalize: Whether ``separate`` brings a track to level 1 and its estimates back, as [3]
             does around its network; ``forward`` never does.
+        resample: Whether the network works at twice the sample rate, as Demucs v2: windowed sinc
+            filters double the rate before it and halve it after it.
 
     Raises:
         UsageError: (a ``ValueError``) for an impossible setting.
@@ -81,6 +85,7 @@ class DemucsLike(MusicSeparator):
         upsampler_kwargs: dict[str, Any] | None = None,
         sample_rate: float = 44100,
         normalize: bool = False,
+        resample: bool = False,
     ):
         super().__init__(tuple(sources), audio_channels, sample_rate, normalize)
         family = layers.get(upsampler)
@@ -97,6 +102,7 @@ class DemucsLike(MusicSeparator):
             "upsampler_kwargs": dict(upsampler_kwargs or {}),
             "sample_rate": sample_rate,
             "normalize": normalize,
+            "resample": resample,
         }
         _check_settings(self._model_args)
         settings = dict(upsampler_kwargs or {})
@@ -104,7 +110,7 @@ class DemucsLike(MusicSeparator):
             settings = {"trim": False, "kernel_size": kernel_size, **settings}
         bias = not modified
 
-        self.kernel_size, self.stride = kernel_size, stride
+        self.kernel_size, self.stride, self.resample = kernel_size, stride, resample
         widths = [channels * 2**level for level in range(depth)]
         outer = [audio_channels, *widths[:-1]]
         self.encoder = nn.ModuleList(
@@ -144,6 +150,8 @@ class DemucsLike(MusicSeparator):
         batch, channels, time = mixture.shape
         missing = self.valid_length(time) - time
         x = F.pad(mixture, (missing // 2, missing - missing // 2))
+        if self.resample:
+            x = julius.resample_frac(x, 1, 2)
         skips = []
         for encode in self.encoder:
             x = encode(x)
@@ -151,16 +159,26 @@ class DemucsLike(MusicSeparator):
         x = self.lstm(x)
         for decode in self.decoder:
             x = decode(x + center_trim(skips.pop(), x.shape[-1]))
+        if self.resample:
+            x = julius.resample_frac(x, 2, 1)
         return center_trim(x, time).reshape(batch, len(self.sources), channels, time)
+
+    @property
+    def upsampling_strides(self) -> tuple[int, ...]:
+        """One a decoder block; at twice the rate, the last one's tones lie twice as high."""
+        halved = self.resample and self.stride % 2 == 0
+        last = self.stride // 2 if halved else self.stride
+        return (*[self.stride] * (len(self.decoder) - 1), last)
 
     def valid_length(self, time: int) -> int:
         """The shortest input that no strided convolution cuts and whose output covers ``time``."""
-        frames = time
+        rate = 2 if self.resample else 1
+        frames = rate * time
         for _ in self.encoder:
             frames = max(1, strided_length(frames, self.stride, self.kernel_size))
-        while self._decoded_length(frames) < time:
+        while self._decoded_length(frames) < rate * time:
             frames += 1
-        return self._encoded_length(frames)
+        return math.ceil(self._encoded_length(frames) / rate)
 
     def _encoded_length(self, frames: int) -> int:
         """Samples that the encoder turns into ``frames`` without cutting any."""

@@ -193,6 +193,16 @@ class WaveUNet(MusicSeparator):
         return estimates
 
     @property
+    def upsampling_strides(self) -> tuple[int, ...]:
+        """One factor of 2 a level."""
+        return (2,) * self.depth
+
+    def needed_context(self, time: int) -> tuple[int, int]:
+        """Samples before and after ``time`` of them that make a :meth:`valid_length`."""
+        before = self.margin // 2
+        return before, self.valid_length(time) - time - before
+
+    @property
     def margin(self) -> int:
         """Samples, on both sides together, by which the input is longer than what comes out."""
         step = 2**self.depth

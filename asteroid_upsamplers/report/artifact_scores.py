@@ -23,19 +23,21 @@ from ..artifacts import (
     silence_response,
     silent_windows,
     tone_frequencies,
-    tone_levels,
+    watching,
 )
-from ..data import MIXTURE, Song
+from ..data import MIXTURE, Song, songs_at_rate
 from ..dsp import mono_level
-from ..evaluation import on_best_device, read_config, songs_to_test
+from ..evaluation import load_music_separator, on_best_device, read_config
 from ..files import whole_or_nothing
-from ..layers import Upsampler
-from ..models import DemucsLike, load_model
+from ..models import MusicSeparator
 from .unusual_sounds import unusual_sounds
 
 ARTIFACTS = "artifacts.json"
-VERSION = 2
+VERSION = 3
 """Of the file; one of another is measured anew."""
+
+PERIOD = 16
+"""Samples: that of the tones of the last two strides of 4."""
 
 EXCERPT_SECONDS = 30
 """So much of each test song is looked at, from its start."""
@@ -46,9 +48,12 @@ def measure_experiments(exp_dirs: Sequence[Path], progress: bool = True) -> None
 
     Both hold
 
-    - ``tonal_fraction`` of each upsampling layer, outermost last;
+    - ``tonal_fraction`` of each upsampling layer whose weights are seen at work, outermost last;
+    - ``period``: tones are looked for at its multiples of the sample rate: k / 16 of it, in a model
+      whose last stride is longer k / stride, and in one on spectrograms k / 16 as a control;
     - ``silence``: response to zeros, rms in dB against 1 (the level that mixtures are brought to,
-      where the model normalises) and the share of it at k / stride of the sample rate;
+      where the model normalises) and the share of it at k / stride of the sample rate, for the
+      stride of the last layer;
     - ``silent_windows``, by song and source: what the estimate of the song's first 30 s has left
       where the source is silent (:func:`artifacts.silent_windows`);
     - ``unusual``, by sound: steady tones in the estimates (:func:`artifacts.detect_tones`).
@@ -62,12 +67,13 @@ def measure_experiments(exp_dirs: Sequence[Path], progress: bool = True) -> None
         model_path, path = exp_dir / "best_model.pth", exp_dir / ARTIFACTS
         if _is_measured(path, model_path):
             continue
-        model = load_model(model_path)
-        assert isinstance(model, DemucsLike)
-        songs = songs_to_test(read_config(exp_dir))
+        model = load_music_separator(model_path)
+        data = read_config(exp_dir)["data"]
+        folders = Path(data["musdb18_dir"]), Path(data["wav_dir"])
+        songs = songs_at_rate(*folders, "test", int(model.sample_rate), progress)
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            untrained = DemucsLike(**model.get_model_args()).eval()
+            untrained = type(model)(**model.get_model_args()).eval()
         scores: dict[str, Any] = {"version": VERSION}
         for state, network in (("trained", model), ("untrained", untrained)):
             with on_best_device(network):
@@ -83,13 +89,15 @@ def _is_measured(path: Path, model_path: Path) -> bool:
     return json.loads(path.read_text()).get("version") == VERSION
 
 
-def _scores(model: DemucsLike, songs: Sequence[Song]) -> dict[str, Any]:
-    layers = [tone_levels(m) for m in model.decoder.modules() if isinstance(m, Upsampler)]
+def _scores(model: MusicSeparator, songs: Sequence[Song]) -> dict[str, Any]:
     device = next(model.parameters()).device
-    silence = silence_response(model, model.in_channels, model.stride, device=device)
-    frequencies = tone_frequencies(model.sample_rate, [model.stride**2])
+    last = (1, *model.upsampling_strides)[-1]
+    silence = silence_response(model, model.in_channels, last, device=device)
+    period = _period(model.upsampling_strides)
+    frequencies = tone_frequencies(model.sample_rate, [period])
     return {
-        "tonal_fraction": [layer.tonal_fraction for layer in layers],
+        "tonal_fraction": _tonal_fractions(model),
+        "period": period,
         "silence": asdict(silence),
         "silent_windows": {song.name: _in_song(model, song, frequencies) for song in songs},
         "unusual": {
@@ -99,8 +107,28 @@ def _scores(model: DemucsLike, songs: Sequence[Song]) -> dict[str, Any]:
     }
 
 
+def _period(strides: Sequence[int]) -> int:
+    """That of the last layers' tones in samples, of so many layers that it reaches 16."""
+    period = 1
+    for stride in reversed(strides):
+        if period < PERIOD:
+            period *= stride
+    return period if strides else PERIOD
+
+
 @torch.no_grad()
-def _in_song(model: DemucsLike, song: Song, frequencies: Sequence[float]) -> dict[str, Any]:
+def _tonal_fractions(model: MusicSeparator) -> list[float]:
+    if not model.upsampling_strides:
+        return []
+    device = next(model.parameters()).device
+    with watching(model) as calls:
+        model(torch.zeros(1, model.in_channels, 2**14, device=device))
+    tones = [call.tones() for call in calls]
+    return [tone.tonal_fraction for tone in tones if tone is not None]
+
+
+@torch.no_grad()
+def _in_song(model: MusicSeparator, song: Song, frequencies: Sequence[float]) -> dict[str, Any]:
     """By source: what is left where it is silent."""
     rate = int(model.sample_rate)
     frames = min(song.frames, EXCERPT_SECONDS * rate)
@@ -116,7 +144,7 @@ def _in_song(model: DemucsLike, song: Song, frequencies: Sequence[float]) -> dic
 
 
 @torch.no_grad()
-def _tones(model: DemucsLike, sound: Tensor, frequencies: Sequence[float]) -> dict[str, Any]:
+def _tones(model: MusicSeparator, sound: Tensor, frequencies: Sequence[float]) -> dict[str, Any]:
     """The surest steady tone in the estimates, and how many frequencies have one."""
     device = next(model.parameters()).device
     estimates = model(sound[None].to(device))[0].cpu().flatten(0, 1)

@@ -56,8 +56,8 @@ def tabulate(systems: Sequence[System], quoted: bool = False) -> pd.DataFrame:
         the rate / stride); ``silent_windows_rms_db`` and ``silent_windows_tones_db`` (estimates
         where their source is silent, or quietest: median over songs and sources),
         ``silent_windows`` (how many of them are silent); and for each unusual sound
-        ``<sound>_tones`` (of eight frequencies, how many have a steady tone), ``<sound>_tone_db``
-        and ``<sound>_over_floor_db`` of the surest.
+        ``<sound>_tones`` (of ``<sound>_frequencies``, how many have a steady tone),
+        ``<sound>_tone_db`` and ``<sound>_over_floor_db`` of the surest.
     """
     rows = {system.name: _over_seeds([_run_row(run) for run in system.runs]) for system in systems}
     if quoted:

@@ -98,7 +98,8 @@ def _artifact_columns(scores: dict[str, Any]) -> dict[str, Any]:
         silence = scores[state]["silence"]
         row[f"{prefix}silence_db"] = silence["rms_db"]
         row[f"{prefix}silence_tones"] = silence["share_at_tones"]
-        row[f"{prefix}tonal_fraction_last_layer"] = scores[state]["tonal_fraction"][-1]
+        fractions = scores[state]["tonal_fraction"]
+        row[f"{prefix}tonal_fraction_last_layer"] = fractions[-1] if fractions else None
         windows = [w for song in scores[state]["silent_windows"].values() for w in song.values()]
         for key in ("rms_db", "tones_db"):
             row[f"{prefix}silent_windows_{key}"] = pd.Series([w[key] for w in windows]).median()
@@ -106,6 +107,7 @@ def _artifact_columns(scores: dict[str, Any]) -> dict[str, Any]:
         for name, found in scores[state]["unusual"].items():
             key = f"{prefix}{name.replace(' ', '_')}"
             row[f"{key}_tones"] = found["tones"]
+            row[f"{key}_frequencies"] = found["frequencies"]
             row[f"{key}_tone_db"] = found["tone_db"]
             row[f"{key}_over_floor_db"] = found["over_floor_db"]
     return row

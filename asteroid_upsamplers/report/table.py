@@ -150,13 +150,14 @@ def make_notes(
 _ARTIFACT_NOTES = [
     "Silence: what the trained network makes of zeros, without its mean: rms in dB against "
     "the level that mixtures are brought to, and how much of it lies at multiples of the "
-    "sample rate / 4.",
-    "Silent windows: tones at multiples of the sample rate / 16 in the estimates where their "
-    "source is silent (or, if it never is, quietest), which SDR leaves out: dB against 1, "
-    "median over songs and sources, before training in brackets.",
-    "Tones: of the eight multiples of the sample rate / 16, how many have a steady tone "
-    "(Thomson's F-test, 1e-3 false alarms each) in the estimates for a sound unlike the "
-    "training songs, before training in brackets.",
+    "sample rate / stride of its last upsampling layer.",
+    "Silent windows: tones at multiples of the sample rate / 16 (of a model whose last stride is "
+    "longer: / stride) in the estimates where their source is silent (or, if it never is, "
+    "quietest), which SDR leaves out: dB against 1, median over songs and sources, before training "
+    "in brackets.",
+    "Tones: of these frequencies, how many have a steady tone (Thomson's F-test, 1e-3 false alarms "
+    "each) in the estimates for a sound unlike the training songs, before training in brackets. "
+    "Networks on spectrograms upsample nowhere in time; they are a control.",
 ]
 
 
@@ -212,10 +213,11 @@ def _level(decibels: float) -> str:
 
 
 def _found(row: pd.Series, sound: str) -> str:
-    key = f"{sound.replace(' ', '_')}_tones"
-    if _missing(row.get(key)):
+    key = sound.replace(" ", "_")
+    if _missing(row.get(f"{key}_tones")):
         return "-"
-    return f"{row[key]:.0f} ({row[f'untrained_{key}']:.0f})"
+    now, before = row[f"{key}_tones"], row[f"untrained_{key}_tones"]
+    return f"{now:.0f} of {row[f'{key}_frequencies']:.0f} ({before:.0f})"
 
 
 def _silence(row: pd.Series) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import asteroid.models
 import torch
 import yaml
 from asteroid.engine import optimizers
@@ -15,14 +17,15 @@ from asteroid.utils import parse_args_as_dict, prepare_parser_from_dict
 
 from ..errors import UsageError
 from ..files import whole_or_nothing
-from ..models import DemucsLike
+from ..models import MusicSeparator
 from ..registry import nearest_names
+from .losses import LOSSES
 
 Config = dict[str, dict[str, Any]]
 """Sections of keys, as in Asteroid's recipes; a key stands in one section only."""
 
 _WHOLE = {"sample_rate": 1, "num_workers": 0, "remix_group": 1, "epochs": 1, "batch_size": 1}
-_WHOLE |= {"valid_every": 1, "seed": 0, "channels": 1, "depth": 1}
+_WHOLE |= {"valid_every": 1, "seed": 0, "channels": 1, "depth": 1, "shifts": 0}
 """Keys that are whole numbers, and the least that is allowed."""
 
 _NUMBERS: dict[str, tuple[float, float]] = {
@@ -44,6 +47,9 @@ _PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
 def load_config(conf_path: Path, variants: Sequence[Path] = ()) -> Config:
     """Read a configuration and lay variants over it, in their order.
 
+    Where a variant names another model, its section ``model`` takes the place of the other one, as
+    the settings of one network mean nothing to another.
+
     Args:
         conf_path: YAML with every key.
         variants: YAML files with the keys that differ.
@@ -57,6 +63,9 @@ def load_config(conf_path: Path, variants: Sequence[Path] = ()) -> Config:
         for section, values in _read(path).items():
             if section not in conf:
                 raise UsageError(f"{path}: unknown section {section!r}, {_hint(section, conf)}")
+            if section == "model" and values.get("name") not in (None, conf[section]["name"]):
+                conf[section] = values
+                continue
             for key, value in values.items():
                 if key not in conf[section]:
                     raise UsageError(
@@ -128,6 +137,8 @@ def _allowed(key: str, value: Any) -> str | None:
         return f"a number from {least:g} " + ("up" if most == math.inf else f"to {most:g}")
     if key == "precision" and value not in _PRECISIONS:
         return " or ".join(_PRECISIONS)
+    if key == "loss" and value not in LOSSES:
+        return " or ".join(LOSSES)
     if key == "optimizer":
         try:
             optimizers.get(value)
@@ -136,16 +147,40 @@ def _allowed(key: str, value: Any) -> str | None:
     return None
 
 
-def build_model(conf: Config) -> DemucsLike:
-    """The network of a configuration.
+def build_model(conf: Config) -> MusicSeparator:
+    """The network of a configuration: ``model.name`` and its settings.
 
     Raises:
-        UsageError: If its settings are impossible.
+        UsageError: If there is no such network, or its settings are impossible.
     """
     settings = dict(conf["model"])
-    kernel_size = settings.pop("upsampler_kernel_size")
-    kwargs = {} if kernel_size is None else {"kernel_size": kernel_size}
-    return DemucsLike(**settings, upsampler_kwargs=kwargs, sample_rate=conf["data"]["sample_rate"])
+    name = settings.pop("name")
+    cls = _model_class(name)
+    if "normalize" not in settings:
+        raise UsageError("model.normalize is missing, allowed is true or false")
+    kernel_size = settings.pop("upsampler_kernel_size", None)
+    if kernel_size is not None:
+        settings["upsampler_kwargs"] = {"kernel_size": kernel_size}
+    known = inspect.signature(cls).parameters
+    unknown = [key for key in settings if key not in known]
+    if unknown:
+        raise UsageError(f"unknown key model.{unknown[0]} of {name}, {_hint(unknown[0], known)}")
+    try:
+        return cls(**settings, sample_rate=conf["data"]["sample_rate"])
+    except TypeError as error:
+        raise UsageError(f"{name}: impossible settings ({error})") from None
+
+
+def _model_class(name: str) -> type[MusicSeparator]:
+    """Any that is registered with Asteroid and separates music."""
+    try:
+        cls = asteroid.models.get(name)
+    except ValueError:
+        cls = None
+    if isinstance(cls, type) and issubclass(cls, MusicSeparator):
+        return cls
+    known = [known.__name__ for known in MusicSeparator.__subclasses__()]
+    raise UsageError(f"model.name is {name!r}, no separator of music, {_hint(str(name), known)}")
 
 
 def save_config(conf: Config, exp_dir: Path) -> None:

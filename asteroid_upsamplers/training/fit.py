@@ -22,16 +22,16 @@ from ..data import (
     Extracts,
     ExtractSampler,
     WholeSongs,
-    find_songs,
+    songs_at_rate,
     split_validation,
-    wav_root,
 )
 from ..errors import UsageError
 from ..files import tell_full_disk, whole_or_nothing
 from .config import Config, build_model, save_config
 from .curve import EpochSeconds, learning_curve
+from .losses import LOSSES
 from .provenance import provenance
-from .system import SeparationSystem, l1
+from .system import SeparationSystem
 
 logger = logging.getLogger(__name__)
 
@@ -55,22 +55,23 @@ def fit(conf: Config, exp_dir: Path) -> None:
     seed = conf["training"]["seed"]
     pl.seed_everything(seed, workers=True)
     model = build_model(conf)
-    train_loader, val_loader = _loaders(conf)
+    context = model.needed_context(_samples(conf, "data", "segment"))
+    train_loader, val_loader = _loaders(conf, context)
     save_config(conf, exp_dir)
     if is_finished(conf, exp_dir):
         logger.info("%s is trained already", exp_dir)
         return
-    sample_rate = conf["data"]["sample_rate"]
-    chunk = round(conf["separation"]["chunk"] * sample_rate)
-    augmentation = dict(conf["augmentation"])
+    chunk = _samples(conf, "separation", "chunk")
+    augmentation = {**conf["augmentation"], "shift": _samples(conf, "augmentation", "shift")}
     system = SeparationSystem(
-        augment=Augment(round(augmentation.pop("shift") * sample_rate), **augmentation),
+        augment=Augment(**augmentation),
         seed=seed,
+        context=context,
         chunk=chunk,
         overlap=int(conf["separation"]["overlap"] * chunk),
         model=model,
         optimizer=make_optimizer(model.parameters(), **conf["optim"]),
-        loss_func=l1,
+        loss_func=LOSSES[conf["training"]["loss"]],
         train_loader=train_loader,
         val_loader=val_loader,
         config=conf,
@@ -144,13 +145,19 @@ def _devices() -> int:
     return torch.cuda.device_count() if torch.cuda.is_available() else 1
 
 
-def _loaders(conf: Config) -> tuple[DataLoader, DataLoader]:
+def _samples(conf: Config, section: str, key: str) -> int:
+    return round(conf[section][key] * conf["data"]["sample_rate"])
+
+
+def _loaders(conf: Config, context: tuple[int, int] = (0, 0)) -> tuple[DataLoader, DataLoader]:
     data, training = conf["data"], conf["training"]
     rate, normalize = data["sample_rate"], conf["model"]["normalize"]
-    root = wav_root(Path(data["musdb18_dir"]), Path(data["wav_dir"]))
-    train, valid = split_validation(find_songs(root, "train", rate))
-    frames = round((data["segment"] + conf["augmentation"]["shift"]) * rate)
-    sampler = ExtractSampler(train, frames, round(data["segment_stride"] * rate), training["seed"])
+    folders = Path(data["musdb18_dir"]), Path(data["wav_dir"])
+    train, valid = split_validation(songs_at_rate(*folders, "train", rate))
+    frames = _samples(conf, "data", "segment") + _samples(conf, "augmentation", "shift")
+    sampler = ExtractSampler(
+        train, frames, _samples(conf, "data", "segment_stride"), training["seed"]
+    )
     batch_size, rest = divmod(training["batch_size"], _devices())
     if rest or batch_size == 0:
         raise UsageError(
@@ -165,7 +172,7 @@ def _loaders(conf: Config) -> tuple[DataLoader, DataLoader]:
         )
     workers = data["num_workers"]
     train_loader = DataLoader(
-        Extracts(train, frames, normalize),
+        Extracts(train, frames, normalize, context=context),
         batch_size=batch_size,
         sampler=sampler,
         num_workers=workers,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from asteroid.engine.system import System
 from torch import Tensor, nn
 
@@ -21,28 +20,44 @@ class SeparationSystem(System):
     Args:
         augment: Module of ``(sources, generator)``, used in training.
         seed: Seed of the augmentation.
+        context: Samples before and after the extracts in a training batch, which the network sees
+            and is not asked to separate.
         chunk: Length of a validation chunk in samples.
         overlap: Samples shared by neighbouring chunks.
         **system: As :class:`asteroid.engine.system.System`; ``loss_func(estimates, sources)``.
     """
 
-    def __init__(self, augment: nn.Module, seed: int, chunk: int, overlap: int, **system: Any):
+    def __init__(
+        self,
+        augment: nn.Module,
+        seed: int,
+        context: tuple[int, int],
+        chunk: int,
+        overlap: int,
+        **system: Any,
+    ):
         super().__init__(**system)
         self.augment = augment
         self.seed = seed
+        self.before = context[0]
         self.chunk, self.overlap = chunk, overlap
 
     def training_step(self, batch: Tensor, batch_nb: int) -> Tensor:
         """Loss of a batch of extracts ``(batch, source, channel, time)``."""
         generator = seeded(self.seed, self.current_epoch, batch_nb, self.global_rank)
         sources = self.augment(batch, generator)
-        loss = self.loss_func(self.model(sources.sum(1)), sources)
+        estimates = self.model.forward_with_context(sources.sum(1))
+        wanted = sources[..., self.before : self.before + estimates.shape[-1]]
+        loss = self.loss_func(estimates, wanted)
         self.log("loss", loss, on_step=True, on_epoch=True, prog_bar=True, sync_dist=True)
         return loss
 
     def validation_step(self, batch: Tensor, batch_nb: int) -> None:
         """Loss of one whole song ``(1, source, channel, time)``."""
-        estimates = overlap_add(self.model, batch[0].sum(0), self.chunk, self.overlap)
+        network, mixture = self.model.forward_with_context, batch[0].sum(0)
+        estimates = overlap_add(
+            network, mixture, self.chunk, self.overlap, self.model.needed_context
+        )
         loss = self.loss_func(estimates[None], batch)
         self.log("val_loss", loss, on_epoch=True, prog_bar=True, batch_size=1, sync_dist=True)
 
@@ -51,8 +66,3 @@ class SeparationSystem(System):
         checkpoint["hyper_parameters"] = {}
         checkpoint["training_config"] = self.config
         return checkpoint
-
-
-def l1(estimates: Tensor, sources: Tensor) -> Tensor:
-    """Mean absolute difference ([1] Sec. 6)."""
-    return torch.nn.functional.l1_loss(estimates, sources)

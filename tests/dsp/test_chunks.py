@@ -8,7 +8,11 @@ from hypothesis import strategies as st
 from asteroid_upsamplers.dsp import overlap_add, separate_chunks
 
 
-@given(total=st.integers(1, 200), chunk=st.integers(1, 60), share=st.floats(0, 0.5))
+@given(
+    total=st.integers(1, 200),
+    chunk=st.integers(1, 60),
+    share=st.floats(0, 0.5, allow_subnormal=False),
+)
 @settings(max_examples=200, deadline=None)
 def test_a_pointwise_function_sees_no_chunks(total, chunk, share):
     overlap = int(chunk * share)
@@ -62,3 +66,25 @@ def test_blocks_are_matched_with_the_one_before():
     y = torch.cat(list(blocks), -1)
     assert len(calls) > 3
     torch.testing.assert_close(y, torch.stack([x, -x]))
+
+
+@pytest.mark.parametrize(("chunk", "overlap"), [(200, 0), (30, 0), (30, 10), (7, 3), (1, 0)])
+def test_with_context_a_filter_sees_no_chunks(chunk, overlap):
+    """A convolution without padding, given the samples it needs, sees zeros beyond the ends only.
+
+    As a network whose levels must fit it asks for more than it needs, and gives more.
+    """
+    x, kernel = torch.randn(1, 100), torch.randn(1, 1, 8)
+    lengths = []
+
+    def context(time):
+        return 3, 4 + -time % 4
+
+    def filtered(z):
+        lengths.append(z.shape[-1])
+        return torch.nn.functional.conv1d(z, kernel)
+
+    y = overlap_add(filtered, x, chunk, overlap, context)
+    expected = torch.nn.functional.conv1d(torch.nn.functional.pad(x, (3, 4)), kernel)
+    torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)
+    assert all(length % 4 == 3 for length in lengths)

@@ -14,6 +14,7 @@ from asteroid_upsamplers.data import SOURCES, find_songs
 from asteroid_upsamplers.dsp import mono_level
 from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.evaluation.evaluate import ESTIMATES, SCORES
+from asteroid_upsamplers.evaluation.separate_files import Chunking
 from asteroid_upsamplers.evaluation.separation import separate_songs
 from asteroid_upsamplers.models import DemucsLike, MusicSeparator
 from asteroid_upsamplers.training import save_config
@@ -41,7 +42,7 @@ def test_estimates_are_the_networks_at_the_mixtures_level(
     song_set, tmp_path, normalize, chunk, overlap
 ):
     songs, model = find_songs(song_set, "test", RATE), Halves(normalize)
-    separate_songs(model, songs, tmp_path / "out", chunk, overlap, progress=False)
+    separate_songs(model, songs, tmp_path / "out", Chunking(chunk, overlap), progress=False)
     assert model.longest <= chunk * RATE
     for song in songs:
         mixture, _ = soundfile.read(song.path("mixture"), dtype="float32")
@@ -89,10 +90,10 @@ def test_whole_songs_are_kept_and_broken_ones_made_anew(song_set, tmp_path):
             return super().forward(wav)
 
     with pytest.raises(OSError, match="No space"):
-        separate_songs(Breaks(), songs, tmp_path, chunk=3.0, progress=False)
+        separate_songs(Breaks(), songs, tmp_path, Chunking(3.0), progress=False)
     assert [p.name for p in tmp_path.iterdir() if p.name != "set"] == ["test 0"]
     before = (tmp_path / "test 0" / "bass.wav").stat().st_mtime_ns
-    separate_songs(Halves(), songs, tmp_path, chunk=3.0, progress=False)
+    separate_songs(Halves(), songs, tmp_path, Chunking(3.0), progress=False)
     assert (tmp_path / "test 0" / "bass.wav").stat().st_mtime_ns == before
     assert len(list((tmp_path / "test 1").iterdir())) == 4
 

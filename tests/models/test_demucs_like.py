@@ -117,7 +117,7 @@ def reference(channels, depth=6, **settings):
         "normalize": False,
         "context": 1,
     }
-    return demucs.Demucs(SOURCES, channels=channels, depth=depth, **fixed, **settings)
+    return demucs.Demucs(SOURCES, channels=channels, depth=depth, **{**fixed, **settings})
 
 
 @pytest.mark.parametrize("time", [1, 5000, 44100, 44101])
@@ -129,6 +129,37 @@ def test_reference_weights_give_the_reference_output(time):
     with torch.no_grad():
         assert ours.valid_length(time) == theirs.valid_length(time)
         torch.testing.assert_close(ours(x), theirs(x), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [{}, {"kernel_size": 7, "stride": 2}], ids=str)
+@pytest.mark.parametrize("time", [1, 2, 333, 5000, 5001])
+def test_at_twice_the_rate_the_output_is_the_references_too(shape, time):
+    theirs = reference(channels=8, depth=3, resample=True, **shape).eval()
+    ours = DemucsLike(channels=8, depth=3, encoder_context=0, resample=True, **shape).eval()
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(2, 2, time)
+    with torch.no_grad():
+        assert ours.valid_length(time) == theirs.valid_length(time)
+        torch.testing.assert_close(ours(x), theirs(x), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("upsampler", ["transposed", "subpixel", "linear"])
+def test_battery_at_twice_the_rate(upsampler):
+    model = DemucsLike(upsampler=upsampler, resample=True, **SMALL)
+    contracts.model_round_trip(model)
+    contracts.model_keeps_length(model, [1, 2, 63, 64, 65, 1000, 4099])
+    torch.manual_seed(1)
+    contracts.model_learns(DemucsLike(upsampler=upsampler, resample=True, **SMALL))
+
+
+def test_files_from_before_resample_load_as_they_were(tmp_path):
+    model = DemucsLike(**SMALL).eval()
+    package = model.serialize()
+    assert package["model_args"].pop("resample") is False
+    torch.save(package, tmp_path / "model.pth")
+    x = torch.randn(1, 2, 1000)
+    with torch.no_grad():
+        assert torch.equal(load_model(tmp_path / "model.pth")(x), model(x))
 
 
 def test_weights_of_the_first_releases_load_too():

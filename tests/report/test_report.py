@@ -55,7 +55,12 @@ def exp_dirs(tmp_path):
     for entry, level in zip(scores.values(), (-400.0, -62.4), strict=True):
         entry["tonal_fraction"] = [0.5, 0.25]
         entry["silent_windows"] = {"song": {s: {**window, "tones_db": level} for s in SOURCES}}
-        found = {"tones": 0 if level < -300 else 8, "tone_db": level, "over_floor_db": 40.0}
+        found = {
+            "frequencies": 8,
+            "tones": 0 if level < -300 else 8,
+            "tone_db": level,
+            "over_floor_db": 40.0,
+        }
         entry["unusual"] = dict.fromkeys(("noise", "sweep", "voice", "quiet song"), found)
     (nearest / "artifacts.json").write_text(json.dumps(scores))
     other = write_experiment(tmp_path / "subpixel_modified", [5, 6, 7, 8], "subpixel", True)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The Demucs-like MUSDB18 experiments of Pons et al. (ICASSP 2021), stage by stage. Every stage can be
-# run again and does only what is missing.
+# The MUSDB18 experiments of Pons et al. (ICASSP 2021), stage by stage: Demucs-like models and the
+# other systems of its Table 1. Every stage can be run again and does only what is missing.
 set -euo pipefail
 
 usage() {
@@ -13,8 +13,10 @@ usage: ./run.sh [options] [-- options of train.py]
   --stage N             first stage (default 0): 0 data, 1 train, 2 separate, 3 evaluate,
   --stop_stage N        last stage (default 5)      4 artifacts, 5 report
   --tag NAME            folder of the experiments below the experiment root (default: set and size)
-  --upsampler NAME      upsampling layer (default transposed)
-  --modified true|false the modification of Fig. 9 (default false)
+  --model NAME          DemucsLike (default), Demucs, WaveUNet, OpenUnmix, CrossNetOpenUnmix (X-UMX),
+                        SamsNet, MusicConvTasNet, or all (one of each)
+  --upsampler NAME      upsampling layer (default: the model's own, transposed in DemucsLike)
+  --modified true|false the modification of Fig. 9 (default false; DemucsLike only)
   --variant NAME        instead of the two above: a file of local/variants, or all (Table 1's six)
   --size NAME           full (default, Table 1's size), or a file of local/sizes
   --id GPUS             GPUs to use, such as 0,1 (default: all there are)
@@ -28,7 +30,7 @@ EOF
 fail() { echo "error: $1" >&2; exit 2; }
 
 musdb18_dir= download_sample=false demo=false stage=0 stop_stage=5 tag= id=${CUDA_VISIBLE_DEVICES-}
-upsampler=transposed modified=false variant= size= python=python workers=
+model=DemucsLike upsampler= modified=false variant= size= python=python workers=
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 exp_root=$here/exp data_root=$here/data
 
@@ -37,7 +39,7 @@ while [ $# -gt 0 ]; do
     --) shift; break ;;
     -h | --help) usage; exit 0 ;;
     --demo | --download_sample) declare "${1#--}=true"; shift ;;
-    --musdb18_dir | --stage | --stop_stage | --tag | --upsampler | --modified | --variant | --size | \
+    --musdb18_dir | --stage | --stop_stage | --tag | --model | --upsampler | --modified | --variant | --size | \
       --id | --exp_root | --data_root | --workers | --python)
       [[ $# -gt 1 && $2 != --* ]] || fail "$1 needs a value"
       declare "${1#--}=$2"; shift 2 ;;
@@ -45,7 +47,7 @@ while [ $# -gt 0 ]; do
   esac
 done
 [[ $stage =~ ^[0-5]$ && $stop_stage =~ ^[0-5]$ ]] || fail "stages are 0 to 5, not $stage to $stop_stage"
-[[ $upsampler =~ ^[a-z_]+$ ]] || fail "--upsampler is '$upsampler', allowed are letters and _"
+[[ $upsampler =~ ^[a-z_]*$ ]] || fail "--upsampler is '$upsampler', allowed are letters and _"
 [[ $modified =~ ^(true|false)$ ]] || fail "--modified is '$modified', allowed is true or false"
 [[ $tag =~ ^[A-Za-z0-9._-]*$ && $tag != . && $tag != .. ]] || fail "--tag is '$tag', allowed are letters, digits and . _ -"
 [ $((${#musdb18_dir} > 0)) -eq 0 ] || { [ $demo = false ] && [ $download_sample = false ]; } ||
@@ -69,24 +71,57 @@ size=${size:-full}
 [ -z "$id" ] || export CUDA_VISIBLE_DEVICES=$id
 cd "$here"
 
-names() { (cd "$1" && ls -- *.yml | sed 's/\.yml$//' | tr '\n' ' '); }
+names() { (cd "$1" && ls | sed 's/\.yml$//' | tr '\n' ' '); }
 options=(--musdb18_dir "$musdb18_dir" --wav_dir "$wav_dir")
-if [ "$size" != full ]; then
-  [ -f "local/sizes/$size.yml" ] || fail "unknown size '$size'. Known: full $(names local/sizes)"
-  options+=(--variant "local/sizes/$size.yml")
+[ "$size" = full ] || [ -f "local/sizes/$size.yml" ] ||
+  fail "unknown size '$size'. Known: full $(names local/sizes)"
+case $model in
+  all | Demucs) ;;
+  *) [[ $model =~ ^[A-Za-z]+$ && -d local/models/$model ]] ||
+    fail "unknown model '$model'. Known: all Demucs $(names local/models)" ;;
+esac
+if [ "$model" != DemucsLike ]; then
+  [ -z "$variant" ] && [ "$modified" = false ] || fail "--variant and --modified are DemucsLike's"
+  [ -z "$upsampler" ] || [[ $model != all && $model != Demucs ]] ||
+    fail "--upsampler is for one model whose upsampler can be chosen, not for $model"
 fi
-if [ -z "$variant" ]; then
-  variant=$upsampler
-  [ "$modified" = false ] || variant=${upsampler}_modified
-  # a row of Table 1 that is not there is a variant all the same: the two options say all of it
-  [ -f "local/variants/$variant.yml" ] || options+=(--upsampler "$upsampler" --modified "$modified")
-elif [ "$variant" != all ] && [ ! -f "local/variants/$variant.yml" ]; then
-  fail "unknown variant '$variant'. Known: all $(names local/variants)"
-fi
-rows=("$variant")
-[ "$variant" != all ] || rows=(transposed nearest linear subpixel transposed_modified subpixel_modified)
+
+# A row is a model and, of DemucsLike, a variant; its folder has the variant's name, else the model's.
+systems=(DemucsLike/transposed DemucsLike/demucs WaveUNet OpenUnmix CrossNetOpenUnmix SamsNet MusicConvTasNet)
+table_1=(transposed nearest linear subpixel transposed_modified subpixel_modified)
+case $model/$variant in
+  all/) rows=("${systems[@]}") ;;
+  Demucs/) rows=(DemucsLike/demucs) ;;
+  DemucsLike/all) rows=("${table_1[@]/#/DemucsLike/}") ;;
+  DemucsLike/)
+    upsampler=${upsampler:-transposed}
+    variant=$upsampler
+    [ "$modified" = false ] || variant=${upsampler}_modified
+    # a row of Table 1 that is not there is a variant all the same: the two options say all of it
+    [ -f "local/variants/$variant.yml" ] || options+=(--upsampler "$upsampler" --modified "$modified")
+    rows=("DemucsLike/$variant") ;;
+  DemucsLike/*)
+    [ -f "local/variants/$variant.yml" ] ||
+      fail "unknown variant '$variant'. Known: all $(names local/variants)"
+    rows=("DemucsLike/$variant") ;;
+  *)
+    rows=("$model${upsampler:+/${model}_$upsampler}")
+    [ -z "$upsampler" ] || options+=(--upsampler "$upsampler") ;;
+esac
+title="Demucs-like models"
+[ "$model" = DemucsLike ] || title="Systems of Table 1"
 exp_dirs=()
-for name in "${rows[@]}"; do exp_dirs+=("$exp_root/$tag/$name"); done
+for row in "${rows[@]}"; do exp_dirs+=("$exp_root/$tag/${row#*/}"); done
+
+# The files of a row, each only what differs from those before it.
+files_of() {
+  local file class=${1%%/*} smaller=$size
+  [ -f "local/models/$class/$size.yml" ] || smaller=small
+  [ "$size" != full ] || smaller=
+  for file in "models/$class/full" "variants/${1#*/}" "sizes/$size" ${smaller:+"models/$class/$smaller"}; do
+    [ ! -f "local/$file.yml" ] || printf '%s\n' --variant "local/$file.yml"
+  done
+}
 
 runs() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 say() { echo "== stage $1: $2" >&2; }
@@ -100,11 +135,10 @@ if runs 0; then
 fi
 
 if runs 1; then
-  for name in "${rows[@]}"; do
-    say 1 "train $name"
-    row=(--exp_dir "$exp_root/$tag/$name")
-    [ ! -f "local/variants/$name.yml" ] || row+=(--variant "local/variants/$name.yml")
-    "$python" -W ignore train.py "${row[@]}" "${options[@]}" "$@"
+  for row in "${rows[@]}"; do
+    say 1 "train ${row#*/}"
+    mapfile -t files < <(files_of "$row")
+    "$python" -W ignore train.py --exp_dir "$exp_root/$tag/${row#*/}" "${files[@]}" "${options[@]}" "$@"
   done
 fi
 
@@ -126,5 +160,5 @@ fi
 if runs 5; then
   say 5 "report"
   "$python" -W ignore -m asteroid_upsamplers.cli report "${exp_dirs[@]}" \
-    --out "$exp_root/$tag/report" --title "Demucs-like models ($size) on $songs"
+    --out "$exp_root/$tag/report" --title "$title ($size) on $songs"
 fi

@@ -1,0 +1,166 @@
+"""Conv-TasNet for stereo music: Asteroid's network, with the decoder's upsampler by name.
+
+[3] Défossez et al., "Music source separation in the waveform domain", arXiv 1911.13254, Sec. 4.
+[8] Luo and Mesgarani, "Conv-TasNet: surpassing ideal time-frequency magnitude masking for speech
+separation", IEEE/ACM TASLP 27(8), 2019.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from asteroid.masknn import TDConvNet
+from asteroid.models import register_model
+from torch import Tensor
+
+from .. import layers
+from ..errors import UsageError
+from .base import MusicSeparator
+from .with_upsampler import UpsamplerConvTasNet
+
+
+class MusicConvTasNet(MusicSeparator):
+    """Asteroid's Conv-TasNet ([8]) for several channels: the baseline that its users know.
+
+    One encoder and one decoder serve all channels. With ``joint`` the mask network sees the
+    features of all of them and gives each its own masks, as in [3]; without, every channel is a
+    mono signal for itself, and the parameters are those of Asteroid's ``ConvTasNet``.
+
+    The defaults are the sizes that [3] trains on music; Asteroid's own are made for speech.
+
+    Args:
+        sources: Names of the sources, in the order of the output.
+        upsampler: Name of a registered upsampler, or its class, for the decoder; ``"transposed"``
+            is Asteroid's own decoder.
+        joint: Whether the mask network sees all channels at once.
+        audio_channels: Channels of the mixture and of each source.
+        n_filters: Features of the encoder a channel.
+        kernel_size: Length of the encoder's filters.
+        stride: Samples from frame to frame, and the decoder's upsampling factor.
+        n_blocks: Convolutional blocks in each repeat of the mask network.
+        n_repeats: Repeats.
+        bn_chan: Channels between the blocks.
+        hid_chan: Channels within a block.
+        skip_chan: Channels of the skip connections; 0 for none.
+        norm_type: Asteroid's name of the normalisation.
+        mask_act: Asteroid's name of the masks' activation.
+        upsampler_kwargs: Further settings of the upsampler, see ``blocks.UpsamplerDecoder``.
+        sample_rate: In Hz.
+        normalize: Whether ``separate`` brings a track to level 1 and its estimates back.
+
+    Raises:
+        UsageError: (a ``ValueError``) for an impossible setting.
+
+    Shape:
+        ``(batch, audio_channels, time)`` -> ``(batch, len(sources), audio_channels, time)``.
+
+    Example:
+        >>> model = MusicConvTasNet(n_filters=8, n_blocks=2, n_repeats=1, upsampler="linear")
+        >>> model(torch.zeros(1, 2, 1000)).shape
+        torch.Size([1, 4, 2, 1000])
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[str] = ("drums", "bass", "other", "vocals"),
+        upsampler: str | type[layers.Upsampler] = "transposed",
+        joint: bool = True,
+        audio_channels: int = 2,
+        n_filters: int = 256,
+        kernel_size: int = 20,
+        stride: int = 10,
+        n_blocks: int = 10,
+        n_repeats: int = 4,
+        bn_chan: int = 256,
+        hid_chan: int = 512,
+        skip_chan: int = 0,
+        norm_type: str = "gLN",
+        mask_act: str = "relu",
+        upsampler_kwargs: dict[str, Any] | None = None,
+        sample_rate: float = 44100,
+        normalize: bool = False,
+    ):
+        super().__init__(tuple(sources), audio_channels, sample_rate, normalize)
+        sizes: dict[str, Any] = {"n_blocks": n_blocks, "n_repeats": n_repeats, "bn_chan": bn_chan}
+        sizes |= {"hid_chan": hid_chan, "skip_chan": skip_chan}
+        filters: dict[str, Any] = {
+            "n_filters": n_filters,
+            "kernel_size": kernel_size,
+            "stride": stride,
+        }
+        names: dict[str, Any] = {"norm_type": norm_type, "mask_act": mask_act}
+        self._model_args: dict[str, Any] = {
+            "sources": list(sources),
+            "upsampler": layers.get(upsampler).name,
+            "joint": joint,
+            "audio_channels": audio_channels,
+            **filters,
+            **sizes,
+            **names,
+            "upsampler_kwargs": dict(upsampler_kwargs or {}),
+            "sample_rate": sample_rate,
+            "normalize": normalize,
+        }
+        _check_settings(self._model_args)
+        self.joint = joint
+        self.network = UpsamplerConvTasNet(
+            n_src=len(self.sources),
+            upsampler=upsampler,
+            upsampler_kwargs=upsampler_kwargs,
+            sample_rate=sample_rate,
+            **filters,
+            **sizes,
+            **names,
+        )
+        if joint:
+            features = audio_channels * n_filters
+            self.network.masker = TDConvNet(features, len(self.sources), features, **sizes, **names)
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        """``(batch, audio_channels, time)`` -> ``(batch, n_src, audio_channels, time)``."""
+        self.check_shape(mixture)
+        batch, channels, time = mixture.shape
+        network: Any = self.network
+        features = network.forward_encoder(self._padded(mixture).flatten(0, 1)[:, None])
+        features = features.unflatten(0, (batch, channels))
+        if self.joint:
+            masks = network.forward_masker(features.flatten(1, 2)).unflatten(2, (channels, -1))
+        else:
+            masks = network.forward_masker(features.flatten(0, 1))
+            masks = masks.unflatten(0, (batch, channels)).transpose(1, 2)
+        sounds = network.forward_decoder((masks * features[:, None]).flatten(1, 2))
+        return sounds[..., :time].unflatten(1, (-1, channels))
+
+    def _padded(self, mixture: Tensor) -> Tensor:
+        """With silence behind it, so that the last frame's filters cover the last sample."""
+        args = self._model_args
+        frames = max(0, -((args["kernel_size"] - mixture.shape[-1]) // args["stride"]))
+        missing = args["kernel_size"] + frames * args["stride"] - mixture.shape[-1]
+        return torch.nn.functional.pad(mixture, (0, missing))
+
+    @property
+    def upsampling_strides(self) -> tuple[int, ...]:
+        """That of the decoder."""
+        return (self._model_args["stride"],)
+
+    def get_model_args(self) -> dict[str, Any]:
+        """Plain values; ``MusicConvTasNet(**args)`` builds the same network."""
+        return copy.deepcopy(self._model_args)
+
+
+def _check_settings(args: dict[str, Any]) -> None:
+    least = dict.fromkeys(("audio_channels", "n_filters", "stride", "n_blocks", "n_repeats"), 1)
+    least |= {"bn_chan": 1, "hid_chan": 1, "skip_chan": 0, "kernel_size": args["stride"]}
+    for setting, smallest in least.items():
+        if args[setting] < smallest:
+            raise UsageError(
+                f"MusicConvTasNet: {setting} is {args[setting]}, allowed is {smallest} and up"
+            )
+    if not args["sources"]:
+        raise UsageError("MusicConvTasNet: sources is empty, at least one name is needed")
+
+
+register_model(MusicConvTasNet)
