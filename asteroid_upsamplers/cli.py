@@ -70,6 +70,12 @@ def _add_separate(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--overlap", type=float, default=0.25, help="share of a chunk (default 0.25)"
     )
+    parser.add_argument(
+        "--shifts",
+        type=int,
+        default=0,
+        help="average over so many random delays: better estimates, slower (default 0)",
+    )
     parser.add_argument("--json", action="store_true", help="print what was written, for a program")
     parser.set_defaults(run=_separate)
 
@@ -84,6 +90,7 @@ def _separate(arguments: argparse.Namespace) -> None:
         arguments.force_overwrite,
         arguments.chunk,
         arguments.overlap,
+        shifts=arguments.shifts,
     )
     if arguments.json:
         sys.stdout.write(json.dumps([str(path) for path in written], indent=2) + "\n")

@@ -57,6 +57,27 @@ def test_all_stages(songs, tmp_path):
 
 
 @pytest.mark.slow
+def test_another_system_and_its_upsampler(songs, tmp_path):
+    """Wave-U-Net at its own 22.05 kHz, with learned interpolation, beside Open-Unmix."""
+    where = ("--exp_root", tmp_path / "exp", "--data_root", tmp_path / "data", "--tag", "t")
+    small = "-- --segment 0.4 --segment_stride 0.3 --shift 0.1 --batch_size 4"
+    rows = {
+        "WaveUNet_learned": (["WaveUNet", "--upsampler", "learned"], " --channels 2 --depth 3"),
+        "OpenUnmix": (["OpenUnmix"], " --hidden_size 8"),
+    }
+    for name, (words, sizes) in rows.items():
+        options = ("--musdb18_dir", songs, "--size", "small", "--model", *words)
+        result = run(*options, *where, more=small + sizes)
+        assert result.returncode == 0, result.stderr
+        table = pd.read_csv(tmp_path / "exp" / "t" / "report.csv", index_col="system")
+        assert list(table.index) == ["mixture", name]
+        assert table.loc[name, "songs"] == 2
+        assert table.loc[name, "real_time_factor"] > 0
+    folders = sorted(p.name for p in (tmp_path / "data" / "wav").iterdir())
+    assert [name.split("_")[-1] for name in folders] == ["22050"]
+
+
+@pytest.mark.slow
 def test_ctrl_c_and_again_gives_what_an_unbroken_run_gives(songs, tmp_path):
     def options(name):
         stages = ("--stage", 1, "--stop_stage", 1, "--tag", name)
@@ -111,6 +132,14 @@ def test_stems_are_converted_by_stage_0(tmp_path):
         (["--modified", "maybe"], "allowed is true or false"),
         (["--variant", "nearst"], "unknown variant 'nearst'. Known: all demucs linear nearest"),
         (["--size", "tiny"], "unknown size 'tiny'. Known: full demo small"),
+        (["--model", "WaveUnet"], "unknown model 'WaveUnet'. Known: all Demucs CrossNetOpenUnmix"),
+        (["--model", "../x"], "unknown model '../x'"),
+        (["--model", "OpenUnmix", "--modified", "true"], "--modified are DemucsLike's"),
+        (
+            ["--model", "WaveUNet", "--variant", "nearest"],
+            "--variant and --modified are DemucsLike",
+        ),
+        (["--model", "all", "--upsampler", "nearest"], "--upsampler is for one model"),
         (["--tag", "../x"], "--tag is '../x', allowed are"),
         (["--upsampler", "../x"], "--upsampler is '../x', allowed are"),
         (["--demo", "--musdb18_dir", "x"], "exclude each other"),
@@ -129,6 +158,8 @@ def test_wrong_options_are_refused_at_once(options, words):
     [
         (["--stage", 0], "no MUSDB18 here"),
         (["--stage", 1, "--upsampler", "neerest"], "did you mean nearest"),
+        (["--stage", 1, "--model", "SamsNet", "--upsampler", "neerest"], "did you mean nearest"),
+        (["--stage", 1, "--model", "OpenUnmix", "--upsampler", "nearest"], "unknown option --ups"),
     ],
     ids=str,
 )

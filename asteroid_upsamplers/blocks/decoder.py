@@ -74,7 +74,7 @@ class UpsamplerDecoder(Decoder):
         layer = _layer(family, len(filters), filters.shape[1], self.stride, settings)
         self.layer[family.name] = layer
         self.alignment = align(layer, filters.shape[1], padding, output_padding)
-        if "init" not in settings:
+        if "init" not in settings and not filters.is_meta:
             self.start_from(layers.Responses(filters, 0))
         self.filterbank = _without_filters(filterbank)
 

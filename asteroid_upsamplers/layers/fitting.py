@@ -84,14 +84,15 @@ def tap_responses(layer: Upsampler) -> Responses:
     Returns:
         A row for each tap of one channel.
     """
-    twin = _one_channel(layer)
-    weight = twin.stored("weight")
-    assert weight is not None
-    found = []
-    for tap in range(weight.numel()):
-        weight.zero_()
-        weight.view(-1)[tap] = 1
-        found.append(responses(twin))
+    with torch.device("cpu"):  # also for a layer without numbers, on the meta device
+        twin = _one_channel(layer)
+        weight = twin.stored("weight")
+        assert weight is not None
+        found = []
+        for tap in range(weight.numel()):
+            weight.zero_()
+            weight.view(-1)[tap] = 1
+            found.append(responses(twin))
     start, stop = min(r.start for r in found), max(r.stop for r in found)
     return Responses(torch.cat([r.between(start, stop) for r in found]), start)
 

@@ -30,12 +30,12 @@ TABLE_1 = {
 }
 """Rows by upsampler, modification, and context of the encoder's GLU convolution."""
 
-OTHERS = (
-    QuotedRow("Wave-U-Net", 3.23, None, "10M"),
-    QuotedRow("Open-Unmix", 5.36, None, "8.9M"),
-    QuotedRow("Sams-Net", 5.65, None, "3.7M"),
-)
-"""Rows of networks that are no Demucs."""
+OTHERS = {
+    ("WaveUNet", "linear"): QuotedRow("Wave-U-Net", 3.23, None, "10M"),
+    ("OpenUnmix", None): QuotedRow("Open-Unmix", 5.36, None, "8.9M"),
+    ("SamsNet", "transposed"): QuotedRow("Sams-Net", 5.65, None, "3.7M"),
+}
+"""Rows of networks that are no Demucs, by model and upsampler."""
 
 
 def quote(model: dict[str, Any]) -> QuotedRow | None:
@@ -47,12 +47,14 @@ def quote(model: dict[str, Any]) -> QuotedRow | None:
     Returns:
         ``None`` where Table 1 has no such row: another network, kernel size or upsampler.
     """
-    if model.get("name", "DemucsLike") != "DemucsLike" or model.get("upsampler_kernel_size"):
-        return None
+    name, settings = model.get("name", "DemucsLike"), ("upsampler", "modified", "encoder_context")
+    if name != "DemucsLike":
+        return OTHERS.get((name, model.get("upsampler")))
     rows: dict[Any, QuotedRow] = {**TABLE_1}
-    return rows.get(tuple(model.get(k) for k in ("upsampler", "modified", "encoder_context")))
+    row = rows.get(tuple(model.get(setting) for setting in settings))
+    return None if model.get("upsampler_kernel_size") else row
 
 
 def quoted_rows() -> dict[str, QuotedRow]:
     """All ten rows by system, each marked as quoted: ``Open-Unmix (quoted)``."""
-    return {f"{row.label} (quoted)": row for row in (*TABLE_1.values(), *OTHERS)}
+    return {f"{row.label} (quoted)": row for row in (*TABLE_1.values(), *OTHERS.values())}

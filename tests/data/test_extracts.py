@@ -53,6 +53,14 @@ def test_batches_are_the_songs_samples(songs, workers):
         assert torch.equal(extract, songs[song].read(SOURCES, start, RATE))
 
 
+def test_context_is_what_is_around_an_extract(songs):
+    extracts = Extracts(songs, RATE, context=(30, 50))
+    for start in (0, 7, RATE):
+        expected = songs[1].read(SOURCES, start - 30, RATE + 80)
+        assert torch.equal(extracts[1, start], expected)
+        assert torch.equal(extracts[1, start][..., 30:-50], Extracts(songs, RATE)[1, start])
+
+
 def test_whole_songs_are_whole(songs):
     dataset = WholeSongs(songs)
     assert len(dataset) == 3

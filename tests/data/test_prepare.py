@@ -4,14 +4,24 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import julius
 import musdb
 import numpy as np
 import pytest
 import soundfile
 import stempeg
+import torch
 import yaml
 
-from asteroid_upsamplers.data import SOURCES, download_sample, find_songs, prepare, wav_root
+from asteroid_upsamplers.data import (
+    SOURCES,
+    download_sample,
+    find_songs,
+    prepare,
+    rate_of_set,
+    songs_at_rate,
+    wav_root,
+)
 from asteroid_upsamplers.data.prepare import STREAMS
 from asteroid_upsamplers.errors import UsageError
 from tests.conftest import RATE, write_song
@@ -117,6 +127,31 @@ def test_float_samples_are_checked(song_set, tmp_path):
     write_song(song_set / "train" / "hot", subtype="FLOAT", drums=samples)
     with pytest.raises(UsageError, match=r"drums\.wav: holds NaN or infinite"):
         prepare(song_set, tmp_path / "wav", RATE, progress=False)
+
+
+def test_songs_at_another_rate_are_what_julius_makes_of_them(song_set, tmp_path):
+    assert rate_of_set(song_set) == RATE
+    folders = song_set, tmp_path / "wav"
+    as_they_are = songs_at_rate(*folders, "test", RATE, progress=False)
+    assert [song.folder.parent for song in as_they_are] == [song_set / "test"] * 2
+    assert not list(tmp_path.glob("wav*"))
+    resampled = songs_at_rate(*folders, "test", 6000, progress=False)
+    assert [song.folder.parent for song in resampled] == [tmp_path / "wav_6000" / "test"] * 2
+    for song, original in zip(resampled, as_they_are, strict=True):
+        expected = julius.resample_frac(original.read(STREAMS), RATE, 6000)[..., : song.frames]
+        torch.testing.assert_close(song.read(STREAMS), expected, atol=1e-6, rtol=0)
+        assert song.frames == original.frames * 6000 // RATE
+    before = times(tmp_path / "wav_6000")
+    (song_set / "test" / "test 0").rename(song_set / "test" / "another")
+    again = songs_at_rate(*folders, "test", 6000, progress=False)
+    assert [song.name for song in again] == ["another", "test 1"]
+    assert before.items() <= times(tmp_path / "wav_6000").items()
+
+
+def test_a_song_of_another_rate_than_its_set_is_named(song_set, tmp_path):
+    write_song(song_set / "train" / "z", rate=11025)
+    with pytest.raises(UsageError, match="11025 Hz, 8000 Hz is needed"):
+        songs_at_rate(song_set, tmp_path / "wav", "train", 6000, progress=False)
 
 
 def test_songs_of_another_set_are_noticed(stem_set, tmp_path):

@@ -36,6 +36,14 @@ def test_past_its_end_a_song_is_silent(song_set):
     assert torch.count_nonzero(extract[..., 10:]) == 0
 
 
+def test_before_its_start_a_song_is_silent(song_set):
+    song = find_songs(song_set, "train", RATE)[0]
+    extract = song.read(SOURCES, start=-10, frames=2 * RATE + 30)
+    assert torch.equal(extract[..., 10:-20], song.read(SOURCES))
+    assert torch.count_nonzero(extract[..., :10]) == 0
+    assert torch.count_nonzero(extract[..., -20:]) == 0
+
+
 BAD_FILES = {
     "rate": ({"rate": 11025}, "11025 Hz, 8000 Hz is needed"),
     "mono": ({"channels": 1}, r"1 channel\(s\), 2 are needed"),

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 
+import julius
 import numpy as np
 import pytest
 import soundfile
@@ -16,7 +17,7 @@ from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.evaluation.evaluate import ESTIMATES, SCORES
 from asteroid_upsamplers.evaluation.separate_files import Chunking
 from asteroid_upsamplers.evaluation.separation import separate_songs
-from asteroid_upsamplers.models import DemucsLike, MusicSeparator
+from asteroid_upsamplers.models import DemucsLike, MusicSeparator, WaveUNet
 from asteroid_upsamplers.training import save_config
 from tests.conftest import RATE, write_song
 from tests.training.test_fit import conf  # noqa: F401  (a fixture)
@@ -54,6 +55,79 @@ def test_estimates_are_the_networks_at_the_mixtures_level(
             np.testing.assert_allclose(estimate, share * mixture, atol=1e-6)
     if normalize:
         assert np.median(model.levels) == pytest.approx(1, rel=0.1)
+
+
+@pytest.mark.parametrize(("chunk", "overlap"), [(10.0, 0.25), (0.4, 0.0), (0.3, 0.25)])
+def test_a_network_without_padding_sees_the_song_around_a_chunk(song_set, tmp_path, chunk, overlap):
+    """Chunks begin at even samples, on which its levels fall, so that they leave no trace."""
+    torch.manual_seed(0)
+    model = WaveUNet(depth=1, channels=2, sample_rate=RATE).eval()
+    (song, *_) = find_songs(song_set, "test", RATE)
+    separate_songs(model, [song], tmp_path, Chunking(chunk, overlap), progress=False)
+    with torch.no_grad():
+        expected = model(song.read(("mixture",)))[0]
+    for source, wanted in zip(SOURCES, expected, strict=True):
+        estimate, _ = soundfile.read(tmp_path / song.name / f"{source}.wav", dtype="float32")
+        np.testing.assert_allclose(estimate.T, wanted, atol=1e-5)
+
+
+def test_shifts_of_a_network_that_moves_with_the_signal_change_nothing(song_set, tmp_path):
+    songs = find_songs(song_set, "test", RATE)[:1]
+    for shifts in (0, 2):
+        chunking = Chunking(0.3, 0.25, shifts)
+        pace = separate_songs(Halves(), songs, tmp_path / f"{shifts}", chunking, progress=False)
+        assert pace.audio_seconds == 2
+    paths = [tmp_path / shifts / "test 0" / "bass.wav" for shifts in ("0", "2")]
+    plain, shifted = (soundfile.read(path, dtype="float32")[0] for path in paths)
+    np.testing.assert_allclose(shifted, plain, atol=1e-6)
+
+
+def test_the_shift_trick_of_demucs():
+    """The mean over delays of up to half a second, of the network for the delayed signal."""
+    torch.manual_seed(0)
+    model = DemucsLike(channels=4, depth=3, sample_rate=1000).eval()
+    wav, longest = torch.randn(2, 2, 700), 500
+    generator = torch.Generator().manual_seed(5)
+    delays = torch.randint(longest + 1, (4,), generator=generator).tolist()
+    with torch.no_grad():
+        answers = [
+            model(torch.nn.functional.pad(wav, (d, longest - d)))[..., d : d + 700] for d in delays
+        ]
+    expected = torch.stack(answers).mean(0)
+    torch.testing.assert_close(model.separate(wav, shifts=4, seed=5), expected)
+    assert not torch.allclose(model.separate(wav), expected, atol=1e-4)
+    assert torch.equal(model.separate(wav, shifts=4), model.separate(wav, shifts=4))
+
+
+@pytest.mark.parametrize("rate", [4000, 11025])
+def test_a_model_of_another_rate_gives_estimates_at_the_songs(song_set, tmp_path, rate):
+    """What is below both models' band comes back as it was."""
+    (song, *_) = find_songs(song_set, "test", RATE)
+    model = Halves()
+    model.sample_rate = rate
+    separate_songs(model, [song], tmp_path, progress=False)
+    mixture = song.read(("mixture",))[0]
+    assert model.longest == -(-song.frames * rate // RATE)
+    there = julius.resample_frac(mixture, RATE, rate)
+    expected = julius.resample_frac(there, rate, RATE, output_length=song.frames)
+    path = tmp_path / song.name / "drums.wav"
+    assert soundfile.info(path).samplerate == RATE
+    estimate, _ = soundfile.read(path, dtype="float32")
+    np.testing.assert_allclose(estimate.T, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"chunk": 0}, "chunk 0 s and overlap 0.25: allowed is a chunk above 0"),
+        ({"overlap": 0.6}, "an overlap from 0 to 0.5"),
+        ({"shifts": -1}, "shifts is -1, allowed is 0 and up"),
+    ],
+    ids=str,
+)
+def test_impossible_chunking_is_refused(settings, words):
+    with pytest.raises(UsageError, match=words):
+        Chunking(**settings)
 
 
 def test_separate_undoes_its_normalisation():

@@ -83,6 +83,23 @@ def test_valid_length_is_the_least_that_every_level_fits(time, depth, down, up):
     assert y.shape == (1, 4, 2, given(frames))
 
 
+@pytest.mark.parametrize("time", [1, 7, 100])
+@pytest.mark.parametrize("context", [False, True])
+def test_needed_context_is_a_valid_length(time, context):
+    """Half of the margin is before the first sample asked for, and the rest is enough."""
+    model = WaveUNet(depth=3, channels=1, context=context)
+    before, after = model.needed_context(time)
+    assert before + time + after == model.valid_length(time)
+    assert before == model.margin / 2
+    x = torch.randn(1, 2, before + time + after)
+    with torch.no_grad():
+        y = model.forward_with_context(x)
+        assert y.shape[-1] >= time
+        if context:
+            heard = x[..., before : before + y.shape[-1]]
+            torch.testing.assert_close(y.sum(1), heard)
+
+
 def plain_wave_unet(model, mixture, context):
     """[2] Sec. 3, from a model's weights: sample by sample where samples are moved."""
 

@@ -101,7 +101,7 @@ def test_files(exp_dirs, tmp_path):
     assert rows[3].endswith("| 1 | 1 | 0 | 1,234,567 | 12.3 | - | 5.17 | 423 | 716M |")
     assert "| nearest | SIR, mean of medians | 2.00 | 3.00 | 4.00 | 5.00 | 3.50 |" in rows
     assert "| nearest | songs | 1 | 1 | 1 | 1 | - |" in rows
-    assert f"| nearest | silent | none (-62 dB){' | 0 (8)' * 4} |" in rows
+    assert f"| nearest | silent | none (-62 dB){' | 0 of 8 (8)' * 4} |" in rows
     assert any(row.endswith("| too few songs |") for row in rows)
     for words in ("### Two songs", "median over songs", "commit abc", "seed 42", "quoted"):
         assert words in markdown
