@@ -164,7 +164,7 @@ def test_wrong_options_are_refused_at_once(options, words):
     ids=str,
 )
 def test_what_python_refuses_is_one_line_too(tmp_path, options, words):
-    result = run(*options, "--musdb18_dir", tmp_path, "--exp_root", tmp_path)
+    result = run(*options, "--musdb18_dir", tmp_path, "--exp_root", tmp_path, more="--")
     assert result.returncode == 2
     assert words in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr

@@ -116,7 +116,7 @@ def separate_files(
     model.eval()
     tasks = plan(paths, source_names(model), output_dir)
     written, problems = [], []
-    with tqdm(desc="separating", unit="s", disable=not progress) as bar:
+    with tqdm(desc="separating", unit="s", unit_scale=True, disable=not progress) as bar:
         for task in tasks:
             missing = [path for path in task.outputs if force_overwrite or not path.exists()]
             if not missing:
@@ -223,7 +223,7 @@ def separate_file(
             resample_file(mixture, scratch / "mixture.wav", rate)
             mixture = scratch / "mixture.wav"
         estimates = [scratch / output.name for output in task.outputs]
-        bar.total = max(bar.total or 0, bar.n + info.frames // info.samplerate)
+        bar.total = max(bar.total or 0, bar.n + info.frames / info.samplerate)
         bar.set_postfix_str(task.path.name)
         _separate_wav(model, task.path, mixture, estimates, chunking, bar)
         for output, estimate in zip(task.outputs, estimates, strict=True):
@@ -270,7 +270,7 @@ def _separate_wav(
         for block in blocks:
             for file, estimate in zip(files, block, strict=True):
                 file.write(estimate.T.numpy())
-            bar.update(round(block.shape[-1] / rate))
+            bar.update(block.shape[-1] / rate)
 
 
 def _separator(

@@ -61,9 +61,9 @@ def separate_songs(
     chunking = chunking or Chunking()
     todo = [song for song in songs if not (output_dir / song.name).is_dir()]
     lengths = [song.frames / soundfile.info(song.path(MIXTURE)).samplerate for song in todo]
-    total = round(sum(lengths))
+    hidden = not progress or not todo
     start = time.perf_counter()
-    with tqdm(total=total, desc="separating", unit="s", disable=not progress or not todo) as bar:
+    with tqdm(None, "separating", sum(lengths), unit="s", unit_scale=True, disable=hidden) as bar:
         for song in todo:
             with whole_or_nothing(output_dir / song.name) as folder:
                 folder.mkdir()

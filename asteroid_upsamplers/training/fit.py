@@ -223,7 +223,7 @@ def _finish(conf: Config, exp_dir: Path, system: SeparationSystem) -> None:
         "best_epoch": int(best["epoch"]) + 1,
         "best_val_loss": min(float(score) for score in scores if score is not None),
         "seconds_per_epoch": statistics.median(seconds) if seconds else None,
-        "parameters": sum(p.numel() for p in system.model.parameters()),
+        "parameters": sum(p.numel() for p in system.model.parameters() if p.requires_grad),
         "seed": conf["training"]["seed"],
         **provenance(),
     }
