@@ -110,6 +110,15 @@ def test_ctrl_c_and_again_gives_what_an_unbroken_run_gives(songs, tmp_path):
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
+def test_a_dry_run_trains_nothing(songs, tmp_path):
+    options = ("--musdb18_dir", songs, "--exp_root", tmp_path / "exp", "--data_root", tmp_path)
+    result = run(*options, "--dry_run", "--variant", "all", "--size", "small")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("model: DemucsLike") == 6
+    assert result.stdout.count("steps: ") == 6
+    assert not (tmp_path / "exp").exists()
+
+
 def test_stems_are_converted_by_stage_0(tmp_path):
     for subset in ("train", "test"):
         write_stems(tmp_path / "musdb18" / subset / "A - B.stem.mp4")

@@ -26,6 +26,7 @@ Config = dict[str, dict[str, Any]]
 
 _WHOLE = {"sample_rate": 1, "num_workers": 0, "remix_group": 1, "epochs": 1, "batch_size": 1}
 _WHOLE |= {"valid_every": 1, "seed": 0, "channels": 1, "depth": 1, "shifts": 0}
+_WHOLE |= {"accumulate": 1}
 """Keys that are whole numbers, and the least that is allowed."""
 
 _NUMBERS: dict[str, tuple[float, float]] = {
@@ -38,6 +39,8 @@ _NUMBERS: dict[str, tuple[float, float]] = {
     "weight_decay": (0, math.inf),
     "chunk": (1e-3, math.inf),
     "overlap": (0, 0.5),
+    "gradient_clip": (0, math.inf),
+    "ema": (0, 0.999999),
 }
 """Keys that are numbers, and from where to where."""
 

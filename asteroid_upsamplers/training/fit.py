@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytorch_lightning as pl
 import torch
 from asteroid.engine.optimizers import make_optimizer
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch.utils.data import DataLoader
@@ -29,6 +29,7 @@ from ..errors import UsageError
 from ..files import tell_full_disk, whole_or_nothing
 from .config import Config, build_model, save_config
 from .curve import EpochSeconds, learning_curve
+from .forecast import describe_run
 from .losses import LOSSES
 from .provenance import provenance
 from .system import SeparationSystem
@@ -84,8 +85,34 @@ def fit(conf: Config, exp_dir: Path) -> None:
         trainer.fit(system, ckpt_path=last if last.exists() else None, weights_only=True)
     except SystemExit:  # how Lightning ends on Ctrl-C
         raise KeyboardInterrupt from None
+    except torch.OutOfMemoryError:
+        training, segment = conf["training"], conf["data"]["segment"]
+        raise UsageError(
+            f"the device is out of memory: raise training.accumulate ({training['accumulate']}) or "
+            f"lower training.batch_size ({training['batch_size']}), data.segment ({segment} s) or "
+            "the size of the model; training goes on from the last whole epoch"
+        ) from None
     if trainer.is_global_zero:
         _finish(conf, exp_dir, system)
+
+
+def dry_run(conf: Config) -> str:
+    """What :func:`fit` would do, as :func:`describe_run` words it; no experiment is begun.
+
+    Raises:
+        UsageError: If the configuration or the songs cannot be used.
+    """
+    with torch.device("meta"):
+        model = build_model(conf)
+    samples = _samples(conf, "data", "segment")
+    context = model.needed_context(samples)
+    as_they_are = {**conf, "model": {**conf["model"], "normalize": False}}  # levels take long
+    train_loader, val_loader = _loaders(as_they_are, context)
+    songs = {
+        "train on": cast(Extracts, train_loader.dataset).songs,
+        "validate on": cast(WholeSongs, val_loader.dataset).songs,
+    }
+    return describe_run(conf, samples + sum(context), train_loader, songs, _devices())
 
 
 def is_finished(conf: Config, exp_dir: Path) -> bool:
@@ -158,11 +185,13 @@ def _loaders(conf: Config, context: tuple[int, int] = (0, 0)) -> tuple[DataLoade
     sampler = ExtractSampler(
         train, frames, _samples(conf, "data", "segment_stride"), training["seed"]
     )
-    batch_size, rest = divmod(training["batch_size"], _devices())
+    parts = _devices() * training["accumulate"]
+    batch_size, rest = divmod(training["batch_size"], parts)
     if rest or batch_size == 0:
         raise UsageError(
-            f"training.batch_size is {training['batch_size']}, allowed are multiples of the "
-            f"{_devices()} GPUs, which share a batch"
+            f"training.batch_size is {training['batch_size']}, allowed are multiples of {parts}: "
+            f"{_devices()} device(s) share a batch, each in {training['accumulate']} part(s) "
+            "(training.accumulate)"
         )
     if len(sampler) < training["batch_size"]:
         raise UsageError(
@@ -192,18 +221,25 @@ def _trainer(conf: Config, exp_dir: Path, batches: int) -> tuple[pl.Trainer, Pat
     best = ModelCheckpoint(
         checkpoints, filename="best", monitor="val_loss", enable_version_counter=False
     )
+    callbacks = [EpochSeconds(), best, last]
+    if training["ema"]:
+        callbacks.insert(0, EMAWeightAveraging(decay=training["ema"]))
     trainer = pl.Trainer(
         max_epochs=training["epochs"],
+        # whole batches only: what is left of an epoch would be a step of fewer extracts
+        limit_train_batches=batches // training["accumulate"] * training["accumulate"],
+        accumulate_grad_batches=training["accumulate"],
+        gradient_clip_val=training["gradient_clip"] or None,
         precision=training["precision"],
         accelerator="gpu" if torch.cuda.is_available() else "cpu",
         devices=_devices(),
         plugins=[WholeCheckpoints()],
-        callbacks=[EpochSeconds(), best, last],
+        callbacks=callbacks,
         logger=[
             TensorBoardLogger(exp_dir / "logs", name="tensorboard"),
             CSVLogger(exp_dir / "logs", name="csv"),
         ],
-        log_every_n_steps=max(1, min(50, batches)),
+        log_every_n_steps=max(1, min(50, batches // training["accumulate"])),
         check_val_every_n_epoch=min(training["valid_every"], training["epochs"]),
         num_sanity_val_steps=0,
         use_distributed_sampler=False,

@@ -2,6 +2,7 @@
 
 import copy
 import errno
+import itertools
 import json
 import shutil
 from types import SimpleNamespace
@@ -12,8 +13,11 @@ import torch
 from asteroid.models import BaseModel
 
 from asteroid_upsamplers.errors import UsageError
-from asteroid_upsamplers.training import fit, is_finished, load_config
+from asteroid_upsamplers.models import DemucsLike
+from asteroid_upsamplers.training import dry_run, fit, forecast, is_finished, load_config
 from asteroid_upsamplers.training.curve import learning_curve
+from asteroid_upsamplers.training.forecast import saved_bytes
+from asteroid_upsamplers.training.system import SeparationSystem
 from tests.conftest import RATE, write_song
 from tests.models.test_demucs_like import Payload
 from tests.training.test_config import CONF
@@ -41,9 +45,10 @@ def steps(exp_dir):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 1])
-def test_two_and_two_epochs_are_four(conf, tmp_path, workers):
+@pytest.mark.parametrize(("workers", "ema"), [(0, 0), (1, 0), (0, 0.9)])
+def test_two_and_two_epochs_are_four(conf, tmp_path, workers, ema):
     conf["data"]["num_workers"] = workers
+    conf["training"]["ema"] = ema
     fit(conf, tmp_path / "whole")
     parts = copy.deepcopy(conf)
     parts["training"]["epochs"] = 2
@@ -85,6 +90,108 @@ def test_what_a_run_leaves_behind(conf, tmp_path):
     before = (tmp_path / "exp" / "best_model.pth").stat().st_mtime_ns
     fit(conf, tmp_path / "exp")  # trained already
     assert (tmp_path / "exp" / "best_model.pth").stat().st_mtime_ns == before
+
+
+@pytest.fixture
+def plain(conf):
+    """Extracts as they are, and the plainest optimizer."""
+    conf["augmentation"].update(shift=0.0, flip_sign=False, flip_channels=False)
+    conf["augmentation"].update(remix_group=1, gain_min=1.0, gain_max=1.0)
+    conf["optim"].update(optimizer="sgd", lr=0.1)
+    conf["training"]["epochs"] = 1
+    return conf
+
+
+@pytest.fixture
+def weights(monkeypatch):
+    """The model's parameters at the start and after every step, in one vector each."""
+    trace = []
+
+    def keep(system, *args):
+        trace.append(torch.nn.utils.parameters_to_vector(system.model.parameters()).detach())
+
+    monkeypatch.setattr(SeparationSystem, "on_train_start", keep)
+    monkeypatch.setattr(SeparationSystem, "on_before_zero_grad", keep)
+    return trace
+
+
+def best_weights(exp_dir):
+    model = BaseModel.from_pretrained(str(exp_dir / "best_model.pth"))
+    return torch.nn.utils.parameters_to_vector(model.parameters()).detach()
+
+
+def test_a_batch_in_parts_is_the_batch(plain, tmp_path):
+    fit(plain, tmp_path / "whole")
+    plain["training"]["accumulate"] = 2
+    fit(plain, tmp_path / "parts")
+    whole, parts = best_weights(tmp_path / "whole"), best_weights(tmp_path / "parts")
+    torch.testing.assert_close(parts, whole, atol=1e-6, rtol=1e-5)
+    checkpoints = [
+        torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)
+        for name in ("whole", "parts")
+    ]
+    assert checkpoints[0]["global_step"] == checkpoints[1]["global_step"] > 3
+
+
+def test_gradients_are_clipped_to_their_norm(plain, tmp_path, weights):
+    plain["training"]["gradient_clip"] = 0.01
+    fit(plain, tmp_path / "exp")
+    moved = [float((b - a).norm()) for a, b in itertools.pairwise(weights) if not torch.equal(a, b)]
+    assert len(moved) > 2
+    assert moved == pytest.approx([0.1 * 0.01] * len(moved), rel=1e-3)
+
+
+def test_the_moving_average_is_what_is_validated_and_kept(plain, tmp_path, weights):
+    plain["training"]["ema"] = 0.75
+    fit(plain, tmp_path / "exp")
+    current = torch.load(tmp_path / "exp" / "checkpoints" / "last.ckpt", weights_only=True)
+    name = str(tmp_path / "exp" / "best_model.pth")
+    names = [f"model.{key}" for key, _ in BaseModel.from_pretrained(name).named_parameters()]
+    last = torch.cat([current["current_model_state"][key].flatten() for key in names])
+    trace = [b for a, b in itertools.pairwise([*weights, last]) if not torch.equal(a, b)]
+    average = trace[0]
+    for step in trace[1:]:
+        average = 0.75 * average + 0.25 * step
+    assert len(trace) > 3
+    torch.testing.assert_close(best_weights(tmp_path / "exp"), average)
+    assert not torch.allclose(average, trace[-1], atol=1e-5)
+
+
+def test_out_of_memory_names_the_settings_to_lower(conf, tmp_path, monkeypatch):
+    def forward(self, mixture):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has")
+
+    monkeypatch.setattr(DemucsLike, "forward", forward)
+    with pytest.raises(UsageError, match=r"raise training\.accumulate \(1\) or lower") as caught:
+        fit(conf, tmp_path / "exp")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("accumulate", [3, 8])
+def test_a_batch_that_cannot_be_divided_is_refused(conf, tmp_path, accumulate):
+    conf["training"]["accumulate"] = accumulate
+    with pytest.raises(UsageError, match=f"batch_size is 4, allowed are multiples of {accumulate}"):
+        fit(conf, tmp_path / "exp")
+
+
+def test_a_dry_run_says_what_fit_finds(conf, tmp_path):
+    conf["training"].update(epochs=2, accumulate=2)
+    words = dry_run(conf)
+    assert not (tmp_path / "exp").exists()
+    fit(conf, tmp_path / "exp")
+    summary = json.loads((tmp_path / "exp" / "training.json").read_text())
+    last = torch.load(tmp_path / "exp" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert f"model: DemucsLike, {summary['parameters']:,} parameters" in words
+    assert f"{last['global_step']:,} in all 2 epochs, each of 4 extracts" in words
+    assert "1 songs to train on (0.00 h), 2 songs to validate on" in words
+
+
+def test_activations_are_counted_without_numbers(conf):
+    """On shapes alone as on real tensors, but for the LSTM, which keeps other ones there."""
+    conf["model"].update(channels=16, depth=5)
+    counted = saved_bytes(conf, 44100)
+    assert counted == pytest.approx(forecast._saved_bytes(conf, 44100, "cpu"), rel=0.2)
+    assert saved_bytes(conf, 88200) == pytest.approx(2 * counted, rel=0.1)
 
 
 def test_batches_see_every_song_at_level_one(conf):

@@ -19,6 +19,7 @@ usage: ./run.sh [options] [-- options of train.py]
   --modified true|false the modification of Fig. 9 (default false; DemucsLike only)
   --variant NAME        instead of the two above: a file of local/variants, or all (Table 1's six)
   --size NAME           full (default, Table 1's size), or a file of local/sizes
+  --dry_run             print parameters, memory, data and steps of stage 1 (after stage 0), and stop
   --id GPUS             GPUs to use, such as 0,1 (default: all there are)
   --exp_root DIR        where experiments go (default: exp beside this script)
   --data_root DIR       where songs go (default: data beside this script)
@@ -29,7 +30,7 @@ EOF
 
 fail() { echo "error: $1" >&2; exit 2; }
 
-musdb18_dir= download_sample=false demo=false stage=0 stop_stage=5 tag= id=${CUDA_VISIBLE_DEVICES-}
+musdb18_dir= download_sample=false demo=false dry_run= stage=0 stop_stage=5 tag= id=${CUDA_VISIBLE_DEVICES-}
 model=DemucsLike upsampler= modified=false variant= size= python=python workers=
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 exp_root=$here/exp data_root=$here/data
@@ -38,6 +39,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     --) shift; break ;;
     -h | --help) usage; exit 0 ;;
+    --dry_run) dry_run=--dry_run; shift ;;
     --demo | --download_sample) declare "${1#--}=true"; shift ;;
     --musdb18_dir | --stage | --stop_stage | --tag | --model | --upsampler | --modified | --variant | --size | \
       --id | --exp_root | --data_root | --workers | --python)
@@ -123,6 +125,7 @@ files_of() {
   done
 }
 
+[ -z "$dry_run" ] || stage=1 stop_stage=1
 runs() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 say() { echo "== stage $1: $2" >&2; }
 
@@ -138,7 +141,8 @@ if runs 1; then
   for row in "${rows[@]}"; do
     say 1 "train ${row#*/}"
     mapfile -t files < <(files_of "$row")
-    "$python" -W ignore train.py --exp_dir "$exp_root/$tag/${row#*/}" "${files[@]}" "${options[@]}" "$@"
+    "$python" -W ignore train.py --exp_dir "$exp_root/$tag/${row#*/}" "${files[@]}" "${options[@]}" \
+      $dry_run "$@"
   done
 fi
 
