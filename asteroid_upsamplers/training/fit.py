@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import pickle
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
 from asteroid.engine.optimizers import make_optimizer
+from filelock import FileLock, Timeout
 from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from ..data import (
@@ -38,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 BEST_MODEL = "best_model.pth"
 SUMMARY = "training.json"
+LOCK = ".lock"
 
 
 def fit(conf: Config, exp_dir: Path) -> None:
@@ -47,12 +52,33 @@ def fit(conf: Config, exp_dir: Path) -> None:
     and CSV, one version a run), and at the end ``best_model.pth`` and ``training.json``.
 
     Raises:
-        UsageError: If the configuration, the songs or a checkpoint cannot be used.
+        UsageError: If the configuration, the songs or a checkpoint cannot be used, or if another
+            run is training in ``exp_dir``.
     """
     # Gradients below 1e-38 come and go while a network learns, and halve the speed of a CPU. The
     # threads of later computations inherit the setting, so it comes first.
     torch.set_flush_denormal(True)
     exp_dir.mkdir(parents=True, exist_ok=True)
+    with _alone_in(exp_dir):
+        _fit(conf, exp_dir)
+
+
+@contextlib.contextmanager
+def _alone_in(exp_dir: Path) -> Iterator[None]:
+    """Keep other runs out of a folder; the processes of one run come in behind the first."""
+    if getattr(rank_zero_only, "rank", 0):
+        yield
+        return
+    try:
+        with FileLock(exp_dir / LOCK, timeout=0):
+            yield
+    except Timeout:
+        raise UsageError(
+            f"{exp_dir}: another run is training here; wait for its end, or choose another --tag"
+        ) from None
+
+
+def _fit(conf: Config, exp_dir: Path) -> None:
     seed = conf["training"]["seed"]
     pl.seed_everything(seed, workers=True)
     model = build_model(conf)

@@ -5,6 +5,8 @@ import errno
 import itertools
 import json
 import shutil
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pandas as pd
@@ -16,6 +18,7 @@ from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.models import DemucsLike
 from asteroid_upsamplers.training import dry_run, fit, forecast, is_finished, load_config
 from asteroid_upsamplers.training.curve import learning_curve
+from asteroid_upsamplers.training.fit import LOCK
 from asteroid_upsamplers.training.forecast import saved_bytes
 from asteroid_upsamplers.training.system import SeparationSystem
 from tests.conftest import RATE, write_song
@@ -71,7 +74,7 @@ def test_two_and_two_epochs_are_four(conf, tmp_path, workers, ema):
 def test_what_a_run_leaves_behind(conf, tmp_path):
     conf["training"]["epochs"] = 1
     fit(conf, tmp_path / "exp")
-    names = {p.name for p in (tmp_path / "exp").iterdir()}
+    names = {p.name for p in (tmp_path / "exp").iterdir()} - {LOCK}
     assert names == {"conf.yml", "checkpoints", "logs", "best_model.pth", "training.json"}
     assert {p.name for p in (tmp_path / "exp" / "checkpoints").iterdir()} == {
         "best.ckpt",
@@ -165,6 +168,26 @@ def test_out_of_memory_names_the_settings_to_lower(conf, tmp_path, monkeypatch):
     with pytest.raises(UsageError, match=r"raise training\.accumulate \(1\) or lower") as caught:
         fit(conf, tmp_path / "exp")
     assert "\n" not in str(caught.value)
+
+
+def test_two_runs_in_one_folder_are_refused(conf, tmp_path):
+    """While another process trains there; once it is dead, its lock is no hindrance."""
+    conf["training"]["epochs"] = 1
+    script = "import sys, time; from filelock import FileLock; "
+    script += (
+        "lock = FileLock(sys.argv[1]); lock.acquire(); print('held', flush=True); time.sleep(600)"
+    )
+    (tmp_path / "exp").mkdir()
+    words = [sys.executable, "-c", script, str(tmp_path / "exp" / LOCK)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as other:
+        try:
+            assert other.stdout.readline() == "held\n"
+            with pytest.raises(UsageError, match="exp: another run is training here"):
+                fit(conf, tmp_path / "exp")
+        finally:
+            other.kill()
+    fit(conf, tmp_path / "exp")
+    assert (tmp_path / "exp" / "best_model.pth").exists()
 
 
 @pytest.mark.parametrize("accumulate", [3, 8])
