@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import pickle
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytorch_lightning as pl
 import torch
@@ -17,7 +16,6 @@ from asteroid.engine.optimizers import make_optimizer
 from filelock import FileLock, Timeout
 from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
-from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
@@ -30,7 +28,14 @@ from ..data import (
     split_validation,
 )
 from ..errors import UsageError
-from ..files import tell_full_disk, whole_or_nothing
+from ..files import whole_or_nothing
+from .checkpoints import (
+    LAST,
+    WholeCheckpoints,
+    load_checkpoint,
+    newest_checkpoint,
+    save_whole,
+)
 from .config import Config, build_model, save_config
 from .curve import EpochSeconds, learning_curve
 from .forecast import describe_run
@@ -104,11 +109,11 @@ def _fit(conf: Config, exp_dir: Path) -> None:
         config=conf,
     )
     trainer, checkpoints = _trainer(conf, exp_dir, len(train_loader))
-    last = checkpoints / "last.ckpt"
-    if last.exists():
+    last = newest_checkpoint(checkpoints)
+    if last is not None:
         _go_on_from(last, conf, train_loader)
     try:
-        trainer.fit(system, ckpt_path=last if last.exists() else None, weights_only=True)
+        trainer.fit(system, ckpt_path=last, weights_only=True)
     except SystemExit:  # how Lightning ends on Ctrl-C
         raise KeyboardInterrupt from None
     except torch.OutOfMemoryError:
@@ -148,40 +153,6 @@ def is_finished(conf: Config, exp_dir: Path) -> bool:
     except (OSError, ValueError):
         return False
     return (exp_dir / BEST_MODEL).exists() and summary["epochs"] >= conf["training"]["epochs"]
-
-
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a training checkpoint; never runs code in it.
-
-    Raises:
-        UsageError: If it is no whole checkpoint, or holds pickled code.
-    """
-    advice = "delete it to train from the start"
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except pickle.UnpicklingError:
-        raise UsageError(
-            f"{path}: refused, it is no checkpoint or holds pickled code; {advice}"
-        ) from None
-    except (RuntimeError, EOFError, ValueError, OSError):
-        raise UsageError(f"{path}: not a whole checkpoint; {advice}") from None
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise UsageError(f"{path}: not a training checkpoint; {advice}")
-    return checkpoint
-
-
-class WholeCheckpoints(TorchCheckpointIO):
-    """Writes a checkpoint whole or not at all, beside the one it replaces."""
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
-    ) -> None:
-        _save(checkpoint, Path(path))
-
-
-def _save(content: dict[str, Any], path: Path) -> None:
-    with whole_or_nothing(path) as partial, tell_full_disk(partial, RuntimeError):
-        torch.save(content, partial)
 
 
 def _go_on_from(last: Path, conf: Config, train_loader: DataLoader) -> None:
@@ -242,7 +213,7 @@ def _trainer(conf: Config, exp_dir: Path, batches: int) -> tuple[pl.Trainer, Pat
     training = conf["training"]
     checkpoints = exp_dir / "checkpoints"
     last = ModelCheckpoint(
-        checkpoints, filename="last", enable_version_counter=False, save_on_train_epoch_end=True
+        checkpoints, filename=LAST, enable_version_counter=False, save_on_train_epoch_end=True
     )
     best = ModelCheckpoint(
         checkpoints, filename="best", monitor="val_loss", enable_version_counter=False
@@ -277,7 +248,7 @@ def _trainer(conf: Config, exp_dir: Path, batches: int) -> tuple[pl.Trainer, Pat
 def _finish(conf: Config, exp_dir: Path, system: SeparationSystem) -> None:
     best = load_checkpoint(exp_dir / "checkpoints" / "best.ckpt")
     system.load_state_dict(best["state_dict"])
-    _save(system.model.cpu().serialize(), exp_dir / BEST_MODEL)
+    save_whole(system.model.cpu().serialize(), exp_dir / BEST_MODEL)
     seconds = [row["epoch_seconds"] for row in learning_curve(exp_dir) if "epoch_seconds" in row]
     scores = [state.get("best_model_score") for state in best["callbacks"].values()]
     summary = {

@@ -228,14 +228,16 @@ def test_batches_see_every_song_at_level_one(conf):
     assert next(iter(_loaders(conf)[1])).abs().max() < 0.21
 
 
-@pytest.mark.parametrize("kind", ["truncated", "text", "pickle", "other"])
-def test_a_bad_checkpoint_is_refused_in_one_line(conf, tmp_path, kind):
-    conf["training"]["epochs"] = 1
-    fit(conf, tmp_path / "exp")
-    last = tmp_path / "exp" / "checkpoints" / "last.ckpt"
-    mark = tmp_path / "mark"
+KINDS = ["truncated", "flipped", "text", "pickle", "other"]
+
+
+def damage(last, kind, mark):
     if kind == "truncated":
         last.write_bytes(last.read_bytes()[:5000])
+    elif kind == "flipped":
+        content = bytearray(last.read_bytes())
+        content[len(content) // 2] ^= 1
+        last.write_bytes(content)
     elif kind == "text":
         last.write_text("not a checkpoint")
     elif kind == "pickle":
@@ -243,11 +245,38 @@ def test_a_bad_checkpoint_is_refused_in_one_line(conf, tmp_path, kind):
         torch.save({**checkpoint, "note": Payload(str(mark))}, last)
     else:
         torch.save({"weights": torch.zeros(3)}, last)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bad_checkpoint_is_refused_in_one_line(conf, tmp_path, kind):
+    conf["training"]["epochs"] = 1
+    fit(conf, tmp_path / "exp")
+    last, mark = tmp_path / "exp" / "checkpoints" / "last.ckpt", tmp_path / "mark"
+    damage(last, kind, mark)
     conf["training"]["epochs"] = 2
     with pytest.raises(UsageError, match=r"last\.ckpt: .*delete it") as caught:
         fit(conf, tmp_path / "exp")
     assert "\n" not in str(caught.value)
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_behind_a_bad_checkpoint_is_the_previous_one(conf, tmp_path, kind, caplog):
+    """The epoch is trained again, and the end is that of an unbroken run."""
+    conf["training"]["epochs"] = 3
+    fit(conf, tmp_path / "whole")
+    conf["training"]["epochs"] = 2
+    fit(conf, tmp_path / "exp")
+    last, mark = tmp_path / "exp" / "checkpoints" / "last.ckpt", tmp_path / "mark"
+    damage(last, kind, mark)
+    conf["training"]["epochs"] = 3
+    caplog.clear()
+    fit(conf, tmp_path / "exp")
+    (warning,) = [r.message for r in caplog.records if "last.ckpt" in r.message]
+    assert warning.endswith("previous.ckpt")
+    assert not mark.exists()
+    assert torch.equal(best_weights(tmp_path / "exp"), best_weights(tmp_path / "whole"))
+    assert [row["epoch"] for row in learning_curve(tmp_path / "exp")] == [0, 1, 2]
 
 
 def test_the_best_epoch_is_kept_not_the_last(conf, tmp_path):
