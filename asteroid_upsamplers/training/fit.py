@@ -53,8 +53,9 @@ LOCK = ".lock"
 def fit(conf: Config, exp_dir: Path) -> None:
     """Train until ``training.epochs``, going on from the last checkpoint if there is one.
 
-    Writes into ``exp_dir``: ``conf.yml``, ``checkpoints/{last,best}.ckpt``, ``logs/`` (TensorBoard
-    and CSV, one version a run), and at the end ``best_model.pth`` and ``training.json``.
+    Writes into ``exp_dir``: ``conf.yml``, ``checkpoints/{last,previous,best}.ckpt``, ``logs/``
+    (TensorBoard and CSV, one version a run), and at the end ``best_model.pth`` and
+    ``training.json``.
 
     Raises:
         UsageError: If the configuration, the songs or a checkpoint cannot be used, or if another
@@ -74,13 +75,19 @@ def _alone_in(exp_dir: Path) -> Iterator[None]:
     if getattr(rank_zero_only, "rank", 0):
         yield
         return
+    lock = FileLock(exp_dir / LOCK)
     try:
-        with FileLock(exp_dir / LOCK, timeout=0):
-            yield
+        lock.acquire(timeout=0)
     except Timeout:
         raise UsageError(
             f"{exp_dir}: another run is training here; wait for its end, or choose another --tag"
         ) from None
+    except NotImplementedError:
+        logger.warning("%s: no locks on this file system, see that one run trains here", exp_dir)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _fit(conf: Config, exp_dir: Path) -> None:

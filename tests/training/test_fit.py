@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from asteroid.models import BaseModel
+from filelock import FileLock
 
 from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.models import DemucsLike
@@ -187,6 +188,17 @@ def test_two_runs_in_one_folder_are_refused(conf, tmp_path):
         finally:
             other.kill()
     fit(conf, tmp_path / "exp")
+    assert (tmp_path / "exp" / "best_model.pth").exists()
+
+
+def test_a_file_system_without_locks_is_no_hindrance(conf, tmp_path, monkeypatch, caplog):
+    def acquire(*args, **settings):
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    conf["training"]["epochs"] = 1
+    fit(conf, tmp_path / "exp")
+    assert "no locks on this file system" in caplog.text
     assert (tmp_path / "exp" / "best_model.pth").exists()
 
 
