@@ -1,5 +1,7 @@
 """What the systems of Table 1 minimise, by name.
 
+Each takes estimates and sources, both ``(batch, source, channel, time)``, and gives a scalar.
+
 [1] Pons et al., "Upsampling artifacts in neural audio synthesis", ICASSP 2021.
 [2] Stoller et al., "Wave-U-Net: a multi-scale neural network for end-to-end audio source
 separation", ISMIR 2018.

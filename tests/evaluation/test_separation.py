@@ -82,6 +82,22 @@ def test_shifts_of_a_network_that_moves_with_the_signal_change_nothing(song_set,
     np.testing.assert_allclose(shifted, plain, atol=1e-6)
 
 
+def test_shifts_average_a_tone_away_that_does_not_move_with_the_song(song_set, tmp_path):
+    class Hums(Halves):
+        def forward(self, wav):
+            return super().forward(wav) + 0.1 * (torch.arange(wav.shape[-1]) % 4 == 0)
+
+    songs, left = find_songs(song_set, "test", RATE)[:1], {}
+    mixture, _ = soundfile.read(songs[0].path("mixture"), dtype="float32")
+    for shifts in (0, 64):
+        folder = tmp_path / str(shifts)
+        separate_songs(Hums(), songs, folder, Chunking(1.0, 0.25, shifts), progress=False)
+        estimate, _ = soundfile.read(folder / "test 0" / "drums.wav", dtype="float32")
+        left[shifts] = (estimate - mixture).std()
+    assert left[0] == pytest.approx(0.043, rel=0.1)
+    assert left[64] < left[0] / 3
+
+
 def test_the_shift_trick_of_demucs():
     """The mean over delays of up to half a second, of the network for the delayed signal."""
     torch.manual_seed(0)
