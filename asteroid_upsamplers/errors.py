@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import signal
 import sys
+import threading
 from collections.abc import Iterator
+from typing import Any, NoReturn
 
 
 class UsageError(ValueError):
@@ -15,17 +18,34 @@ class UsageError(ValueError):
     """
 
 
+class Terminated(BaseException):
+    """The process was asked to end (SIGTERM), as a cluster does when a job's time is over."""
+
+
+def raise_terminated(*args: Any) -> NoReturn:
+    """A handler for SIGTERM: what is half done is put away on the way out, as for Ctrl-C.
+
+    Raises:
+        Terminated: Always.
+    """
+    raise Terminated
+
+
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
     """Turn what a user can cause into one line on standard error and an exit status.
 
-    Exit status: 2 for a :class:`UsageError`, 1 for a failing disk, 130 for Ctrl-C. Any other
-    exception is a mistake of ours and keeps its traceback.
+    Exit status: 2 for a :class:`UsageError`, 1 for a failing disk, 130 for Ctrl-C, 143 for SIGTERM.
+    Any other exception is a mistake of ours and keeps its traceback.
     """
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, raise_terminated) if in_main else None
     try:
         yield
     except UsageError as error:
         _leave(2, f"error: {error}")
+    except Terminated:
+        _leave(143, "terminated: run the same command again to go on")
     except KeyboardInterrupt:
         _leave(130, "interrupted: run the same command again to go on")
     except OSError as error:
@@ -33,6 +53,9 @@ def one_line_errors() -> Iterator[None]:
             raise
         where = f": {error.filename}" if error.filename else ""
         _leave(1, f"error: {error.strerror}{where}; put it right and run again to go on")
+    finally:
+        if in_main:
+            signal.signal(signal.SIGTERM, before)
 
 
 _DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
