@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+logger = logging.getLogger(__name__)
 
 PARTIAL = ".partial"
 DISCARDED = ".discarded"
@@ -62,6 +67,35 @@ def scratch_folder(path: Path) -> Iterator[Path]:
         yield folder
     finally:
         _remove(folder)
+
+
+@contextlib.contextmanager
+def locked(path: Path, wait: bool) -> Iterator[None]:
+    """Hold a lock file, so that of several processes one does what is inside; the dead hold none.
+
+    Args:
+        path: The lock file; its folder is made.
+        wait: Whether to wait for another process that holds it.
+
+    Raises:
+        filelock.Timeout: If another process holds it, and ``wait`` is not set.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if not wait:
+                raise
+            logger.info("%s: waiting for another process", path)
+            lock.acquire()
+    except NotImplementedError:
+        logger.warning("%s: no locks on this file system, see that one run works here", path)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextlib.contextmanager

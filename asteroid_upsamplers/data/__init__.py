@@ -3,21 +3,32 @@
 from .augment import Augment
 from .demo_mixtures import render_demo_mixtures
 from .demo_songs import render_demo_set
-from .extracts import Extracts, ExtractSampler, WholeSongs, seeded
+from .extracts import Extract, Extracts, ExtractSampler, SharedSongs, WholeSongs, seeded
 from .ffmpeg import require_ffmpeg
-from .prepare import download_sample, prepare, rate_of_set, songs_at_rate, wav_root
+from .packed import pack_songs
+from .prepare import (
+    download_sample,
+    prepare,
+    rate_of_set,
+    songs_at_rate,
+    training_songs,
+    wav_root,
+)
 from .songs import MIXTURE, SOURCES, Song, find_songs, split_validation
 
 __all__ = [
     "MIXTURE",
     "SOURCES",
     "Augment",
+    "Extract",
     "ExtractSampler",
     "Extracts",
+    "SharedSongs",
     "Song",
     "WholeSongs",
     "download_sample",
     "find_songs",
+    "pack_songs",
     "prepare",
     "rate_of_set",
     "render_demo_mixtures",
@@ -26,5 +37,6 @@ __all__ = [
     "seeded",
     "songs_at_rate",
     "split_validation",
+    "training_songs",
     "wav_root",
 ]

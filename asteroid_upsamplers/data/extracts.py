@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.distributed
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 from tqdm import tqdm
 
+from ..errors import UsageError
 from .songs import SOURCES, Song
 
 logger = logging.getLogger(__name__)
@@ -19,21 +21,49 @@ Place = tuple[int, int]
 """Which song, and at which sample the extract starts."""
 
 
+class Extract(NamedTuple):
+    """Samples of a song as they are stored, or a batch of them."""
+
+    samples: Tensor
+    """``(source, channel, frames)``, whole numbers or floats."""
+    divisor: Tensor
+    """What makes of them samples of the level that the network sees."""
+    unreadable: Tensor
+    """Number of a song that should have been read and could not be, else -1."""
+
+    def sources(self) -> Tensor:
+        """At the network's level: ``(..., source, channel, frames)``, float32, on any device."""
+        return self.samples.float() / self.divisor[..., None, None, None]
+
+
 class ExtractSampler(Sampler[Place]):
     """The extracts of an epoch in random order: every ``stride`` samples of every song, one.
 
     The order depends on the seed and the epoch only, so a run that is resumed sees what an unbroken
-    one sees. Under ``torch.distributed`` each process gets its share.
+    one sees. Whole batches are given out. Under ``torch.distributed`` each process gets its share:
+    of every ``part * processes`` extracts, the first process has the first ``part``. However a
+    batch is divided, its extracts are the same.
 
     Args:
         songs: To take extracts from; of one that is too short, the only extract is all of it.
         frames: Length of an extract in samples.
         stride: Samples between the starts of neighbouring extracts of a song.
         seed: Seed of the order.
+        batch: Extracts of a step, of all processes together.
+        part: Extracts that a process takes at a time; ``batch`` is a multiple of all of theirs.
     """
 
-    def __init__(self, songs: Sequence[Song], frames: int, stride: int, seed: int):
+    def __init__(
+        self,
+        songs: Sequence[Song],
+        frames: int,
+        stride: int,
+        seed: int,
+        batch: int = 1,
+        part: int = 1,
+    ):
         self.seed = seed
+        self.batch, self.part = batch, part
         self.epoch = 0
         self.places: list[Place] = []
         for index, song in enumerate(songs):
@@ -51,25 +81,33 @@ class ExtractSampler(Sampler[Place]):
         """Choose the epoch; Lightning calls this before each."""
         self.epoch = epoch
 
+    @property
+    def steps(self) -> int:
+        """Batches an epoch."""
+        return len(self.places) // self.batch
+
     def __len__(self) -> int:
-        return len(self.places) // _world()[1]
+        return self.steps * self.batch // world()[1]
 
     def __iter__(self) -> Iterator[Place]:
         generator = seeded(self.seed, self.epoch)
         order = torch.randperm(len(self.places), generator=generator).tolist()
-        rank, processes = _world()
-        for index in order[rank : len(self) * processes : processes]:
-            yield self.places[index]
+        rank, processes = world()
+        for first in range(rank * self.part, self.steps * self.batch, self.part * processes):
+            for index in order[first : first + self.part]:
+                yield self.places[index]
 
 
-class Extracts(Dataset[Tensor]):
-    """Reads the extract at a :data:`Place`: ``(source, channel, frames)``, float32.
+class Extracts(Dataset[Extract]):
+    """Reads the extract at a :data:`Place`.
+
+    Where a song cannot be read, another one stands in for it, and the extract says so.
 
     Args:
         songs: As the sampler's.
         frames: Length of an extract in samples.
-        normalize: Whether to divide by the level of the song's mixture, as [3] does; the levels
-            are read once, here.
+        normalize: Whether the network shall see songs of level 1, as [3] does; the levels are read
+            once, here.
         sources: Names of the files to read.
         context: Samples to read before and after the extract as well; silence beyond the song.
     """
@@ -86,15 +124,54 @@ class Extracts(Dataset[Tensor]):
         self.context = context
         self.levels = _levels(songs, sources, normalize)
 
-    def __getitem__(self, place: Place) -> Tensor:
-        song, start = place
+    def __getitem__(self, place: Place) -> Extract:
+        wanted, start = place
+        unreadable = -1
+        for number in (*range(wanted, len(self.songs)), *range(wanted)):
+            song = self.songs[number]
+            if number != wanted:
+                start %= max(1, song.frames - self.frames + 1)
+            try:
+                samples = self._read(song, start)
+            except UsageError:
+                unreadable = wanted
+                continue
+            divisor = torch.tensor(song.full_scale * self.levels[number])
+            return Extract(samples, divisor, torch.tensor(unreadable))
+        raise UsageError(f"{self.songs[wanted].folder.parent}: no song can be read any more")
+
+    def _read(self, song: Song, start: int) -> Tensor:
         before, after = self.context
-        frames = before + self.frames + after
-        return self.songs[song].read(self.sources, start - before, frames) / self.levels[song]
+        return song.stored(self.sources, start - before, before + self.frames + after)
 
 
-class WholeSongs(Dataset[Tensor]):
-    """Reads whole songs: ``(source, channel, time)``, float32. Arguments as :class:`Extracts`."""
+class SharedSongs(Sampler[int]):
+    """Numbers of songs, each for one of the processes that work together.
+
+    Every process gets as many, so that none waits for ever: if they do not come out even, some
+    songs are given out twice.
+
+    Args:
+        songs: The longest are given out first, so that all processes end at about the same time.
+    """
+
+    def __init__(self, songs: Sequence[Song]):
+        self.order = sorted(range(len(songs)), key=lambda number: -songs[number].frames)
+
+    def __len__(self) -> int:
+        return -(-len(self.order) // world()[1])
+
+    def __iter__(self) -> Iterator[int]:
+        rank, processes = world()
+        for index in range(rank, len(self) * processes, processes):
+            yield self.order[index % len(self.order)]
+
+
+class WholeSongs(Dataset[tuple[int, Tensor]]):
+    """Reads whole songs: the number, and ``(source, channel, time)``, float32.
+
+    Arguments as :class:`Extracts`.
+    """
 
     def __init__(
         self, songs: Sequence[Song], normalize: bool = False, sources: Sequence[str] = SOURCES
@@ -105,14 +182,15 @@ class WholeSongs(Dataset[Tensor]):
     def __len__(self) -> int:
         return len(self.songs)
 
-    def __getitem__(self, index: int) -> Tensor:
-        return self.songs[index].read(self.sources) / self.levels[index]
+    def __getitem__(self, index: int) -> tuple[int, Tensor]:
+        return index, self.songs[index].read(self.sources) / self.levels[index]
 
 
 def _levels(songs: Sequence[Song], sources: Sequence[str], normalize: bool) -> list[float]:
     if not normalize:
         return [1.0] * len(songs)
-    return [song.level(sources) for song in tqdm(songs, "reading levels", leave=False)]
+    measured = tqdm(songs, "reading levels", leave=False, delay=1)
+    return [song.level(sources) for song in measured]
 
 
 def seeded(*numbers: int) -> torch.Generator:
@@ -124,7 +202,7 @@ def seeded(*numbers: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def _world() -> tuple[int, int]:
+def world() -> tuple[int, int]:
     """Rank and number of the processes that train together."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()

@@ -7,21 +7,19 @@ conversion goes on where it stopped.
 
 from __future__ import annotations
 
-import os
 import zipfile
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 import soundfile
-from tqdm import tqdm
 
 from ..errors import UsageError
-from ..files import whole_or_nothing
+from ..files import locked, whole_or_nothing
 from .audio import read_wav, write_wav
 from .ffmpeg import require_ffmpeg
+from .packed import pack_songs
+from .parallel import for_each
 from .songs import MIXTURE, SOURCES, Song, find_songs, shorten
 from .streaming import resample_file
 
@@ -35,8 +33,6 @@ _HOW_TO_GET = (
     "one and pass --musdb18_dir DIR, or pass --download_sample for musdb's own 7-second excerpts, "
     "or --demo for songs rendered here"
 )
-
-Item = TypeVar("Item")
 
 
 def prepare(
@@ -75,7 +71,7 @@ def prepare(
             raise UsageError(f"songs that are not in {musdb18_dir}: {listing}; remove them")
     paths = [song.path(stream) for song in songs for stream in STREAMS]
     files = [p for p in paths if p.exists() and soundfile.info(p).subtype in ("FLOAT", "DOUBLE")]
-    _for_each(read_wav, files, "checking float samples", jobs, progress)
+    for_each(read_wav, files, "checking float samples", jobs, progress)
     return root
 
 
@@ -125,10 +121,45 @@ def songs_at_rate(
             for stream in streams:
                 resample_file(song.path(stream), partial / f"{stream}.wav", sample_rate)
 
-    missing = [song for song in songs if not (folder / song.name).is_dir()]
-    _for_each(resample, missing, f"resampling to {sample_rate} Hz", None, progress)
+    def missing() -> list[Song]:
+        return [song for song in songs if not (folder / song.name).is_dir()]
+
+    if missing():
+        with locked(resampled / ".lock", wait=True):  # processes that train together start together
+            for_each(resample, missing(), f"resampling to {sample_rate} Hz", None, progress)
     names = {song.name for song in songs}
     return [s for s in find_songs(resampled, subset, sample_rate) if s.name in names]
+
+
+def training_songs(
+    musdb18_dir: Path,
+    wav_dir: Path,
+    sample_rate: int,
+    packed: bool,
+    verify: bool = False,
+    progress: bool = True,
+) -> list[Song]:
+    """The songs to train and validate on, in the form that is read fastest.
+
+    Args:
+        musdb18_dir: As :func:`prepare` takes it.
+        wav_dir: As :func:`prepare` takes it.
+        sample_rate: In Hz; songs of another rate are resampled (:func:`songs_at_rate`).
+        packed: Whether to read packed copies (:mod:`.packed`), in ``<wav_dir>_packed`` or
+            ``<wav_dir>_<sample_rate>_packed``; those that are missing are made.
+        verify: Whether to check every byte of the packed copies that are there.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        UsageError: If there is no set, songs in it cannot be used, or there is no room for them.
+    """
+    songs = songs_at_rate(musdb18_dir, wav_dir, "train", sample_rate, progress)
+    if not packed:
+        return songs
+    own_rate = rate_of_set(wav_root(musdb18_dir, wav_dir)) == sample_rate
+    name = wav_dir.name if own_rate else f"{wav_dir.name}_{sample_rate}"
+    folder = wav_dir.with_name(f"{name}_packed") / "train"
+    return [*pack_songs(songs, folder, verify, progress)]
 
 
 def rate_of_set(root: Path) -> int | None:
@@ -169,7 +200,7 @@ def convert(
         name = path.name[: -len(STEM_SUFFIX)]
         _convert_stem(path, wav_dir / path.parent.name / name, sample_rate)
 
-    _for_each(convert_one, stems, "converting stems", jobs, progress)
+    for_each(convert_one, stems, "converting stems", jobs, progress)
 
 
 def download_sample(root: Path, setup_file: str | None = None) -> Path:
@@ -240,33 +271,6 @@ def _is_converted(folder: Path, expected: int, sample_rate: int) -> bool:
         and abs(lengths.pop() - expected) <= 2 * _AAC_FRAME
         and all(info.samplerate == sample_rate for info in infos)
     )
-
-
-def _for_each(
-    function: Callable[[Item], Any],
-    items: Sequence[Item],
-    title: str,
-    jobs: int | None,
-    progress: bool,
-) -> None:
-    """Call ``function`` on every item, ``jobs`` at a time; report what failed at the end."""
-    if not items:
-        return
-    problems = []
-    with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
-        futures = [pool.submit(function, item) for item in items]
-        try:
-            bar = tqdm(as_completed(futures), title, len(futures), disable=not progress)
-            for future in bar:
-                try:
-                    future.result()
-                except UsageError as error:
-                    problems.append(str(error))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    if problems:
-        raise UsageError(f"{len(problems)} of {len(items)} files: {shorten(sorted(problems))}")
 
 
 def _reason(error: Exception) -> str:

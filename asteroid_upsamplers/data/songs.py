@@ -40,10 +40,12 @@ class Song:
     Args:
         folder: Where its wav files are; its name is the song's.
         frames: Length in samples.
+        full_scale: What a sample of value 1 is in :meth:`stored`.
     """
 
     folder: Path
     frames: int
+    full_scale: float = 1.0
 
     @property
     def name(self) -> str:
@@ -54,17 +56,29 @@ class Song:
         """The file of one source, or of the mixture."""
         return self.folder / f"{source}.wav"
 
-    def read(self, sources: Sequence[str], start: int = 0, frames: int | None = None) -> Tensor:
-        """An extract of some sources; before the song and past its end it is silent.
+    def stored(self, sources: Sequence[str], start: int = 0, frames: int | None = None) -> Tensor:
+        """An extract of some sources as it is stored; before and past the song it is silent.
 
         Returns:
-            ``(len(sources), channels, frames)``, float32.
+            ``(len(sources), channels, frames)``; for the value of a sample divide by
+            :attr:`full_scale`.
+
+        Raises:
+            UsageError: If it cannot be read.
         """
         frames = self.frames - start if frames is None else frames
         first, stop = max(0, start), min(start + frames, self.frames)
-        extract = torch.stack([read_wav(self.path(source), first, stop) for source in sources])
-        before = first - start
-        return F.pad(extract, (before, frames - before - extract.shape[-1]))
+        extract = self._within(sources, first, stop)
+        before, after = first - start, start + frames - stop
+        return F.pad(extract, (before, after)) if before or after else extract
+
+    def _within(self, sources: Sequence[str], first: int, stop: int) -> Tensor:
+        return torch.stack([read_wav(self.path(source), first, stop) for source in sources])
+
+    def read(self, sources: Sequence[str], start: int = 0, frames: int | None = None) -> Tensor:
+        """:meth:`stored`, as float32 in [-1, 1] for whole-number formats, else as in the files."""
+        extract = self.stored(sources, start, frames)
+        return extract if self.full_scale == 1 else extract.float() / self.full_scale
 
     def level(self, sources: Sequence[str], block: int = 2**22) -> float:
         """Level of the sum of some sources (:func:`dsp.mono_level`), in bounded memory."""

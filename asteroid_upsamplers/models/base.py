@@ -16,7 +16,7 @@ import numpy as np
 import soundfile
 import torch
 from asteroid.models import BaseModel
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.torch_version import TorchVersion
 
@@ -111,6 +111,14 @@ class MusicSeparator(PortableModel):
     @property
     def upsampling_strides(self) -> tuple[int, ...]:
         """Of the layers that raise the sample rate, the last one last; none on spectrograms."""
+        return ()
+
+    @property
+    def repeated_blocks(self) -> tuple[nn.Module, ...]:
+        """The parts that run one after the other, where they hold most of the network.
+
+        For what is done block by block to save memory; none if there are no such parts.
+        """
         return ()
 
     def needed_context(self, time: int) -> tuple[int, int]:

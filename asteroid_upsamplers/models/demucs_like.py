@@ -170,6 +170,11 @@ class DemucsLike(MusicSeparator):
         last = self.stride // 2 if halved else self.stride
         return (*[self.stride] * (len(self.decoder) - 1), last)
 
+    @property
+    def repeated_blocks(self) -> tuple[nn.Module, ...]:
+        """Those of the encoder, the recurrent layers, those of the decoder."""
+        return (*self.encoder, self.lstm, *self.decoder)
+
     def valid_length(self, time: int) -> int:
         """The shortest input that no strided convolution cuts and whose output covers ``time``."""
         rate = 2 if self.resample else 1

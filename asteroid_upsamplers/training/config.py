@@ -26,8 +26,13 @@ Config = dict[str, dict[str, Any]]
 
 _WHOLE = {"sample_rate": 1, "num_workers": 0, "remix_group": 1, "epochs": 1, "batch_size": 1}
 _WHOLE |= {"valid_every": 1, "seed": 0, "channels": 1, "depth": 1, "shifts": 0}
-_WHOLE |= {"accumulate": 1}
+_WHOLE |= {"accumulate": 1, "num_nodes": 1, "devices": 1}
 """Keys that are whole numbers, and the least that is allowed."""
+
+_FROM_THE_MACHINE = {"num_workers", "devices"}
+"""Keys that may be null: as many as the machine has."""
+
+_SWITCHES = {"packed", "checkpoint_activations", "compile"}
 
 _NUMBERS: dict[str, tuple[float, float]] = {
     "segment": (1e-3, math.inf),
@@ -45,6 +50,8 @@ _NUMBERS: dict[str, tuple[float, float]] = {
 """Keys that are numbers, and from where to where."""
 
 _PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
+
+_STRATEGIES = ("auto", "ddp", "fsdp")
 
 
 def load_config(conf_path: Path, variants: Sequence[Path] = ()) -> Config:
@@ -130,6 +137,10 @@ def check_config(conf: Config) -> None:
 def _allowed(key: str, value: Any) -> str | None:
     """What is allowed for ``key``, if ``value`` is not."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if key in _FROM_THE_MACHINE and value is None:
+        return None
+    if key in _SWITCHES:
+        return None if isinstance(value, bool) else "true or false"
     if key in _WHOLE:
         good = number and isinstance(value, int) and value >= _WHOLE[key]
         return None if good else f"a whole number from {_WHOLE[key]} up"
@@ -140,6 +151,8 @@ def _allowed(key: str, value: Any) -> str | None:
         return f"a number from {least:g} " + ("up" if most == math.inf else f"to {most:g}")
     if key == "precision" and value not in _PRECISIONS:
         return " or ".join(_PRECISIONS)
+    if key == "strategy" and value not in _STRATEGIES:
+        return " or ".join(_STRATEGIES)
     if key == "loss" and value not in LOSSES:
         return " or ".join(LOSSES)
     if key == "optimizer":
@@ -208,7 +221,9 @@ def save_config(conf: Config, exp_dir: Path) -> None:
         partial.write_text(yaml.safe_dump(conf, sort_keys=False))
 
 
-_MAY_CHANGE = {"epochs", "num_workers"}
+_MAY_CHANGE = {"epochs", "num_workers", "packed", "accumulate", "devices", "num_nodes"}
+_MAY_CHANGE |= {"strategy", "checkpoint_activations", "compile"}
+"""How long, and on what: the same experiment up to rounding."""
 
 
 def _comparable(conf: Config) -> dict[str, Any]:

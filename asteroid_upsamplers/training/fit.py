@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import statistics
-from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
 import pytorch_lightning as pl
 import torch
-from asteroid.engine.optimizers import make_optimizer
-from filelock import FileLock, Timeout
 from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.strategies import Strategy
 from pytorch_lightning.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
-from ..data import (
-    Augment,
-    Extracts,
-    ExtractSampler,
-    WholeSongs,
-    songs_at_rate,
-    split_validation,
-)
+from ..data import Augment, Extracts, ExtractSampler, WholeSongs
 from ..errors import UsageError
 from ..files import whole_or_nothing
 from .checkpoints import (
@@ -39,7 +29,17 @@ from .checkpoints import (
 from .config import Config, build_model, save_config
 from .curve import EpochSeconds, learning_curve
 from .forecast import describe_run
+from .loaders import make_loaders, part_of_batch, remix_group, samples
 from .losses import LOSSES
+from .network import checkpoint_activations, optimizer_maker
+from .processes import (
+    EndOnSigterm,
+    Processes,
+    alone_in,
+    environment_plugins,
+    planned_processes,
+    strategy_of,
+)
 from .provenance import provenance
 from .system import SeparationSystem
 
@@ -47,7 +47,6 @@ logger = logging.getLogger(__name__)
 
 BEST_MODEL = "best_model.pth"
 SUMMARY = "training.json"
-LOCK = ".lock"
 
 
 def fit(conf: Config, exp_dir: Path) -> None:
@@ -55,7 +54,7 @@ def fit(conf: Config, exp_dir: Path) -> None:
 
     Writes into ``exp_dir``: ``conf.yml``, ``checkpoints/{last,previous,best}.ckpt``, ``logs/``
     (TensorBoard and CSV, one version a run), and at the end ``best_model.pth`` and
-    ``training.json``.
+    ``training.json``. However many processes share the work, it is the same up to rounding.
 
     Raises:
         UsageError: If the configuration, the songs or a checkpoint cannot be used, or if another
@@ -64,58 +63,49 @@ def fit(conf: Config, exp_dir: Path) -> None:
     # Gradients below 1e-38 come and go while a network learns, and halve the speed of a CPU. The
     # threads of later computations inherit the setting, so it comes first.
     torch.set_flush_denormal(True)
+    # What cuDNN does to the convolutions and recurrent layers in any case
+    torch.set_float32_matmul_precision("high")
     exp_dir.mkdir(parents=True, exist_ok=True)
-    with _alone_in(exp_dir):
+    with alone_in(exp_dir):
         _fit(conf, exp_dir)
 
 
-@contextlib.contextmanager
-def _alone_in(exp_dir: Path) -> Iterator[None]:
-    """Keep other runs out of a folder; the processes of one run come in behind the first."""
-    if getattr(rank_zero_only, "rank", 0):
-        yield
-        return
-    lock = FileLock(exp_dir / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UsageError(
-            f"{exp_dir}: another run is training here; wait for its end, or choose another --tag"
-        ) from None
-    except NotImplementedError:
-        logger.warning("%s: no locks on this file system, see that one run trains here", exp_dir)
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _fit(conf: Config, exp_dir: Path) -> None:
-    seed = conf["training"]["seed"]
+    training = conf["training"]
+    seed = training["seed"]
     pl.seed_everything(seed, workers=True)
+    processes = planned_processes(conf)
     model = build_model(conf)
-    context = model.needed_context(_samples(conf, "data", "segment"))
-    train_loader, val_loader = _loaders(conf, context)
-    save_config(conf, exp_dir)
+    context = model.needed_context(samples(conf, "data", "segment"))
+    train_loader, val_loader = make_loaders(conf, processes, context)
+    if not getattr(rank_zero_only, "rank", 0):
+        save_config(conf, exp_dir)
     if is_finished(conf, exp_dir):
         logger.info("%s is trained already", exp_dir)
         return
-    chunk = _samples(conf, "separation", "chunk")
-    augmentation = {**conf["augmentation"], "shift": _samples(conf, "augmentation", "shift")}
+    strategy = strategy_of(conf, model, processes)
+    if training["checkpoint_activations"]:
+        checkpoint_activations(model)
+    chunk = samples(conf, "separation", "chunk")
+    group = remix_group(conf, part_of_batch(conf, processes))
+    augmentation = {**conf["augmentation"], "shift": samples(conf, "augmentation", "shift")}
     system = SeparationSystem(
-        augment=Augment(**augmentation),
+        augment=Augment(**{**augmentation, "remix_group": group}),
+        remix_group=group,
         seed=seed,
         context=context,
         chunk=chunk,
         overlap=int(conf["separation"]["overlap"] * chunk),
+        make_optimizer=optimizer_maker(conf),
+        compiled=training["compile"],
         model=model,
-        optimizer=make_optimizer(model.parameters(), **conf["optim"]),
-        loss_func=LOSSES[conf["training"]["loss"]],
+        loss_func=LOSSES[training["loss"]],
         train_loader=train_loader,
         val_loader=val_loader,
         config=conf,
     )
-    trainer, checkpoints = _trainer(conf, exp_dir, len(train_loader))
+    steps = cast(ExtractSampler, train_loader.sampler).steps
+    trainer, checkpoints = _trainer(conf, exp_dir, processes, strategy, steps)
     last = newest_checkpoint(checkpoints)
     if last is not None:
         _go_on_from(last, conf, train_loader)
@@ -124,14 +114,27 @@ def _fit(conf: Config, exp_dir: Path) -> None:
     except SystemExit:  # how Lightning ends on Ctrl-C
         raise KeyboardInterrupt from None
     except torch.OutOfMemoryError:
-        training, segment = conf["training"], conf["data"]["segment"]
+        raise UsageError(_out_of_memory(conf)) from None
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
         raise UsageError(
-            f"the device is out of memory: raise training.accumulate ({training['accumulate']}) or "
-            f"lower training.batch_size ({training['batch_size']}), data.segment ({segment} s) or "
-            "the size of the model; training goes on from the last whole epoch"
+            f"a process that reads extracts died ({str(error).splitlines()[0]}); if memory is "
+            f"short, lower data.num_workers ({train_loader.num_workers}); run the same command "
+            "again to go on from the last whole epoch"
         ) from None
     if trainer.is_global_zero:
         _finish(conf, exp_dir, system)
+
+
+def _out_of_memory(conf: Config) -> str:
+    training, segment = conf["training"], conf["data"]["segment"]
+    return (
+        f"the device is out of memory: raise training.accumulate ({training['accumulate']}), set "
+        f"training.checkpoint_activations ({training['checkpoint_activations']}), or lower "
+        f"training.batch_size ({training['batch_size']}), data.segment ({segment} s) or the size "
+        "of the model; training goes on from the last whole epoch"
+    )
 
 
 def dry_run(conf: Config) -> str:
@@ -142,15 +145,19 @@ def dry_run(conf: Config) -> str:
     """
     with torch.device("meta"):
         model = build_model(conf)
-    samples = _samples(conf, "data", "segment")
-    context = model.needed_context(samples)
-    as_they_are = {**conf, "model": {**conf["model"], "normalize": False}}  # levels take long
-    train_loader, val_loader = _loaders(as_they_are, context)
+    processes = planned_processes(conf)
+    frames = samples(conf, "data", "segment")
+    context = model.needed_context(frames)
+    # neither levels are measured nor songs packed, which takes long
+    data, network = {**conf["data"], "packed": False}, {**conf["model"], "normalize": False}
+    train_loader, val_loader = make_loaders(
+        {**conf, "data": data, "model": network}, processes, context
+    )
     songs = {
         "train on": cast(Extracts, train_loader.dataset).songs,
         "validate on": cast(WholeSongs, val_loader.dataset).songs,
     }
-    return describe_run(conf, samples + sum(context), train_loader, songs, _devices())
+    return describe_run(conf, frames + sum(context), train_loader, songs, processes.world)
 
 
 def is_finished(conf: Config, exp_dir: Path) -> bool:
@@ -172,51 +179,9 @@ def _go_on_from(last: Path, conf: Config, train_loader: DataLoader) -> None:
     cast(ExtractSampler, train_loader.sampler).set_epoch(epoch)
 
 
-def _devices() -> int:
-    return torch.cuda.device_count() if torch.cuda.is_available() else 1
-
-
-def _samples(conf: Config, section: str, key: str) -> int:
-    return round(conf[section][key] * conf["data"]["sample_rate"])
-
-
-def _loaders(conf: Config, context: tuple[int, int] = (0, 0)) -> tuple[DataLoader, DataLoader]:
-    data, training = conf["data"], conf["training"]
-    rate, normalize = data["sample_rate"], conf["model"]["normalize"]
-    folders = Path(data["musdb18_dir"]), Path(data["wav_dir"])
-    train, valid = split_validation(songs_at_rate(*folders, "train", rate))
-    frames = _samples(conf, "data", "segment") + _samples(conf, "augmentation", "shift")
-    sampler = ExtractSampler(
-        train, frames, _samples(conf, "data", "segment_stride"), training["seed"]
-    )
-    parts = _devices() * training["accumulate"]
-    batch_size, rest = divmod(training["batch_size"], parts)
-    if rest or batch_size == 0:
-        raise UsageError(
-            f"training.batch_size is {training['batch_size']}, allowed are multiples of {parts}: "
-            f"{_devices()} device(s) share a batch, each in {training['accumulate']} part(s) "
-            "(training.accumulate)"
-        )
-    if len(sampler) < training["batch_size"]:
-        raise UsageError(
-            f"training.batch_size is {training['batch_size']}, but there are {len(sampler)} "
-            f"extracts of {frames / rate:g} s in {len(train)} songs: lower it, data.segment or "
-            "data.segment_stride"
-        )
-    workers = data["num_workers"]
-    train_loader = DataLoader(
-        Extracts(train, frames, normalize, context=context),
-        batch_size=batch_size,
-        sampler=sampler,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
-        drop_last=True,
-    )
-    return train_loader, DataLoader(WholeSongs(valid, normalize), batch_size=1)
-
-
-def _trainer(conf: Config, exp_dir: Path, batches: int) -> tuple[pl.Trainer, Path]:
+def _trainer(
+    conf: Config, exp_dir: Path, processes: Processes, strategy: str | Strategy, steps: int
+) -> tuple[pl.Trainer, Path]:
     training = conf["training"]
     checkpoints = exp_dir / "checkpoints"
     last = ModelCheckpoint(
@@ -225,25 +190,27 @@ def _trainer(conf: Config, exp_dir: Path, batches: int) -> tuple[pl.Trainer, Pat
     best = ModelCheckpoint(
         checkpoints, filename="best", monitor="val_loss", enable_version_counter=False
     )
-    callbacks = [EpochSeconds(), best, last]
+    callbacks = [EndOnSigterm(), EpochSeconds(), best, last]
     if training["ema"]:
         callbacks.insert(0, EMAWeightAveraging(decay=training["ema"]))
     trainer = pl.Trainer(
         max_epochs=training["epochs"],
-        # whole batches only: what is left of an epoch would be a step of fewer extracts
-        limit_train_batches=batches // training["accumulate"] * training["accumulate"],
         accumulate_grad_batches=training["accumulate"],
         gradient_clip_val=training["gradient_clip"] or None,
         precision=training["precision"],
-        accelerator="gpu" if torch.cuda.is_available() else "cpu",
-        devices=_devices(),
-        plugins=[WholeCheckpoints()],
+        accelerator=processes.accelerator,
+        devices=processes.devices,
+        num_nodes=processes.nodes,
+        strategy=strategy,
+        sync_batchnorm=processes.accelerator == "gpu" and processes.world > 1,
+        benchmark=processes.accelerator == "gpu",
+        plugins=[WholeCheckpoints(), *environment_plugins()],
         callbacks=callbacks,
         logger=[
             TensorBoardLogger(exp_dir / "logs", name="tensorboard"),
             CSVLogger(exp_dir / "logs", name="csv"),
         ],
-        log_every_n_steps=max(1, min(50, batches // training["accumulate"])),
+        log_every_n_steps=min(50, steps),
         check_val_every_n_epoch=min(training["valid_every"], training["epochs"]),
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
@@ -256,13 +223,15 @@ def _finish(conf: Config, exp_dir: Path, system: SeparationSystem) -> None:
     best = load_checkpoint(exp_dir / "checkpoints" / "best.ckpt")
     system.load_state_dict(best["state_dict"])
     save_whole(system.model.cpu().serialize(), exp_dir / BEST_MODEL)
-    seconds = [row["epoch_seconds"] for row in learning_curve(exp_dir) if "epoch_seconds" in row]
+    curve = learning_curve(exp_dir)
+    seconds = [row["epoch_seconds"] for row in curve if "epoch_seconds" in row]
     scores = [state.get("best_model_score") for state in best["callbacks"].values()]
     summary = {
         "epochs": conf["training"]["epochs"],
         "best_epoch": int(best["epoch"]) + 1,
         "best_val_loss": min(float(score) for score in scores if score is not None),
         "seconds_per_epoch": statistics.median(seconds) if seconds else None,
+        "unreadable_extracts": int(sum(row.get("unreadable_extracts", 0) for row in curve)),
         "parameters": sum(p.numel() for p in system.model.parameters() if p.requires_grad),
         "seed": conf["training"]["seed"],
         **provenance(),

@@ -2,64 +2,135 @@
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, cast
 
+import torch
 from asteroid.engine.system import System
 from torch import Tensor, nn
 
-from ..data import seeded
+from ..data import Extract, Extracts, seeded
 from ..dsp import overlap_add
+
+logger = logging.getLogger(__name__)
 
 
 class SeparationSystem(System):
     """Trains on augmented extracts, validates on whole songs in overlapping chunks.
 
-    The mixture is the sum of the sources. Which random numbers a batch is augmented with depends on
-    the seed, the epoch, the batch's number and the process only.
+    The mixture is the sum of the sources. Which random numbers extracts are augmented with depends
+    on the seed, the epoch and their places in it, not on the devices and parts that share a batch.
 
     Args:
         augment: Module of ``(sources, generator)``, used in training.
+        remix_group: Extracts that are augmented together; divides what a device takes at a time.
         seed: Seed of the augmentation.
         context: Samples before and after the extracts in a training batch, which the network sees
             and is not asked to separate.
         chunk: Length of a validation chunk in samples.
         overlap: Samples shared by neighbouring chunks.
+        make_optimizer: Of parameters, the optimizer.
+        compiled: Whether training steps go through ``torch.compile``.
         **system: As :class:`asteroid.engine.system.System`; ``loss_func(estimates, sources)``.
     """
 
     def __init__(
         self,
         augment: nn.Module,
+        remix_group: int,
         seed: int,
         context: tuple[int, int],
         chunk: int,
         overlap: int,
+        make_optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+        compiled: bool = False,
         **system: Any,
     ):
-        super().__init__(**system)
-        self.augment = augment
+        super().__init__(optimizer=None, **system)
+        self.augment, self.remix_group = augment, remix_group
         self.seed = seed
         self.before = context[0]
         self.chunk, self.overlap = chunk, overlap
+        self.make_optimizer = make_optimizer
+        network = self.model.forward_with_context
+        self.network = torch.compile(network, dynamic=False) if compiled else network
+        self.skipped: dict[int, int] = {}
 
-    def training_step(self, batch: Tensor, batch_nb: int) -> Tensor:
-        """Loss of a batch of extracts ``(batch, source, channel, time)``."""
-        generator = seeded(self.seed, self.current_epoch, batch_nb, self.global_rank)
-        sources = self.augment(batch, generator)
-        estimates = self.model.forward_with_context(sources.sum(1))
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Made late, as strategies may exchange the parameters."""
+        return self.make_optimizer(self.model.parameters())
+
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        """All of it, but what is read on the CPU in every step."""
+        if not isinstance(batch, Extract):
+            return super().transfer_batch_to_device(batch, device, dataloader_idx)
+        samples = batch.samples.to(device, non_blocking=True)
+        divisor = batch.divisor.to(device, non_blocking=True)
+        return batch._replace(samples=samples, divisor=divisor)
+
+    def training_step(self, batch: Extract, batch_nb: int) -> Tensor:
+        """Loss of a batch of extracts."""
+        self._count_unreadable(batch)
+        sources = self._augmented(batch.sources().to(self.dtype), batch_nb)
+        estimates = self.network(sources.sum(1))
         wanted = sources[..., self.before : self.before + estimates.shape[-1]]
         loss = self.loss_func(estimates, wanted)
         self.log("loss", loss, on_step=True, on_epoch=True, prog_bar=True, sync_dist=True)
         return loss
 
-    def validation_step(self, batch: Tensor, batch_nb: int) -> None:
-        """Loss of one whole song ``(1, source, channel, time)``."""
-        network, mixture = self.model.forward_with_context, batch[0].sum(0)
+    def _augmented(self, sources: Tensor, batch_nb: int) -> Tensor:
+        """Group by group, each with the numbers of its place in the epoch."""
+        first = (batch_nb * self.trainer.world_size + self.global_rank) * len(sources)
+        groups = sources.split(self.remix_group)
+        return torch.cat(
+            [
+                self.augment(
+                    group, seeded(self.seed, self.current_epoch, first // self.remix_group + index)
+                )
+                for index, group in enumerate(groups)
+            ]
+        )
+
+    def _count_unreadable(self, batch: Extract) -> None:
+        """Name a song that could not be read once, and count the extracts that others stood for."""
+        unreadable = [number for number in batch.unreadable.tolist() if number >= 0]
+        for number in unreadable:
+            if number not in self.skipped:
+                folder = cast(Extracts, self.train_loader.dataset).songs[number].folder
+                logger.error("%s: cannot be read, other songs stand in for it", folder)
+            self.skipped[number] = self.skipped.get(number, 0) + 1
+        self.log(
+            "unreadable_extracts",
+            float(len(unreadable)),
+            on_step=False,
+            on_epoch=True,
+            reduce_fx="sum",
+            sync_dist=True,
+        )
+
+    def on_validation_epoch_start(self) -> None:
+        """No song is validated yet."""
+        self.losses = torch.zeros(2, len(self.val_loader.dataset), dtype=torch.float64)
+
+    def validation_step(self, batch: tuple[int, Tensor], batch_nb: int) -> None:
+        """Loss of one whole song ``(source, channel, time)``."""
+        number, sources = batch
+        network, mixture = self.model.forward_with_context, sources.sum(0)
         estimates = overlap_add(
             network, mixture, self.chunk, self.overlap, self.model.needed_context
         )
-        loss = self.loss_func(estimates[None], batch)
-        self.log("val_loss", loss, on_epoch=True, prog_bar=True, batch_size=1, sync_dist=True)
+        loss = self.loss_func(estimates[None], sources[None])
+        self.losses[:, number] += torch.tensor([float(loss), 1.0], dtype=torch.float64)
+
+    def on_validation_epoch_end(self) -> None:
+        """The mean over all songs, whichever process had them."""
+        sums = self.trainer.strategy.reduce(self.losses.to(self.device), reduce_op="sum")
+        losses, counts = sums.cpu()
+        self.log("val_loss", (losses / counts).mean().float(), prog_bar=True)
+        super().on_validation_epoch_end()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
         """Keep the configuration; only plain values, so that the file loads without unpickling."""

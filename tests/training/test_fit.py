@@ -19,7 +19,8 @@ from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.models import DemucsLike
 from asteroid_upsamplers.training import dry_run, fit, forecast, is_finished, load_config
 from asteroid_upsamplers.training.curve import learning_curve
-from asteroid_upsamplers.training.fit import LOCK
+from asteroid_upsamplers.training.loaders import make_loaders
+from asteroid_upsamplers.training.processes import LOCK, planned_processes
 from asteroid_upsamplers.training.forecast import saved_bytes
 from asteroid_upsamplers.training.system import SeparationSystem
 from tests.conftest import RATE, write_song
@@ -31,7 +32,11 @@ from tests.training.test_config import CONF
 def conf(song_set):
     conf = load_config(CONF)
     conf["data"].update(
-        musdb18_dir=str(song_set), wav_dir="none", sample_rate=RATE, segment=0.5, num_workers=0
+        musdb18_dir=str(song_set),
+        wav_dir=str(song_set.parent / "wav"),
+        sample_rate=RATE,
+        segment=0.5,
+        num_workers=0,
     )
     conf["data"]["segment_stride"] = 0.1
     conf["augmentation"]["shift"] = 0.2
@@ -166,7 +171,7 @@ def test_out_of_memory_names_the_settings_to_lower(conf, tmp_path, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has")
 
     monkeypatch.setattr(DemucsLike, "forward", forward)
-    with pytest.raises(UsageError, match=r"raise training\.accumulate \(1\) or lower") as caught:
+    with pytest.raises(UsageError, match=r"raise training\.accumulate \(1\), set") as caught:
         fit(conf, tmp_path / "exp")
     assert "\n" not in str(caught.value)
 
@@ -230,14 +235,14 @@ def test_activations_are_counted_without_numbers(conf):
 
 
 def test_batches_see_every_song_at_level_one(conf):
-    from asteroid_upsamplers.training.fit import _loaders
-
-    train_loader, val_loader = _loaders(conf)
-    for song in val_loader:
-        assert song[0].sum(0).mean(0).std().item() == pytest.approx(1, rel=1e-3)
-    assert next(iter(train_loader)).shape == (4, 4, 2, round(0.7 * RATE))
+    processes = planned_processes(conf)
+    train_loader, val_loader = make_loaders(conf, processes)
+    for _, song in val_loader:
+        assert song.sum(0).mean(0).std().item() == pytest.approx(1, rel=1e-3)
+    assert next(iter(train_loader)).sources().shape == (4, 4, 2, round(0.7 * RATE))
     conf["model"]["normalize"] = False
-    assert next(iter(_loaders(conf)[1])).abs().max() < 0.21
+    _, song = next(iter(make_loaders(conf, processes)[1]))
+    assert song.abs().max() < 0.21
 
 
 KINDS = ["truncated", "flipped", "text", "pickle", "other"]

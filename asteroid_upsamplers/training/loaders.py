@@ -1,0 +1,142 @@
+"""From a configuration to batches of extracts, and to whole songs to validate on."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+
+from ..data import (
+    SOURCES,
+    Extracts,
+    ExtractSampler,
+    SharedSongs,
+    WholeSongs,
+    split_validation,
+    training_songs,
+)
+from ..errors import UsageError
+from .config import Config
+from .processes import Processes
+
+logger = logging.getLogger(__name__)
+
+MOST_WORKERS = 8
+"""Processes that read for one device: by then the copying to it is slower than they are."""
+
+PREFETCH = 2
+"""Batches that each of them has ready."""
+
+SHARED_MEMORY = Path("/dev/shm")
+
+
+def samples(conf: Config, section: str, key: str) -> int:
+    """A duration of the configuration in samples."""
+    return round(conf[section][key] * conf["data"]["sample_rate"])
+
+
+def part_of_batch(conf: Config, processes: Processes) -> int:
+    """Extracts that a device takes at a time.
+
+    Raises:
+        UsageError: If the devices and parts do not divide the batch.
+    """
+    training = conf["training"]
+    parts = processes.world * training["accumulate"]
+    part, rest = divmod(training["batch_size"], parts)
+    if rest or part == 0:
+        raise UsageError(
+            f"training.batch_size is {training['batch_size']}, allowed are multiples of {parts}: "
+            f"{processes.world} device(s) share a batch, each in {training['accumulate']} part(s) "
+            "(training.accumulate)"
+        )
+    return part
+
+
+def remix_group(conf: Config, part: int) -> int:
+    """Extracts among which sources are exchanged: as many as asked for, if they divide a part."""
+    asked = conf["augmentation"]["remix_group"]
+    group = math.gcd(asked, part)
+    if group != asked:
+        logger.warning(
+            "augmentation.remix_group is %d, but a device takes %d extracts at a time: sources are "
+            "exchanged within groups of %d",
+            asked,
+            part,
+            group,
+        )
+    return group
+
+
+def make_loaders(
+    conf: Config, processes: Processes, context: tuple[int, int] = (0, 0)
+) -> tuple[DataLoader, DataLoader]:
+    """The loaders of one process: of extracts to train on, and of songs to validate on.
+
+    Args:
+        conf: A checked configuration.
+        processes: Those that share a batch.
+        context: Samples that the network needs before and after an extract.
+
+    Raises:
+        UsageError: If the songs cannot be used, or are too few.
+    """
+    data, training = conf["data"], conf["training"]
+    rate, normalize = data["sample_rate"], conf["model"]["normalize"]
+    folders = Path(data["musdb18_dir"]), Path(data["wav_dir"])
+    train, valid = split_validation(training_songs(*folders, rate, data["packed"]))
+    frames = samples(conf, "data", "segment") + samples(conf, "augmentation", "shift")
+    part = part_of_batch(conf, processes)
+    sampler = ExtractSampler(
+        train,
+        frames,
+        samples(conf, "data", "segment_stride"),
+        training["seed"],
+        training["batch_size"],
+        part,
+    )
+    if not sampler.steps:
+        raise UsageError(
+            f"training.batch_size is {training['batch_size']}, but there are "
+            f"{len(sampler.places)} extracts of {frames / rate:g} s in {len(train)} songs: lower "
+            "it, data.segment or data.segment_stride"
+        )
+    extracts = Extracts(train, frames, normalize, context=context)
+    workers = data["num_workers"]
+    if workers is None:
+        channels, item = 2, torch.int16.itemsize if data["packed"] else torch.float32.itemsize
+        size = part * len(SOURCES) * channels * (frames + sum(context)) * item
+        workers = fitting_workers(size, processes)
+    train_loader = DataLoader(
+        extracts,
+        batch_size=part,
+        sampler=sampler,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        prefetch_factor=PREFETCH if workers else None,
+        pin_memory=processes.accelerator == "gpu",
+        drop_last=True,
+    )
+    songs = WholeSongs(valid, normalize)
+    return train_loader, DataLoader(songs, batch_size=None, sampler=SharedSongs(valid))
+
+
+def fitting_workers(batch_bytes: int, processes: Processes) -> int:
+    """Processes that read for one device: none beside a CPU that trains, else as the machine has.
+
+    Args:
+        batch_bytes: Of what a device takes at a time. The batches of all workers lie in shared
+            memory, of which they shall take half at most.
+        processes: Those that share the machine.
+    """
+    if processes.accelerator == "cpu":
+        return 0
+    cores = (os.cpu_count() or 1) // processes.devices
+    room = shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.exists() else math.inf
+    fitting = room / 2 / processes.devices / (PREFETCH * batch_bytes)
+    return int(max(1, min(cores - 1, MOST_WORKERS, fitting)))
