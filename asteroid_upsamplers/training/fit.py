@@ -124,7 +124,7 @@ def _fit(conf: Config, exp_dir: Path) -> None:
             "again to go on from the last whole epoch"
         ) from None
     if trainer.is_global_zero:
-        _finish(conf, exp_dir, system)
+        _finish(conf, exp_dir)
 
 
 def _out_of_memory(conf: Config) -> str:
@@ -219,10 +219,11 @@ def _trainer(
     return trainer, checkpoints
 
 
-def _finish(conf: Config, exp_dir: Path, system: SeparationSystem) -> None:
+def _finish(conf: Config, exp_dir: Path) -> None:
     best = load_checkpoint(exp_dir / "checkpoints" / "best.ckpt")
-    system.load_state_dict(best["state_dict"])
-    save_whole(system.model.cpu().serialize(), exp_dir / BEST_MODEL)
+    model = build_model(conf)  # a new one: strategies may have divided the other among devices
+    model.load_state_dict({n.removeprefix("model."): w for n, w in best["state_dict"].items()})
+    save_whole(model.serialize(), exp_dir / BEST_MODEL)
     curve = learning_curve(exp_dir)
     seconds = [row["epoch_seconds"] for row in curve if "epoch_seconds" in row]
     scores = [state.get("best_model_score") for state in best["callbacks"].values()]
@@ -232,7 +233,7 @@ def _finish(conf: Config, exp_dir: Path, system: SeparationSystem) -> None:
         "best_val_loss": min(float(score) for score in scores if score is not None),
         "seconds_per_epoch": statistics.median(seconds) if seconds else None,
         "unreadable_extracts": int(sum(row.get("unreadable_extracts", 0) for row in curve)),
-        "parameters": sum(p.numel() for p in system.model.parameters() if p.requires_grad),
+        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "seed": conf["training"]["seed"],
         **provenance(),
     }
