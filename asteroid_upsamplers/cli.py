@@ -76,6 +76,13 @@ def _add_separate(commands: argparse._SubParsersAction) -> None:
         default=0,
         help="average over so many random delays: better estimates, slower (default 0)",
     )
+    parser.add_argument(
+        "--batch",
+        type=int,
+        default=1,
+        metavar="N",
+        help="chunks at once: more is faster on a GPU and needs more memory (default 1)",
+    )
     parser.add_argument("--json", action="store_true", help="print what was written, for a program")
     parser.set_defaults(run=_separate)
 
@@ -91,6 +98,7 @@ def _separate(arguments: argparse.Namespace) -> None:
         arguments.chunk,
         arguments.overlap,
         shifts=arguments.shifts,
+        batch=arguments.batch,
     )
     if arguments.json:
         sys.stdout.write(json.dumps([str(path) for path in written], indent=2) + "\n")

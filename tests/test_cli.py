@@ -41,7 +41,7 @@ def test_a_checkpoint_is_converted_and_separates(capsys, tmp_path):
     assert "model.pth: exists already" in capsys.readouterr().err
     x = 0.1 * torch.randn(2, 4000)
     soundfile.write(tmp_path / "song.wav", x.T.numpy(), 44100, subtype="FLOAT")
-    main(["separate", str(model), str(tmp_path / "song.wav"), "-d", "cpu"])
+    main(["separate", str(model), str(tmp_path / "song.wav"), "-d", "cpu", "--batch", "2"])
     with torch.no_grad():
         expected = theirs.float()(x[None])[0]
     for name, estimate in zip(("source1", "source2"), expected, strict=True):

@@ -93,13 +93,14 @@ def test_our_own_mistakes_keep_their_traceback(error):
 
 def test_sigterm_is_one_line_and_puts_away_what_is_half_done(tmp_path, capsys):
     before = signal.getsignal(signal.SIGTERM)
-    with (
-        pytest.raises(SystemExit) as left,
-        one_line_errors(),
-        whole_or_nothing(tmp_path / "file") as partial,
-    ):
-        partial.write_text("ha")
-        signal.raise_signal(signal.SIGTERM)
+
+    def write():
+        with one_line_errors(), whole_or_nothing(tmp_path / "file") as partial:
+            partial.write_text("ha")
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as left:
+        write()
     assert left.value.code == 143
     assert capsys.readouterr().err == "terminated: run the same command again to go on\n"
     assert not list(tmp_path.iterdir())

@@ -24,22 +24,25 @@ def shift_averaged(
     max_shift: int,
     generator: Generator,
     match: Callable[[Tensor, Tensor], Tensor] | None = None,
+    own_delays: bool = False,
 ) -> Callable[[Tensor], Tensor]:
     """The mean of ``function`` over random delays.
 
     Args:
-        function: ``(1, channels, time)`` -> ``(1, ..., time)``, or what it gives for its own
-            context.
+        function: ``(batch, channels, time)`` -> ``(batch, ..., time)``, or what it gives for its
+            own context.
         shifts: How many delays are averaged, at least 1.
         max_shift: The longest delay in samples; all from 0 up are equally likely.
         generator: Draws the delays.
-        match: Called with the first answer and with each other one, both without the first
-            dimension; what it returns takes the place of that. For networks whose sources come in
-            any order.
+        match: Called, for each signal of a batch, with the first answer and with each other one;
+            what it returns takes the place of that. For networks whose sources come in any order.
+        own_delays: Whether each signal of a batch has delays of its own, drawn one signal after the
+            other, so that those of a chunk do not depend on how many are in a batch. Else all of
+            them have the same.
 
     Returns:
-        A function of ``(1, channels, max_shift + time + max_shift)`` -> ``(1, ..., time)``: it
-        takes ``max_shift`` samples more on either side, see :func:`shifted_context`.
+        A function of ``(batch, channels, max_shift + time + max_shift)`` -> ``(batch, ..., time)``:
+        it takes ``max_shift`` samples more on either side, see :func:`shifted_context`.
 
     Example:
         >>> generator = torch.Generator().manual_seed(0)
@@ -49,14 +52,22 @@ def shift_averaged(
         True
     """
 
+    def draw() -> list[int]:
+        return torch.randint(max_shift + 1, (shifts,), generator=generator).tolist()
+
     def average(x: Tensor) -> Tensor:
         length = x.shape[-1] - max_shift
+        drawn = [draw() for _ in x] if own_delays else [draw()] * len(x)
         answers: list[Tensor] = []
-        for delay in torch.randint(max_shift + 1, (shifts,), generator=generator).tolist():
-            start = max_shift - delay  # the later a signal is to begin, the earlier its extract
-            y = function(x[..., start : start + length])
-            y = y[..., delay : y.shape[-1] - start]
-            answers.append(y if match is None or not answers else match(answers[0][0], y[0])[None])
+        for delays in zip(*drawn, strict=True):
+            # the later a signal is to begin, the earlier its extract
+            starts = [max_shift - delay for delay in delays]
+            delayed = [s[..., start : start + length] for s, start in zip(x, starts, strict=True)]
+            outputs = zip(function(torch.stack(delayed)), delays, starts, strict=True)
+            rows = [y[..., delay : y.shape[-1] - start] for y, delay, start in outputs]
+            if match is not None and answers:
+                rows = [match(first, y) for first, y in zip(answers[0], rows, strict=True)]
+            answers.append(torch.stack(rows))
         return torch.stack(answers).mean(0)
 
     return average

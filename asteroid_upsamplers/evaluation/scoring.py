@@ -10,11 +10,12 @@ import contextlib
 import logging
 import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,7 @@ def _track_store(
 def _futures(jobs, sources, workers: int) -> Iterator[dict[Future, ScoringJob]]:
     """Score in worker processes, and end these at once where the block ends with an exception."""
     others = set(active_children())
-    with ProcessPoolExecutor(workers, get_context("spawn"), threadpool_limits, (1,)) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), _begin_worker) as pool:
         try:
             with _inherited_by_workers():  # they start while songs are submitted
                 futures = {pool.submit(_frame_scores, job, sources): job for job in jobs}
@@ -192,6 +193,19 @@ def _futures(jobs, sources, workers: int) -> Iterator[dict[Future, ScoringJob]]:
                 process.terminate()
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _begin_worker() -> None:
+    """One BLAS thread; and an end with the parent, even one that could not say that it ended."""
+    threadpool_limits(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)  # the main thread is at work, or waits for songs that nobody will send
 
 
 @contextlib.contextmanager

@@ -41,6 +41,8 @@ class Chunking:
         chunk: Length in s of what is separated at a time.
         overlap: Share of a chunk that it has in common with the next, up to 0.5.
         shifts: Over how many random delays each chunk is averaged; 0 for none.
+        batch: How many chunks go through the network at once: more is faster on a GPU and needs
+            more memory.
 
     Raises:
         UsageError: If one of them makes no sense.
@@ -49,6 +51,7 @@ class Chunking:
     chunk: float = 10.0
     overlap: float = 0.25
     shifts: int = 0
+    batch: int = 1
 
     def __post_init__(self) -> None:
         if not (self.chunk > 0 and 0 <= self.overlap <= 0.5):
@@ -58,6 +61,8 @@ class Chunking:
             )
         if self.shifts < 0:
             raise UsageError(f"shifts is {self.shifts}, allowed is 0 and up")
+        if self.batch < 1:
+            raise UsageError(f"batch is {self.batch}, allowed is 1 and up")
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,7 @@ def separate_files(
     overlap: float = 0.25,
     progress: bool = True,
     shifts: int = 0,
+    batch: int = 1,
 ) -> list[Path]:
     """Write ``<name>_<source>.wav`` for every file: 32-bit float, not rescaled.
 
@@ -99,6 +105,8 @@ def separate_files(
         overlap: Share of a chunk that it has in common with the next, up to 0.5.
         progress: Whether to show a progress bar, in seconds of audio.
         shifts: Over how many random delays to average each chunk (:mod:`..dsp.shifts`); 0 for none.
+        batch: How many chunks go through the network at once: more is faster on a GPU and needs
+            more memory.
 
     Returns:
         The files that were written.
@@ -107,7 +115,7 @@ def separate_files(
         UsageError: If nothing is to be found, outputs would overwrite one another, or, after all
             others are separated, if some files could not be.
     """
-    chunking = Chunking(chunk, overlap, shifts)
+    chunking = Chunking(chunk, overlap, shifts, batch)
     if not model.sample_rate:
         raise UsageError(
             f"the {type(model).__name__} states no sample rate; asteroid-register-sr writes one "
@@ -254,7 +262,9 @@ def _separate_wav(
     if chunking.shifts:
         longest = round(MAX_SHIFT * rate)
         generator = torch.Generator().manual_seed(0)
-        separate = shift_averaged(separate, chunking.shifts, longest, generator, match)
+        separate = shift_averaged(
+            separate, chunking.shifts, longest, generator, match, own_delays=True
+        )
         context = shifted_context(context, longest)
     level = mono_level(read_blocks(mixture)) if getattr(model, "normalize", False) else 1.0
     blocks = separate_chunks(
@@ -265,6 +275,7 @@ def _separate_wav(
         int(chunking.overlap * frames),
         match,
         context,
+        chunking.batch,
     )
     with writing_wavs(estimates, rate, info.channels, info.frames) as files:
         for block in blocks:
@@ -279,7 +290,7 @@ def _separator(
     channels: int,
     match: Callable[[Tensor, Tensor], Tensor] | None,
 ) -> Callable[[Tensor], Tensor]:
-    """``(1, channels, time)`` -> ``(1, n_src, channels, time)``, for the channels of a file.
+    """``(n, channels, time)`` -> ``(n, n_src, channels, time)``, for the channels of a file.
 
     Raises:
         UsageError: If the model cannot do with them.
@@ -300,11 +311,13 @@ def _separator(
         return model.forward_wav(x)[..., :time].float().cpu()
 
     def each_channel(x: Tensor) -> Tensor:
-        y = network(x.transpose(0, 1)).flatten(1, -2)
-        rows = [y[0]]
-        for row in y[1:]:
-            rows.append(row if match is None else match(rows[0], row))
-        return torch.stack(rows, 1)[None]
+        y = network(x.reshape(-1, 1, x.shape[-1])).flatten(1, -2)
+        return torch.stack([in_one_order(rows) for rows in y.split(channels)])
+
+    def in_one_order(rows: Tensor) -> Tensor:
+        first = rows[0]
+        others = [row if match is None else match(first, row) for row in rows[1:]]
+        return torch.stack([first, *others], 1)
 
     def together(x: Tensor) -> Tensor:
         y = network(x.expand(-1, wanted, -1))

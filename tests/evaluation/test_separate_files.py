@@ -11,7 +11,7 @@ from asteroid.models import BaseModel, ConvTasNet, register_model
 from asteroid_upsamplers.cli import main
 from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.evaluation import load_on_device, separate_files
-from asteroid_upsamplers.models import DemucsLike, UpsamplerConvTasNet
+from asteroid_upsamplers.models import DemucsLike, UpsamplerConvTasNet, WaveUNet
 
 RATE = 8000
 SMALL = {"n_blocks": 2, "n_repeats": 1, "bn_chan": 4, "hid_chan": 5, "skip_chan": 3}
@@ -178,6 +178,7 @@ def test_impossible_requests_are_refused(tmp_path):
         ({"paths": [tmp_path / "empty"]}, "no audio files in this folder"),
         ({"paths": [a], "overlap": 0.9}, "allowed is a chunk above 0 and an overlap from 0 to 0.5"),
         ({"paths": [a], "chunk": 0}, "allowed is a chunk above 0"),
+        ({"paths": [a], "batch": 0}, "batch is 0, allowed is 1 and up"),
     ]
     for arguments, words in cases:
         with pytest.raises(UsageError, match=words):
@@ -204,6 +205,7 @@ def test_the_command(tmp_path, capsys):
         [str(path), str(path)],
         [str(tmp_path / "best_model.pth"), str(tmp_path / "none.wav")],
         [str(tmp_path / "best_model.pth"), str(path), "-d", "nonsense"],
+        [str(tmp_path / "best_model.pth"), str(path), "--batch", "0"],
     ):
         with pytest.raises(SystemExit) as stop:
             main(["separate", *arguments])
@@ -244,3 +246,46 @@ def test_shifts_do_not_mix_sources_that_come_in_any_order(tmp_path, channels):
     if np.abs(found[0] - wanted[0]).max() > np.abs(found[0] - wanted[1]).max():
         found.reverse()  # which of them is the first is the model's whim
     np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+MODELS = {  # Of whom batches of chunks are asked: how to build, and the channels that one takes.
+    "music": (lambda **more: DemucsLike(("low", "high"), channels=2, depth=2, **more), 2),
+    "music, normalised": (
+        lambda **more: DemucsLike(("low", "high"), channels=2, depth=2, normalize=True, **more),
+        2,
+    ),
+    "music, one channel": (
+        lambda **more: DemucsLike(
+            ("low", "high"), channels=2, depth=2, audio_channels=1, normalize=True, **more
+        ),
+        1,
+    ),
+    "music, with context": (lambda **more: WaveUNet(("low", "high"), depth=3, **more), 2),
+    "sources in any order": (LowAndHigh, 1),
+    "sources in any order, two channels": (lambda **more: LowAndHigh(in_channels=2, **more), 2),
+}
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("shifts", [0, 2])
+@pytest.mark.parametrize("kind", MODELS)
+def test_chunks_in_batches_give_what_they_give_one_by_one(tmp_path, kind, shifts, channels):
+    build, wanted = MODELS[kind]
+    path = write(tmp_path / "mix.wav", 2.6, channels=channels, subtype="FLOAT")
+    estimates = {}
+    for batch in (1, 2, 3, 7):
+        torch.manual_seed(0)
+        model, sizes = build(sample_rate=RATE), []
+        model.register_forward_pre_hook(lambda _, inputs, sizes=sizes: sizes.append(len(inputs[0])))
+        settings = {"chunk": 0.4, "shifts": shifts, "batch": batch, "progress": False}
+        written = separate_files(model, [path], tmp_path / str(batch), **settings)
+        estimates[batch] = np.stack([read(p)[0] for p in written])
+        if isinstance(model, DemucsLike):  # 2.6 s are 8 chunks of 0.4 s, and a shorter one
+            rows = channels if wanted == 1 else 1
+            assert max(sizes) == batch * rows
+            assert sum(sizes) == 9 * rows * max(1, shifts)
+    for batch in (2, 3, 7):
+        found = estimates[batch]
+        if "any order" in kind and abs(found - estimates[1]).max() > 0.01:
+            found = found[::-1]  # which of them is the first is the model's whim
+        np.testing.assert_allclose(found, estimates[1], atol=1e-5)

@@ -19,9 +19,9 @@ from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.models import DemucsLike
 from asteroid_upsamplers.training import dry_run, fit, forecast, is_finished, load_config
 from asteroid_upsamplers.training.curve import learning_curve
+from asteroid_upsamplers.training.forecast import saved_bytes
 from asteroid_upsamplers.training.loaders import make_loaders
 from asteroid_upsamplers.training.processes import LOCK, planned_processes
-from asteroid_upsamplers.training.forecast import saved_bytes
 from asteroid_upsamplers.training.system import SeparationSystem
 from tests.conftest import RATE, write_song
 from tests.models.test_demucs_like import Payload
