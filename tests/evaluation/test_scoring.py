@@ -279,12 +279,14 @@ def test_score_songs_refuses_wrong_settings(tmp_path):
 def test_score_songs(tmp_path, caplog, monkeypatch):
     """One run over good, failing, silent, kept and damaged songs; then the same with ``force``."""
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    for name in ("MKL_NUM_THREADS", "MALLOC_MMAP_MAX_"):
+        monkeypatch.delenv(name, raising=False)
     stems = ("drums", "bass")
     submitted, submit = [], scoring.ProcessPoolExecutor.submit
 
     def record(pool, function, job, *arguments):
         assert os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == "1"
+        assert os.environ["MALLOC_MMAP_MAX_"] == "0"
         submitted.append(job.name)
         return submit(pool, function, job, *arguments)
 
@@ -331,7 +333,8 @@ def test_score_songs(tmp_path, caplog, monkeypatch):
     assert submitted == largest_first
     (record,) = caplog.records
     assert "silent: silent over the whole song: bass" in record.message
-    assert os.environ["OMP_NUM_THREADS"] == "2" and "MKL_NUM_THREADS" not in os.environ
+    assert os.environ["OMP_NUM_THREADS"] == "2"
+    assert not {"MKL_NUM_THREADS", "MALLOC_MMAP_MAX_"} & os.environ.keys()
     assert not list(tmp_path.rglob("*.partial"))
     for name, store in expected.items():
         if name != "kept":
@@ -374,9 +377,13 @@ def wait_for(condition, seconds: float) -> bool:
     return condition()
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at /proc")
-@pytest.mark.parametrize("seconds_later", [0, 4], ids=["while they start", "at work"])
-def test_ctrl_c_ends_the_workers_and_leaves_nothing_half_written(tmp_path, seconds_later):
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at /proc")
+later = pytest.mark.parametrize("seconds_later", [0, 4], ids=["while they start", "at work"])
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A process that scores a long song in two workers, once these are there."""
     folders = write_song(tmp_path / "long", *song(seconds=300, channels=2))
     script = tmp_path / "script.py"
     script.write_text(
@@ -393,7 +400,7 @@ def test_ctrl_c_ends_the_workers_and_leaves_nothing_half_written(tmp_path, secon
                 score_songs(jobs, {STEMS!r}, workers=2, progress=False)
         """)
     )
-    run = subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, str(script)],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
@@ -403,21 +410,38 @@ def test_ctrl_c_ends_the_workers_and_leaves_nothing_half_written(tmp_path, secon
     )
     try:
         # This process, multiprocessing's resource tracker and two workers.
-        assert wait_for(lambda: len(group(run.pid)) >= 4, 30)
-        time.sleep(seconds_later)
-        workers = group(run.pid) - {run.pid}
-        for process in workers:  # Ctrl-C reaches all of them; they must leave it to the first
-            os.kill(process, signal.SIGINT)
-        time.sleep(1)
-        assert group(run.pid) == {run.pid} | workers
-        os.kill(run.pid, signal.SIGINT)
-        before = time.monotonic()
-        _, errors = run.communicate(timeout=20)
-        assert time.monotonic() - before < 5
-        assert run.returncode == 130
-        assert errors == "interrupted: run the same command again to go on\n"
-        assert wait_for(lambda: not group(run.pid), 5)
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["long", "script.py"]
+        assert wait_for(lambda: len(group(process.pid)) >= 4, 30)
+        yield process
     finally:
-        for process in group(run.pid):
-            os.kill(process, signal.SIGKILL)
+        for member in group(process.pid):
+            os.kill(member, signal.SIGKILL)
+        process.communicate()
+
+
+@needs_proc
+@later
+def test_ctrl_c_ends_the_workers_and_leaves_nothing_half_written(tmp_path, run, seconds_later):
+    time.sleep(seconds_later)
+    workers = group(run.pid) - {run.pid}
+    for process in workers:  # Ctrl-C reaches all of them; they must leave it to the first
+        os.kill(process, signal.SIGINT)
+    time.sleep(1)
+    assert group(run.pid) == {run.pid} | workers
+    os.kill(run.pid, signal.SIGINT)
+    before = time.monotonic()
+    _, errors = run.communicate(timeout=20)
+    assert time.monotonic() - before < 5
+    assert run.returncode == 130
+    assert errors == "interrupted: run the same command again to go on\n"
+    assert wait_for(lambda: not group(run.pid), 5)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["long", "script.py"]
+
+
+@needs_proc
+@later
+def test_workers_end_with_a_parent_that_was_killed(run, seconds_later):
+    """It cannot end them itself, and the song would keep them for minutes."""
+    time.sleep(seconds_later)
+    run.kill()
+    run.wait()
+    assert wait_for(lambda: not group(run.pid), 60)
