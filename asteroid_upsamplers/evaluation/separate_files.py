@@ -233,7 +233,13 @@ def separate_file(
         estimates = [scratch / output.name for output in task.outputs]
         bar.total = max(bar.total or 0, bar.n + info.frames / info.samplerate)
         bar.set_postfix_str(task.path.name)
-        _separate_wav(model, task.path, mixture, estimates, chunking, bar)
+        try:
+            _separate_wav(model, task.path, mixture, estimates, chunking, bar)
+        except torch.OutOfMemoryError:
+            raise UsageError(
+                f"{task.path}: the device is out of memory: lower batch ({chunking.batch} chunks) "
+                f"or chunk ({chunking.chunk:g} s)"
+            ) from None
         for output, estimate in zip(task.outputs, estimates, strict=True):
             if output not in missing:
                 continue

@@ -49,7 +49,7 @@ def separate_songs(
         model: The network, on the device it shall run on.
         songs: Songs with a mixture.
         output_dir: Folder of the estimates.
-        chunking: Lengths of the chunks, shifts.
+        chunking: Lengths of the chunks, shifts, and how many chunks at once.
         progress: Whether to show a progress bar, in seconds of audio.
 
     Returns:

@@ -26,7 +26,7 @@ Config = dict[str, dict[str, Any]]
 
 _WHOLE = {"sample_rate": 1, "num_workers": 0, "remix_group": 1, "epochs": 1, "batch_size": 1}
 _WHOLE |= {"valid_every": 1, "seed": 0, "channels": 1, "depth": 1, "shifts": 0}
-_WHOLE |= {"accumulate": 1, "num_nodes": 1, "devices": 1}
+_WHOLE |= {"accumulate": 1, "num_nodes": 1, "devices": 1, "batch": 1}
 """Keys that are whole numbers, and the least that is allowed."""
 
 _FROM_THE_MACHINE = {"num_workers", "devices"}
@@ -222,7 +222,7 @@ def save_config(conf: Config, exp_dir: Path) -> None:
 
 
 _MAY_CHANGE = {"epochs", "num_workers", "packed", "accumulate", "devices", "num_nodes"}
-_MAY_CHANGE |= {"strategy", "checkpoint_activations", "compile"}
+_MAY_CHANGE |= {"strategy", "checkpoint_activations", "compile", "batch"}
 """How long, and on what: the same experiment up to rounding."""
 
 

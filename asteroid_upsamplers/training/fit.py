@@ -27,7 +27,7 @@ from .checkpoints import (
     save_whole,
 )
 from .config import Config, build_model, save_config
-from .curve import EpochSeconds, learning_curve
+from .curve import LearningCurve, learning_curve
 from .forecast import describe_run
 from .loaders import make_loaders, part_of_batch, remix_group, samples
 from .losses import LOSSES
@@ -52,9 +52,9 @@ SUMMARY = "training.json"
 def fit(conf: Config, exp_dir: Path) -> None:
     """Train until ``training.epochs``, going on from the last checkpoint if there is one.
 
-    Writes into ``exp_dir``: ``conf.yml``, ``checkpoints/{last,previous,best}.ckpt``, ``logs/``
-    (TensorBoard and CSV, one version a run), and at the end ``best_model.pth`` and
-    ``training.json``. However many processes share the work, it is the same up to rounding.
+    Writes into ``exp_dir``: ``conf.yml``, ``checkpoints/{last,previous,best}.ckpt``,
+    ``learning_curve.json``, ``logs/`` (TensorBoard and CSV, one version a run), and at the end
+    ``best_model.pth`` and ``training.json``. However many processes share the work, it is the same up to rounding.
 
     Raises:
         UsageError: If the configuration, the songs or a checkpoint cannot be used, or if another
@@ -96,6 +96,7 @@ def _fit(conf: Config, exp_dir: Path) -> None:
         context=context,
         chunk=chunk,
         overlap=int(conf["separation"]["overlap"] * chunk),
+        chunk_batch=conf["separation"]["batch"],
         make_optimizer=optimizer_maker(conf),
         compiled=training["compile"],
         model=model,
@@ -129,11 +130,13 @@ def _fit(conf: Config, exp_dir: Path) -> None:
 
 def _out_of_memory(conf: Config) -> str:
     training, segment = conf["training"], conf["data"]["segment"]
+    chunks = conf["separation"]["batch"]
+    fewer = f"separation.batch ({chunks}), " if chunks > 1 else ""
     return (
         f"the device is out of memory: raise training.accumulate ({training['accumulate']}), set "
         f"training.checkpoint_activations ({training['checkpoint_activations']}), or lower "
-        f"training.batch_size ({training['batch_size']}), data.segment ({segment} s) or the size "
-        "of the model; training goes on from the last whole epoch"
+        f"training.batch_size ({training['batch_size']}), {fewer}data.segment ({segment} s) or the "
+        "size of the model; training goes on from the last whole epoch"
     )
 
 
@@ -190,7 +193,7 @@ def _trainer(
     best = ModelCheckpoint(
         checkpoints, filename="best", monitor="val_loss", enable_version_counter=False
     )
-    callbacks = [EndOnSigterm(), EpochSeconds(), best, last]
+    callbacks = [EndOnSigterm(), LearningCurve(exp_dir), best, last]
     if training["ema"]:
         callbacks.insert(0, EMAWeightAveraging(decay=training["ema"]))
     trainer = pl.Trainer(
@@ -225,14 +228,14 @@ def _finish(conf: Config, exp_dir: Path) -> None:
     model.load_state_dict({n.removeprefix("model."): w for n, w in best["state_dict"].items()})
     save_whole(model.serialize(), exp_dir / BEST_MODEL)
     curve = learning_curve(exp_dir)
-    seconds = [row["epoch_seconds"] for row in curve if "epoch_seconds" in row]
+    seconds = [row["epoch_seconds"] for row in curve]
     scores = [state.get("best_model_score") for state in best["callbacks"].values()]
     summary = {
         "epochs": conf["training"]["epochs"],
         "best_epoch": int(best["epoch"]) + 1,
         "best_val_loss": min(float(score) for score in scores if score is not None),
         "seconds_per_epoch": statistics.median(seconds) if seconds else None,
-        "unreadable_extracts": int(sum(row.get("unreadable_extracts", 0) for row in curve)),
+        "unreadable_extracts": int(sum(row["unreadable_extracts"] for row in curve)),
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "seed": conf["training"]["seed"],
         **provenance(),

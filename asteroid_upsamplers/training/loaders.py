@@ -122,8 +122,10 @@ def make_loaders(
         pin_memory=processes.accelerator == "gpu",
         drop_last=True,
     )
+    # Devices that share the weights meet in every call of the network: all have the same chunks.
+    shared = None if training["strategy"] == "fsdp" else SharedSongs(valid)
     songs = WholeSongs(valid, normalize)
-    return train_loader, DataLoader(songs, batch_size=None, sampler=SharedSongs(valid))
+    return train_loader, DataLoader(songs, batch_size=None, sampler=shared)
 
 
 def fitting_workers(batch_bytes: int, processes: Processes) -> int:

@@ -30,6 +30,7 @@ class SeparationSystem(System):
             and is not asked to separate.
         chunk: Length of a validation chunk in samples.
         overlap: Samples shared by neighbouring chunks.
+        chunk_batch: How many validation chunks at most go through the network at once.
         make_optimizer: Of parameters, the optimizer.
         compiled: Whether training steps go through ``torch.compile``.
         **system: As :class:`asteroid.engine.system.System`; ``loss_func(estimates, sources)``.
@@ -43,6 +44,7 @@ class SeparationSystem(System):
         context: tuple[int, int],
         chunk: int,
         overlap: int,
+        chunk_batch: int,
         make_optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
         compiled: bool = False,
         **system: Any,
@@ -51,7 +53,7 @@ class SeparationSystem(System):
         self.augment, self.remix_group = augment, remix_group
         self.seed = seed
         self.before = context[0]
-        self.chunk, self.overlap = chunk, overlap
+        self.chunk, self.overlap, self.chunk_batch = chunk, overlap, chunk_batch
         self.make_optimizer = make_optimizer
         network = self.model.forward_with_context
         self.network = torch.compile(network, dynamic=False) if compiled else network
@@ -118,9 +120,13 @@ class SeparationSystem(System):
     def validation_step(self, batch: tuple[int, Tensor], batch_nb: int) -> None:
         """Loss of one whole song ``(source, channel, time)``."""
         number, sources = batch
-        network, mixture = self.model.forward_with_context, sources.sum(0)
         estimates = overlap_add(
-            network, mixture, self.chunk, self.overlap, self.model.needed_context
+            self.model.forward_with_context,
+            sources.sum(0),
+            self.chunk,
+            self.overlap,
+            self.model.needed_context,
+            self.chunk_batch,
         )
         loss = self.loss_func(estimates[None], sources[None])
         self.losses[:, number] += torch.tensor([float(loss), 1.0], dtype=torch.float64)

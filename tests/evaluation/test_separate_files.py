@@ -194,6 +194,22 @@ def test_channels_that_do_not_fit_are_refused(tmp_path, caplog):
     assert "six.wav: 6 channels, the model separates 2; allowed are 2 or 1" in caplog.text
 
 
+def test_out_of_memory_names_the_settings_to_lower(tmp_path, caplog):
+    class Large(LowAndHigh):
+        def forward(self, wav):
+            if len(wav) > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory.\nGPU 0 has")
+            return super().forward(wav)
+
+    path = write(tmp_path / "mix.wav", 4.0)
+    with pytest.raises(UsageError, match="1 of 1"):
+        separate_files(Large(), [path], chunk=0.5, batch=3, progress=False)
+    expected = "out of memory: lower batch (3 chunks) or chunk (0.5 s)"
+    assert f"mix.wav: the device is {expected}" in caplog.text
+    assert [p.name for p in tmp_path.iterdir()] == ["mix.wav"]
+    assert len(separate_files(Large(), [path], chunk=0.5, batch=2, progress=False)) == 2
+
+
 def test_the_command(tmp_path, capsys):
     """A file of Asteroid's, separated from the command line; wrong use is one line and status 2."""
     torch.save(ConvTasNet(2, **SMALL).serialize(), tmp_path / "best_model.pth")

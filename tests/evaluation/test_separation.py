@@ -12,7 +12,7 @@ import torch
 
 from asteroid_upsamplers import evaluation
 from asteroid_upsamplers.data import SOURCES, find_songs
-from asteroid_upsamplers.dsp import mono_level
+from asteroid_upsamplers.dsp import mono_level, overlap_add
 from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.evaluation.evaluate import ESTIMATES, SCORES
 from asteroid_upsamplers.evaluation.separate_files import Chunking
@@ -69,6 +69,37 @@ def test_a_network_without_padding_sees_the_song_around_a_chunk(song_set, tmp_pa
     for source, wanted in zip(SOURCES, expected, strict=True):
         estimate, _ = soundfile.read(tmp_path / song.name / f"{source}.wav", dtype="float32")
         np.testing.assert_allclose(estimate.T, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("context", [True, False])
+def test_inside_chunks_estimates_are_those_of_the_whole_song(context, batch):
+    """With context everywhere; without it, farther from the ends of a chunk than a network sees.
+
+    Chunks begin where its levels fall. Of the package's networks only this one sees so little.
+    """
+    torch.manual_seed(0)
+    depth, step, chunk, overlap = 3, 8, 800, 160
+    model = WaveUNet(depth=depth, channels=3, context=context).eval()
+    sees = WaveUNet(depth=depth, channels=1).margin // 2 + step
+    total = 3000 + 5 * context  # fits the levels
+    assert model.valid_length(total) == total + model.margin
+    x = 0.3 * torch.randn(2, total)
+    with torch.no_grad():
+        whole = model(x[None])[0]
+        chunked = overlap_add(
+            model.forward_with_context, x, chunk, overlap, model.needed_context, batch
+        )
+    difference = (chunked - whole).abs().amax((0, 1))
+    starts = range(chunk - overlap, total - overlap, chunk - overlap)
+    inside = torch.ones(total, dtype=torch.bool)
+    if not context:
+        for start in starts:
+            inside[start : start + sees] = False
+            inside[start + overlap - sees : start + overlap] = False
+        assert inside.sum() > total / 3
+        assert difference[~inside].max() > 1e-3
+    assert difference[inside].max() < 1e-5
 
 
 def test_shifts_of_a_network_that_moves_with_the_signal_change_nothing(song_set, tmp_path):
@@ -138,6 +169,7 @@ def test_a_model_of_another_rate_gives_estimates_at_the_songs(song_set, tmp_path
         ({"chunk": 0}, "chunk 0 s and overlap 0.25: allowed is a chunk above 0"),
         ({"overlap": 0.6}, "an overlap from 0 to 0.5"),
         ({"shifts": -1}, "shifts is -1, allowed is 0 and up"),
+        ({"batch": 0}, "batch is 0, allowed is 1 and up"),
     ],
     ids=str,
 )
@@ -243,6 +275,24 @@ def test_from_a_model_to_scores(experiment, song_set):
     evaluation.separate_experiments([experiment], progress=False)
     evaluation.score_experiments([experiment], workers=1, progress=False)
     assert not before.items() & ages().items()
+
+
+@pytest.mark.parametrize("batch", [None, 1, 3])
+def test_chunks_at_once_as_the_experiment_says(experiment, conf, monkeypatch, batch):  # noqa: F811
+    """One at a time for an experiment of a version that did not say."""
+    forward, sizes = DemucsLike.forward, []
+
+    def watched(self, mixture):
+        sizes.append(len(mixture))
+        return forward(self, mixture)
+
+    monkeypatch.setattr(DemucsLike, "forward", watched)
+    del conf["separation"]["batch"]
+    conf["separation"] |= {} if batch is None else {"batch": batch}
+    (experiment / "conf.yml").unlink()
+    save_config(conf, experiment)
+    evaluation.separate_experiments([experiment], progress=False)
+    assert sizes == ([3, 1] if batch == 3 else [1] * 4) * 2  # two songs of 2 s in chunks of 0.7 s
 
 
 def test_the_mixture_scores_as_the_mixture(experiment, song_set):

@@ -72,6 +72,7 @@ def test_options_come_after_variants():
         (["--chanels", "5"], "unknown option --chanels, did you mean channels"),
         (["--epochs", "0"], "training.epochs is 0, allowed is a whole number from 1 up"),
         (["--overlap", "0.7"], "separation.overlap is 0.7, allowed is a number from 0 to 0.5"),
+        (["--batch", "0"], "separation.batch is 0, allowed is a whole number from 1 up"),
         (["--segment", "-1"], r"data.segment is -1.0, allowed"),
         (["--upsampler", "neerest"], "unknown upsampler 'neerest': did you mean nearest"),
         (["--depth", "0"], "model.depth is 0, allowed"),
@@ -94,6 +95,7 @@ def test_wrong_options_are_named_in_one_line(arguments, message):
         ("modl:\n  channels: 3\n", "unknown section 'modl', did you mean model"),
         ("training:\n  epochs: many\n", "training.epochs is 'many', allowed"),
         ("training:\n  epochs: 2.5\n", "training.epochs is 2.5, allowed"),
+        ("separation:\n  batch: 2.5\n", "separation.batch is 2.5, allowed"),
         ("model: [1, 2\n", "not YAML"),
         ("just words", "sections of keys"),
         (None, "cannot be read"),
@@ -119,3 +121,14 @@ def test_an_experiment_folder_holds_one_configuration(tmp_path):
     conf["model"]["channels"] = 7
     with pytest.raises(UsageError, match="channels 100 -> 7.*another --tag"):
         save_config(conf, tmp_path)
+
+
+def test_more_chunks_at_once_are_the_same_experiment(tmp_path):
+    """One that was begun before there was the key, too."""
+    conf = load_config(CONF)
+    del conf["separation"]["batch"]
+    save_config(conf, tmp_path)
+    for batch in (1, 4):
+        conf["separation"]["batch"] = batch
+        save_config(conf, tmp_path)
+        assert load_config(tmp_path / "conf.yml") == conf

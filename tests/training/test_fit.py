@@ -18,7 +18,8 @@ from filelock import FileLock
 from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.models import DemucsLike
 from asteroid_upsamplers.training import dry_run, fit, forecast, is_finished, load_config
-from asteroid_upsamplers.training.curve import learning_curve
+from asteroid_upsamplers.training.checkpoints import WholeCheckpoints
+from asteroid_upsamplers.training.curve import CURVE, learning_curve
 from asteroid_upsamplers.training.forecast import saved_bytes
 from asteroid_upsamplers.training.loaders import make_loaders
 from asteroid_upsamplers.training.processes import LOCK, planned_processes
@@ -81,7 +82,7 @@ def test_what_a_run_leaves_behind(conf, tmp_path):
     conf["training"]["epochs"] = 1
     fit(conf, tmp_path / "exp")
     names = {p.name for p in (tmp_path / "exp").iterdir()} - {LOCK}
-    assert names == {"conf.yml", "checkpoints", "logs", "best_model.pth", "training.json"}
+    assert names == {"conf.yml", "checkpoints", CURVE, "logs", "best_model.pth", "training.json"}
     assert {p.name for p in (tmp_path / "exp" / "checkpoints").iterdir()} == {
         "best.ckpt",
         "last.ckpt",
@@ -174,6 +175,41 @@ def test_out_of_memory_names_the_settings_to_lower(conf, tmp_path, monkeypatch):
     with pytest.raises(UsageError, match=r"raise training\.accumulate \(1\), set") as caught:
         fit(conf, tmp_path / "exp")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_chunks_at_once_are_named_where_they_are_more_than_one(conf, tmp_path, monkeypatch, batch):
+    def forward(self, mixture):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(DemucsLike, "forward", forward)
+    conf["separation"]["batch"] = batch
+    with pytest.raises(UsageError) as caught:
+        fit(conf, tmp_path / "exp")
+    assert ("separation.batch (2)" in str(caught.value)) == (batch == 2)
+
+
+def test_validation_in_batches_of_chunks_is_the_same(conf, tmp_path, monkeypatch):
+    forward, sizes, losses = DemucsLike.forward, {}, {}
+    conf["training"]["epochs"] = 1
+    for batch in (1, 3):
+        seen = sizes.setdefault(batch, [])
+
+        def watched(self, mixture, seen=seen):
+            if not torch.is_grad_enabled():
+                seen.append(mixture.shape[::2])
+            return forward(self, mixture)
+
+        monkeypatch.setattr(DemucsLike, "forward", watched)
+        conf["separation"]["batch"] = batch
+        fit(conf, tmp_path / str(batch))
+        (row,) = learning_curve(tmp_path / str(batch))
+        losses[batch] = row["val_loss"]
+    chunk = round(0.7 * RATE)  # two songs of 2 s: three whole chunks and a shorter one
+    assert sizes[1] == [(1, chunk)] * 3 + [(1, 2 * RATE - 3 * (chunk - chunk // 4))] + sizes[1][4:]
+    assert sizes[3] == [(3, chunk), sizes[1][3], *sizes[3][2:]]
+    assert len(sizes[1]) == 8 and len(sizes[3]) == 4
+    assert losses[3] == pytest.approx(losses[1], rel=1e-5)
 
 
 def test_two_runs_in_one_folder_are_refused(conf, tmp_path):
@@ -327,6 +363,29 @@ def test_after_a_full_disk_it_goes_on(conf, tmp_path, monkeypatch):
     assert not list(tmp_path.rglob("*.ckpt*"))
     fit(conf, tmp_path / "exp")
     assert (tmp_path / "exp" / "best_model.pth").exists()
+
+
+def test_the_curve_has_the_epochs_of_the_checkpoint(conf, tmp_path, monkeypatch):
+    """Even if a run ends right behind a checkpoint, before anything is logged."""
+    save = WholeCheckpoints.save_checkpoint
+
+    def saves_and_dies(self, checkpoint, path, storage_options=None):
+        save(self, checkpoint, path)
+        if checkpoint["epoch"] == 1 and path.endswith("last.ckpt"):
+            raise KeyboardInterrupt
+
+    conf["training"]["epochs"] = 3
+    fit(conf, tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        patched.setattr(WholeCheckpoints, "save_checkpoint", saves_and_dies)
+        with pytest.raises(KeyboardInterrupt):
+            fit(conf, tmp_path / "exp")
+    assert len(learning_curve(tmp_path / "exp")) == 2
+    fit(conf, tmp_path / "exp")
+    whole, resumed = learning_curve(tmp_path / "whole"), learning_curve(tmp_path / "exp")
+    assert [row["epoch"] for row in resumed] == [0, 1, 2]
+    for name in ("loss_epoch", "val_loss"):
+        assert [row[name] for row in resumed] == [row[name] for row in whole]
 
 
 def test_fewer_epochs_than_there_are_is_refused(conf, tmp_path):
