@@ -1,0 +1,70 @@
+"""Training steps as the engine makes them: its options, every upsampler, the ``demucs`` package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from .tables import Row, table, times, within_rounds
+
+PACKAGE = "demucs package"
+
+
+def in_short(rows: list[Row]) -> Iterable[list[str]]:
+    """The throughput against the package's, each in its own fastest way."""
+    ours, theirs = fastest(rows, package=False), fastest(rows, package=True)
+    if ours is None or theirs is None:
+        return
+    asked = ">= 2 on a GPU, >= 1 on a CPU"
+    where = f"{ours['channels']} channels, batch {ours['batch']}, {ours['seconds']} s"
+    what = f"throughput of ours ({ours['variant']}) / demucs package ({theirs['variant']}), {where}"
+    yield [what, asked, within_rounds(theirs["step_ms"], ours["step_ms"])]
+
+
+def fastest(rows: list[Row], package: bool) -> Row | None:
+    """Of those that took turns with the package, its own or ours."""
+    some = [
+        row
+        for row in rows
+        if row["group"] == PACKAGE and row["package"] == package and not row["out_of_memory"]
+    ]
+    return min(some, key=lambda row: row["step_ms"]["median"], default=None)
+
+
+def tables(section: dict[str, Any]) -> list[str]:
+    """A table for every comparison."""
+    rows = section["rows"]
+    head = ["", "step ms", "against the first", "10^9 multiply-adds", "share", "audio s/s"]
+    head += ["peak MiB", "MiB an extract", "weights and state MiB"]
+    parts = []
+    for group in dict.fromkeys(row["group"] for row in rows):
+        mine = [row for row in rows if row["group"] == group]
+        parts += [f"**{group}**", table(head, [cells(row, mine[0]) for row in mine])]
+    return parts
+
+
+def cells(row: Row, first: Row) -> list[str]:
+    """One candidate, against the first of its comparison."""
+    who = "demucs.demucs.Demucs" if row["package"] else row["upsampler"]
+    name, macs = f"{who}: {row['variant']}", f"{row['step_gigamacs']:.0f}"
+    if row["out_of_memory"]:
+        return [name, "out of memory", "", macs, "", "", "", "", ""]
+    median = row["step_ms"]["median"]
+    share = row["step_gigamacs"] / median * 1e3 / row["gigamacs_per_s"]
+    compared = "" if first["out_of_memory"] else within_rounds(row["step_ms"], first["step_ms"])
+    return [
+        name,
+        times(row["step_ms"]),
+        compared,
+        macs,
+        f"{100 * share:.0f} %",
+        f"{row['batch'] * row['seconds'] / median * 1e3:.2f}",
+        f"{row['peak_mib']:.0f}",
+        f"{per_extract(row):.0f}" if "other_peak_mib" in row else "out of memory",
+        f"{row['state_mib']:.0f}",
+    ]
+
+
+def per_extract(row: Row) -> float:
+    """MiB by which a step's memory grows with each extract of the batch."""
+    return (row["peak_mib"] - row["other_peak_mib"]) / (row["batch"] - row["other_batch"])
