@@ -3,13 +3,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 RECIPE := recipes/musdb18/DemucsUpsamplers
 
-.PHONY: demo test lint benchmarks clean ffmpeg chromium
+.PHONY: demo test faults lint benchmarks clean ffmpeg chromium
 
 demo: $(VENV)/installed ffmpeg
 	$(RECIPE)/run.sh --demo --variant all --exp_root exp --data_root exp/data --python $(BIN)/python
 
 test: $(VENV)/installed ffmpeg chromium
 	$(BIN)/python -m pytest -q
+
+# what breaks while the recipe runs: killed processes, full disks, damaged files; half an hour
+faults: $(VENV)/installed ffmpeg
+	$(BIN)/python -m pytest -q -m faults tests/faults
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -18,6 +18,12 @@ class UsageError(ValueError):
     """
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch found no memory for a tensor, on a GPU or on the CPU."""
+    of_gpu = type(error).__name__ == "OutOfMemoryError"
+    return of_gpu or "DefaultCPUAllocator: can't allocate memory" in str(error)
+
+
 class Terminated(BaseException):
     """The process was asked to end (SIGTERM), as a cluster does when a job's time is over."""
 

@@ -7,15 +7,19 @@ import errno
 import logging
 import os
 import shutil
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from .errors import UsageError
+
 logger = logging.getLogger(__name__)
 
 PARTIAL = ".partial"
 DISCARDED = ".discarded"
+LOCK = ".lock"
 
 
 @contextlib.contextmanager
@@ -99,6 +103,23 @@ def locked(path: Path, wait: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder.
+
+    Raises:
+        UsageError: If another run is at work there.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder / LOCK, wait=False))
+        except Timeout:
+            raise UsageError(
+                f"{folder}: another run is at work here; wait for its end, or choose another --tag"
+            ) from None
+        yield
+
+
+@contextlib.contextmanager
 def tell_full_disk(path: Path, *errors: type[Exception]) -> Iterator[None]:
     """Turn what a library raises on a full disk, without saying so, into the ``OSError`` it is.
 
@@ -115,6 +136,19 @@ def tell_full_disk(path: Path, *errors: type[Exception]) -> Iterator[None]:
         if shutil.disk_usage(path.parent).free < 2**24:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
         raise
+
+
+def damage_of(path: Path) -> str | None:
+    """What is wrong with a zip archive, such as ``torch.save`` writes; ``None`` if nothing is.
+
+    Every byte is read: torch itself does not look at the checksums.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            part = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
+        return str(error)
+    return None if part is None else f"checksum of {part}"
 
 
 def discard(folder: Path) -> None:

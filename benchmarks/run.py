@@ -10,57 +10,123 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import layers
+import loader
 import measure
 import report
+import scoring
+import separation
 import steps
 import torch
+import training
+from candidates import OPTIONS
 from tqdm import tqdm
 
 from asteroid_upsamplers.layers import available
 
 HERE = Path(__file__).parent
 PAPER = ["nearest", "linear", "transposed"]
+MEASURES: dict[str, Callable[..., list[dict[str, Any]]]] = {
+    "layers": layers.run,
+    "steps": steps.run,
+    "training": training.run,
+    "loader": loader.run,
+    "separation": separation.run,
+    "scoring": scoring.run,
+}
+Section = tuple[str, dict[str, Any]]
+"""The kind of what is measured, and its settings."""
 
 
-def sections(device: str, quick: bool) -> list[tuple[str, dict[str, Any]]]:
-    """What is measured: the kind, and its settings."""
-    one = {"dtype": torch.float32, "seconds": 0.05, "batch": 1, "rounds": 1}
+def sections(device: str, quick: bool) -> list[Section]:
+    """What is measured on a device."""
+    if quick:
+        return tiny_sections()
+    return cpu_sections() if device == "cpu" else gpu_sections()
+
+
+def tiny_sections() -> list[Section]:
+    """At sizes where the figures mean nothing."""
+    network = {"channels": 4, "seconds": 0.05, "batch": 1, "rounds": 1}
+    one = {"dtype": torch.float32, **network}
+    options = [option for option in OPTIONS if option != "compile"]
+    loading = {"songs": 2, "song_seconds": 1, "workers": [0], "batches": 2, "depth": 2}
+    files = {"channels": 2, "depth": 2, "seconds": 2, "batches": [1, 2], "rounds": 1}
+    songs = {"songs": 2, "least_seconds": 1, "most_seconds": 2}
+    return [
+        ("layers", {"other_rounds": 1, **one}),
+        ("steps", {"names": PAPER, **one}),
+        ("training", {"names": PAPER, "options": options, "ways": [[]], "depth": 2, **network}),
+        ("loader", {**network, **loading}),
+        ("separation", {**files, "chunk": 1.0, "long_seconds": 20, "long_channels": 2}),
+        ("scoring", songs),
+    ]
+
+
+def cpu_sections() -> list[Section]:
+    """At sizes that two cores can do."""
     half = {"dtype": torch.float32, "seconds": 5, "batch": 2, "rounds": 3}
     full = {"dtype": torch.float32, "seconds": 10, "batch": 4}
     step = {"dtype": torch.float32, "seconds": 10, "batch": 2, "rounds": 7}
-    if quick:
-        return [
-            ("layers", {"channels": 4, "other_rounds": 1, **one}),
-            ("steps", {"channels": 4, "names": PAPER, **one}),
-        ]
-    if device == "cpu":
-        return [
-            ("steps", {"channels": 24, "names": available(), **step, "rounds": 5}),
-            ("steps", {"channels": 48, "names": PAPER, "two_steps": False, **step}),
-            ("steps", {"channels": 64, "names": PAPER, "two_steps": False, **step}),
-            ("layers", {"channels": 64, "rounds": 3, "other_rounds": 1, **full}),
-            ("layers", {"channels": 24, "other_rounds": 0, **half}),
-            ("layers", {"channels": 100, "rounds": 2, "other_rounds": 1, **full}),
-        ]
-    rows: list[tuple[str, dict[str, Any]]] = []
+    engine = {"seconds": 10, "batch": 2, "ways": [[]]}
+    return [
+        ("steps", {"channels": 24, "names": available(), **step, "rounds": 5}),
+        ("steps", {"channels": 48, "names": PAPER, "two_steps": False, **step}),
+        ("steps", {"channels": 64, "names": PAPER, "two_steps": False, **step}),
+        ("layers", {"channels": 64, "rounds": 3, "other_rounds": 1, **full}),
+        ("layers", {"channels": 24, "other_rounds": 0, **half}),
+        ("layers", {"channels": 100, "rounds": 2, "other_rounds": 1, **full}),
+        ("training", engine | {"channels": 24, "rounds": 5} | every_upsampler()),
+        ("training", engine | {"channels": 64, "rounds": 7, "names": PAPER, "options": []}),
+        ("loader", full_songs() | {"channels": 24, "batch": 4, "workers": [0, 1, 2]}),
+        ("separation", long_songs() | {"channels": 24, "batches": [1, 2, 4], "rounds": 5}),
+        ("scoring", {"songs": 8, "least_seconds": 15, "most_seconds": 40, "rounds": 3}),
+    ]
+
+
+def gpu_sections() -> list[Section]:
+    """At the paper's size."""
+    rows: list[Section] = []
     for dtype in (torch.float32, torch.bfloat16):
         full = {"dtype": dtype, "seconds": 10, "batch": 32, "rounds": 10}
         rows += [("layers", {"channels": c, "other_rounds": 10, **full}) for c in (64, 100)]
         rows += [("steps", {"channels": c, "names": PAPER, **full}) for c in (64, 100)]
+    engine = {"channels": 100, "seconds": 10, "rounds": 5}
+    ways: list[list[str]] = [[], ["bfloat16"], ["bfloat16", "compile"]]
+    rows += [("training", engine | {"batch": 32, "ways": ways} | every_upsampler())]
+    rows += [("training", engine | {"batch": 16, "ways": ways, "names": PAPER, "options": []})]
+    rows += [("loader", full_songs() | {"channels": 100, "batch": 32, "workers": [2, 4, 8]})]
+    rows += [("separation", long_songs() | {"channels": 100, "batches": [1, 4, 16], "rounds": 5})]
     return rows
+
+
+def every_upsampler() -> dict[str, Any]:
+    """Whole steps with each, and with each option of the engine."""
+    return {"names": available(), "options": list(OPTIONS)}
+
+
+def full_songs() -> dict[str, Any]:
+    """As many songs as MUSDB18 has to train on, as long as those are."""
+    return {"songs": 100, "song_seconds": 240, "seconds": 10, "batches": 50, "rounds": 3}
+
+
+def long_songs() -> dict[str, Any]:
+    """A minute for the pace, two hours for the memory."""
+    return {"seconds": 60, "long_seconds": 7200}
+
+
+UNITS = {"channels": "{} channels", "songs": "{} songs", "seconds": "{} s", "batch": "batch {}"}
 
 
 def label(kind: str, settings: dict[str, Any]) -> str:
     """The section's name in the file."""
-    dtype = str(settings["dtype"]).removeprefix("torch.")
-    return (
-        f"{kind}, {settings['channels']} channels, {settings['seconds']} s, "
-        f"batch {settings['batch']}, {dtype}"
-    )
+    sizes = [words.format(settings[key]) for key, words in UNITS.items() if key in settings]
+    dtype = [str(settings["dtype"]).removeprefix("torch.")] if "dtype" in settings else []
+    return ", ".join([kind, *sizes, *dtype])
 
 
 def main() -> None:
@@ -76,12 +142,11 @@ def main() -> None:
     path = args.results / f"{device.type}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     found = json.loads(path.read_text()) if args.resume and path.exists() else {"sections": {}}
-    measures = {"layers": layers.run, "steps": steps.run}
     for kind, settings in tqdm(sections(device.type, args.quick), desc="sections"):
         name = label(kind, settings)
         if name not in found["sections"]:
-            rate = measure.matrix_rate(device, settings["dtype"])
-            rows = measures[kind](device, **settings)
+            rate = measure.matrix_rate(device, settings.get("dtype", torch.float32))
+            rows = MEASURES[kind](device, **settings)
             found["sections"][name] = {
                 "kind": kind,
                 "machine": measure.machine(device),

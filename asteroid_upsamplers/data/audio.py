@@ -34,12 +34,14 @@ def read_wav(path: Path, start: int = 0, stop: int | None = None) -> Tensor:
         ``(channels, time)``, float32.
 
     Raises:
-        UsageError: If the file cannot be read, or holds NaN or infinite samples.
+        UsageError: If the file cannot be read, is truncated, or holds NaN or infinite samples.
     """
     try:
         samples, _ = soundfile.read(path, start=start, stop=stop, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
         raise UsageError(f"{path}: cannot be read ({error})") from None
+    if stop is not None and len(samples) < stop - start:
+        raise UsageError(f"{path}: cannot be read (truncated before sample {stop})")
     if not np.isfinite(samples).all():
         raise UsageError(f"{path}: holds NaN or infinite samples")
     return torch.from_numpy(samples.T.copy())

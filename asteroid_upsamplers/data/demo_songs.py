@@ -21,7 +21,7 @@ import soundfile
 from tqdm import tqdm
 
 from ..errors import UsageError
-from ..files import whole_or_nothing
+from ..files import LOCK, locked, whole_or_nothing
 from . import demo_synths as synths
 from .audio import write_wav
 from .songs import MIXTURE, SOURCES
@@ -271,11 +271,14 @@ def render_demo_set(
     songs = {root / "train" / song_name(2 * n): 2 * n for n in range(seed, seed + n_train)}
     songs |= {root / "test" / song_name(2 * n + 1): 2 * n + 1 for n in range(seed, seed + n_test)}
     frames = round(seconds * sample_rate)
-    todo = {folder: n for folder, n in songs.items() if not _is_whole(folder, frames, sample_rate)}
-    bar = tqdm(total=len(songs), initial=len(songs) - len(todo), unit="song", disable=not progress)
-    with bar, ProcessPoolExecutor(max(1, min(jobs, len(todo)))) as pool:
-        for _ in pool.map(_write_song, todo, todo.values(), repeat(seconds), repeat(sample_rate)):
-            bar.update()
+    with locked(root / LOCK, wait=True):
+        todo = {path: n for path, n in songs.items() if not _is_whole(path, frames, sample_rate)}
+        done = len(songs) - len(todo)
+        bar = tqdm(total=len(songs), initial=done, unit="song", disable=not progress)
+        with bar, ProcessPoolExecutor(max(1, min(jobs, len(todo)))) as pool:
+            work = todo, todo.values(), repeat(seconds), repeat(sample_rate)
+            for _ in pool.map(_write_song, *work):
+                bar.update()
 
 
 def _write_song(folder: Path, seed: int, seconds: float, sample_rate: int) -> None:

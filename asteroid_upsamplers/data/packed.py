@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UsageError
-from ..files import locked, whole_or_nothing
+from ..files import LOCK, locked, whole_or_nothing
 from .audio import read_wav
 from .parallel import for_each
 from .songs import SOURCES, Song
@@ -92,7 +92,7 @@ def pack_songs(
         return [song for song in songs if not _is_packed(song, folder / song.name, dtype, verify)]
 
     if missing():
-        with locked(folder.parent / ".lock", wait=True):
+        with locked(folder.parent / LOCK, wait=True):
             todo = missing()
             _check_room(todo, folder, dtype)
             for_each(lambda song: _pack(song, folder, dtype), todo, "packing songs", None, progress)
@@ -109,7 +109,7 @@ def _pack(song: Song, folder: Path, dtype: np.dtype) -> None:
             shape = (len(SOURCES), channels, song.frames)
             np.lib.format.write_array_header_1_0(file, {**header, "shape": shape})
             for source in SOURCES:
-                planes = np.ascontiguousarray(_read(song.path(source), dtype)).data.cast("B")
+                planes = _read(song.path(source), song.frames, dtype).data.cast("B")
                 checksum = zlib.crc32(planes, checksum)
                 file.write(planes)
         if _checksum(partial / SAMPLES) != checksum:
@@ -118,15 +118,17 @@ def _pack(song: Song, folder: Path, dtype: np.dtype) -> None:
         (partial / ABOUT).write_text(json.dumps(about))
 
 
-def _read(path: Path, dtype: np.dtype) -> np.ndarray:
-    """``(channel, time)``."""
+def _read(path: Path, frames: int, dtype: np.dtype) -> np.ndarray:
+    """``(channel, frames)``, one channel behind the other."""
     if dtype == np.float32:
-        return read_wav(path).numpy()
+        return read_wav(path, 0, frames).numpy()
     try:
-        samples, _ = soundfile.read(path, dtype="int16", always_2d=True)
+        samples, _ = soundfile.read(path, frames, dtype="int16", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
         raise UsageError(f"{path}: cannot be read ({error})") from None
-    return samples.T
+    if len(samples) < frames:
+        raise UsageError(f"{path}: cannot be read (truncated before sample {frames})")
+    return np.ascontiguousarray(samples.T)
 
 
 def _packed(song: Song, folder: Path, dtype: np.dtype) -> PackedSong:

@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 
 from ..errors import UsageError
-from ..files import locked, whole_or_nothing
+from ..files import LOCK, locked, whole_or_nothing
 from .audio import read_wav, write_wav
 from .ffmpeg import require_ffmpeg
 from .packed import pack_songs
@@ -125,7 +125,7 @@ def songs_at_rate(
         return [song for song in songs if not (folder / song.name).is_dir()]
 
     if missing():
-        with locked(resampled / ".lock", wait=True):  # processes that train together start together
+        with locked(resampled / LOCK, wait=True):  # processes that train together start together
             for_each(resample, missing(), f"resampling to {sample_rate} Hz", None, progress)
     names = {song.name for song in songs}
     return [s for s in find_songs(resampled, subset, sample_rate) if s.name in names]
@@ -200,7 +200,8 @@ def convert(
         name = path.name[: -len(STEM_SUFFIX)]
         _convert_stem(path, wav_dir / path.parent.name / name, sample_rate)
 
-    for_each(convert_one, stems, "converting stems", jobs, progress)
+    with locked(wav_dir / LOCK, wait=True):
+        for_each(convert_one, stems, "converting stems", jobs, progress)
 
 
 def download_sample(root: Path, setup_file: str | None = None) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,7 +14,7 @@ import yaml
 
 from ..data import MIXTURE, SOURCES, Song, find_songs, rate_of_set, wav_root
 from ..errors import UsageError
-from ..files import discard, whole_or_nothing
+from ..files import LOCK, alone_in, discard, locked, whole_or_nothing
 from ..models import MusicSeparator, load_model
 from .scoring import ScoringJob, score_songs
 from .separate_files import Chunking
@@ -31,22 +32,28 @@ def separate_experiments(exp_dirs: Sequence[Path], progress: bool = True) -> Non
     """Separate the test songs with the model of each experiment into ``estimates/test/<song>/``.
 
     Raises:
-        UsageError: If an experiment has no trained model, or a song cannot be used.
+        UsageError: If an experiment has no trained model, a song cannot be used, or another run is
+            at work in a folder.
     """
     for exp_dir in exp_dirs:
         conf = read_config(exp_dir)
-        model_path = exp_dir / "best_model.pth"
-        songs = songs_to_test(conf)
-        for song in songs:
-            folder = exp_dir / ESTIMATES / song.name
-            if _older(folder, model_path) or _older(folder, song.path(MIXTURE)):
-                discard(folder)
-        model = load_music_separator(model_path)
-        chunking = Chunking(**conf["separation"])
-        with on_best_device(model):
-            pace = separate_songs(model, songs, exp_dir / ESTIMATES, chunking, progress)
-        if pace.audio_seconds:
-            _note_pace(pace, exp_dir / EVALUATION)
+        with alone_in(exp_dir):
+            _separate_experiment(exp_dir, conf, progress)
+
+
+def _separate_experiment(exp_dir: Path, conf: dict[str, dict[str, Any]], progress: bool) -> None:
+    model_path = exp_dir / "best_model.pth"
+    songs = songs_to_test(conf)
+    for song in songs:
+        folder = exp_dir / ESTIMATES / song.name
+        if _older(folder, model_path) or _older(folder, song.path(MIXTURE)):
+            discard(folder)
+    model = load_music_separator(model_path)
+    chunking = Chunking(**conf["separation"])
+    with on_best_device(model):
+        pace = separate_songs(model, songs, exp_dir / ESTIMATES, chunking, progress)
+    if pace.audio_seconds:
+        _note_pace(pace, exp_dir / EVALUATION)
 
 
 def score_experiments(
@@ -57,19 +64,25 @@ def score_experiments(
     The mixture as its own estimate is scored as well, once for experiments that lie side by side.
 
     Raises:
-        UsageError: If songs cannot be scored; the others are scored all the same.
+        UsageError: If songs cannot be scored (the others are scored all the same), or another run
+            is at work in a folder.
     """
-    jobs: list[ScoringJob] = []
-    for exp_dir in exp_dirs:
-        songs = songs_to_test(read_config(exp_dir))
-        baseline = exp_dir.parent / BASELINE
-        mixture_as_estimates(songs, baseline / ESTIMATES)
-        jobs += [_job(song, folder) for folder in (exp_dir, baseline) for song in songs]
-    jobs = list(dict.fromkeys(jobs))
-    for job in jobs:
-        if _older(Path(job.json_path), Path(job.estimate_dir)):
-            Path(job.json_path).unlink()
-    score_songs(jobs, SOURCES, workers=workers, progress=progress)
+    songs = {exp_dir: songs_to_test(read_config(exp_dir)) for exp_dir in exp_dirs}
+    with contextlib.ExitStack() as stack:
+        for exp_dir in exp_dirs:
+            stack.enter_context(alone_in(exp_dir))
+        for folder in {exp_dir.parent / BASELINE for exp_dir in exp_dirs}:
+            stack.enter_context(locked(folder / LOCK, wait=True))  # of other experiments, too
+        jobs: list[ScoringJob] = []
+        for exp_dir in exp_dirs:
+            baseline = exp_dir.parent / BASELINE
+            mixture_as_estimates(songs[exp_dir], baseline / ESTIMATES)
+            jobs += [_job(s, folder) for folder in (exp_dir, baseline) for s in songs[exp_dir]]
+        jobs = list(dict.fromkeys(jobs))
+        for job in jobs:
+            if _older(Path(job.json_path), Path(job.estimate_dir)):
+                Path(job.json_path).unlink()
+        score_songs(jobs, SOURCES, workers=workers, progress=progress)
 
 
 def load_music_separator(path: Path) -> MusicSeparator:

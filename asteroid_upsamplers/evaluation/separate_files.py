@@ -19,7 +19,7 @@ from tqdm import tqdm
 from ..data.audio import read_wav, writing_wavs
 from ..data.streaming import read_blocks, readable, resample_file
 from ..dsp import mono_level, no_context, separate_chunks, shift_averaged, shifted_context
-from ..errors import UsageError
+from ..errors import UsageError, is_out_of_memory
 from ..files import is_leftover, scratch_folder
 from ..models import MAX_SHIFT, MusicSeparator, load_model
 
@@ -235,7 +235,9 @@ def separate_file(
         bar.set_postfix_str(task.path.name)
         try:
             _separate_wav(model, task.path, mixture, estimates, chunking, bar)
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             raise UsageError(
                 f"{task.path}: the device is out of memory: lower batch ({chunking.batch} chunks) "
                 f"or chunk ({chunking.chunk:g} s)"

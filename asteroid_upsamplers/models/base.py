@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
@@ -22,6 +23,7 @@ from torch.torch_version import TorchVersion
 
 from ..dsp import mono_level, shift_averaged
 from ..errors import UsageError
+from ..files import damage_of
 
 torch.serialization.add_safe_globals([TorchVersion])
 """Asteroid's own files hold one, a string; its own loading reads them now, too."""
@@ -240,6 +242,9 @@ def load_package(path: str | PathLike) -> dict[str, Any]:
         UsageError: If it is no such file, naming it and the reason.
     """
     path = Path(path)
+    damage = damage_of(path) if zipfile.is_zipfile(path) else None
+    if damage is not None:
+        raise UsageError(f"{path}: not a model file (damaged: {damage})")
     try:
         package = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

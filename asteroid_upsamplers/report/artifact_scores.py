@@ -28,7 +28,7 @@ from ..artifacts import (
 from ..data import MIXTURE, Song, songs_at_rate
 from ..dsp import mono_level
 from ..evaluation import load_music_separator, on_best_device, read_config
-from ..files import whole_or_nothing
+from ..files import alone_in, whole_or_nothing
 from ..models import MusicSeparator
 from .unusual_sounds import unusual_sounds
 
@@ -61,25 +61,29 @@ def measure_experiments(exp_dirs: Sequence[Path], progress: bool = True) -> None
     Scores that are newer than the model are kept.
 
     Raises:
-        UsageError: If an experiment has no trained model, or a test song cannot be used.
+        UsageError: If an experiment has no trained model, a test song cannot be used, or another
+            run is at work in a folder.
     """
     for exp_dir in tqdm(exp_dirs, "measuring artifacts", disable=not progress):
-        model_path, path = exp_dir / "best_model.pth", exp_dir / ARTIFACTS
-        if _is_measured(path, model_path):
-            continue
-        model = load_music_separator(model_path)
         data = read_config(exp_dir)["data"]
-        folders = Path(data["musdb18_dir"]), Path(data["wav_dir"])
-        songs = songs_at_rate(*folders, "test", int(model.sample_rate), progress)
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            untrained = type(model)(**model.get_model_args()).eval()
-        scores: dict[str, Any] = {"version": VERSION}
-        for state, network in (("trained", model), ("untrained", untrained)):
-            with on_best_device(network):
-                scores[state] = _scores(network, songs)
-        with whole_or_nothing(path) as partial:
-            partial.write_text(json.dumps(scores, indent=2))
+        with alone_in(exp_dir):
+            if not _is_measured(exp_dir / ARTIFACTS, exp_dir / "best_model.pth"):
+                _measure(exp_dir, data, progress)
+
+
+def _measure(exp_dir: Path, data: dict[str, Any], progress: bool) -> None:
+    model = load_music_separator(exp_dir / "best_model.pth")
+    folders = Path(data["musdb18_dir"]), Path(data["wav_dir"])
+    songs = songs_at_rate(*folders, "test", int(model.sample_rate), progress)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        untrained = type(model)(**model.get_model_args()).eval()
+    scores: dict[str, Any] = {"version": VERSION}
+    for state, network in (("trained", model), ("untrained", untrained)):
+        with on_best_device(network):
+            scores[state] = _scores(network, songs)
+    with whole_or_nothing(exp_dir / ARTIFACTS) as partial:
+        partial.write_text(json.dumps(scores, indent=2))
 
 
 def _is_measured(path: Path, model_path: Path) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from ..errors import UsageError
-from ..files import tell_full_disk, whole_or_nothing
+from ..files import damage_of, tell_full_disk, whole_or_nothing
 
 logger = logging.getLogger(__name__)
 
@@ -54,19 +53,16 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         UsageError: If it is no whole checkpoint, or holds pickled code.
     """
     advice = "delete it to train from the start"
+    damage = damage_of(path)
+    if damage is not None:
+        raise UsageError(f"{path}: damaged ({damage}); {advice}")
     try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise UsageError(f"{path}: damaged (checksum of {damaged}); {advice}")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError:
         raise UsageError(
             f"{path}: refused, it is no checkpoint or holds pickled code; {advice}"
         ) from None
-    except UsageError:
-        raise
-    except (zipfile.BadZipFile, RuntimeError, EOFError, ValueError, OSError):
+    except (RuntimeError, EOFError, ValueError):
         raise UsageError(f"{path}: not a whole checkpoint; {advice}") from None
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise UsageError(f"{path}: not a training checkpoint; {advice}")

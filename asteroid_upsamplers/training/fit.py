@@ -17,7 +17,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from ..data import Augment, Extracts, ExtractSampler, WholeSongs
-from ..errors import UsageError
+from ..errors import UsageError, is_out_of_memory
 from ..files import whole_or_nothing
 from .checkpoints import (
     LAST,
@@ -35,8 +35,8 @@ from .network import checkpoint_activations, optimizer_maker
 from .processes import (
     EndOnSigterm,
     Processes,
-    alone_in,
     environment_plugins,
+    one_run_in,
     planned_processes,
     strategy_of,
 )
@@ -54,7 +54,8 @@ def fit(conf: Config, exp_dir: Path) -> None:
 
     Writes into ``exp_dir``: ``conf.yml``, ``checkpoints/{last,previous,best}.ckpt``,
     ``learning_curve.json``, ``logs/`` (TensorBoard and CSV, one version a run), and at the end
-    ``best_model.pth`` and ``training.json``. However many processes share the work, it is the same up to rounding.
+    ``best_model.pth`` and ``training.json``. However many processes share the work, it is the same
+    up to rounding.
 
     Raises:
         UsageError: If the configuration, the songs or a checkpoint cannot be used, or if another
@@ -66,7 +67,7 @@ def fit(conf: Config, exp_dir: Path) -> None:
     # What cuDNN does to the convolutions and recurrent layers in any case
     torch.set_float32_matmul_precision("high")
     exp_dir.mkdir(parents=True, exist_ok=True)
-    with alone_in(exp_dir):
+    with one_run_in(exp_dir):
         _fit(conf, exp_dir)
 
 
@@ -114,9 +115,11 @@ def _fit(conf: Config, exp_dir: Path) -> None:
         trainer.fit(system, ckpt_path=last, weights_only=True)
     except SystemExit:  # how Lightning ends on Ctrl-C
         raise KeyboardInterrupt from None
-    except torch.OutOfMemoryError:
-        raise UsageError(_out_of_memory(conf)) from None
+    except UsageError as error:
+        raise UsageError(_as_said(error)) from None
     except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise UsageError(_out_of_memory(conf)) from None
         if "DataLoader worker" not in str(error):
             raise
         raise UsageError(
@@ -126,6 +129,12 @@ def _fit(conf: Config, exp_dir: Path) -> None:
         ) from None
     if trainer.is_global_zero:
         _finish(conf, exp_dir)
+
+
+def _as_said(error: UsageError) -> str:
+    """Without the traceback of the process that reads extracts, if it was said there."""
+    said_by = f"{UsageError.__module__}.{UsageError.__qualname__}: "
+    return str(error).strip().splitlines()[-1].removeprefix(said_by)
 
 
 def _out_of_memory(conf: Config) -> str:

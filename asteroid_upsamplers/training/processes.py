@@ -17,7 +17,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from filelock import Timeout
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from pytorch_lightning.strategies import FSDPStrategy, Strategy
@@ -25,13 +24,11 @@ from pytorch_lightning.strategies.launchers.subprocess_script import _Subprocess
 from pytorch_lightning.utilities import rank_zero_only
 
 from ..errors import UsageError, raise_terminated
-from ..files import locked
+from ..files import alone_in
 from ..models import MusicSeparator
 from .config import Config
 
 logger = logging.getLogger(__name__)
-
-LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -111,23 +108,14 @@ def environment_plugins() -> list[SLURMEnvironment]:
 
 
 @contextlib.contextmanager
-def alone_in(exp_dir: Path) -> Iterator[None]:
+def one_run_in(exp_dir: Path) -> Iterator[None]:
     """Keep other runs out of a folder; the processes of one run come in behind the first.
 
     Raises:
-        UsageError: If another run is training there.
+        UsageError: If another run is at work there.
     """
-    if getattr(rank_zero_only, "rank", 0):
-        yield
-        return
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(locked(exp_dir / LOCK, wait=False))
-        except Timeout:
-            raise UsageError(
-                f"{exp_dir}: another run is training here; wait for its end, or choose another "
-                "--tag"
-            ) from None
+    first = not getattr(rank_zero_only, "rank", 0)
+    with alone_in(exp_dir) if first else contextlib.nullcontext():
         yield
 
 

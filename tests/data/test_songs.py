@@ -8,6 +8,7 @@ import soundfile
 import torch
 
 from asteroid_upsamplers.data import SOURCES, find_songs, split_validation
+from asteroid_upsamplers.data.packed import pack_songs
 from asteroid_upsamplers.data.songs import Song, musdb_validation_names
 from asteroid_upsamplers.errors import UsageError
 from tests.conftest import RATE, write_song
@@ -124,3 +125,17 @@ def test_one_song_cannot_be_split(tmp_path):
         split_validation(songs_named(["a"], tmp_path))
     with pytest.raises(UsageError, match="none is left"):
         split_validation(songs_named(sorted(musdb_validation_names())[:2], tmp_path))
+
+
+def test_a_file_that_became_shorter_is_told_from_silence(tmp_path):
+    """Its header was read before; soundfile would give what is left of it."""
+    song = Song(write_song(tmp_path / "song", seconds=1.0), RATE)
+    path = song.path("drums")
+    path.write_bytes(path.read_bytes()[:1000])
+    song.read(SOURCES, 0, 100)
+    with pytest.raises(
+        UsageError, match=r"drums\.wav: cannot be read \(truncated before sample 60"
+    ):
+        song.read(SOURCES, 500, 100)
+    with pytest.raises(UsageError, match="truncated before sample 8000"):
+        pack_songs([song], tmp_path / "packed", progress=False)

@@ -322,7 +322,7 @@ def test_pickled_code_is_refused_and_not_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["nothing", "text", "truncated", "tensor", "checkpoint", "args"]
+    "content", ["nothing", "text", "truncated", "flipped", "tensor", "checkpoint", "args"]
 )
 def test_what_is_no_model_file_is_named_in_one_line(tmp_path, content):
     path = tmp_path / "model.pth"
@@ -334,6 +334,11 @@ def test_what_is_no_model_file_is_named_in_one_line(tmp_path, content):
     elif content == "truncated":
         torch.save(package, path)
         path.write_bytes(path.read_bytes()[:2000])
+    elif content == "flipped":
+        torch.save(package, path)
+        bits = bytearray(path.read_bytes())
+        bits[len(bits) // 2] ^= 1
+        path.write_bytes(bits)
     elif content == "tensor":
         torch.save(torch.zeros(3), path)
     elif content == "checkpoint":

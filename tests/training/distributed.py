@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import torch
 import yaml
 from asteroid.models import BaseModel
 from torch.nn.utils import parameters_to_vector
@@ -20,7 +21,7 @@ PYTHON = [sys.executable, "-W", "ignore"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def write_experiment(folder, **training):
+def write_experiment(folder, epochs=3, **training):
     """Four songs, no two as long, and a configuration that trains on them in seconds."""
     for index in range(4):
         write_song(folder / "set" / "train" / f"train {index}", seconds=2 + index, seed=index)
@@ -31,7 +32,7 @@ def write_experiment(folder, **training):
     conf["data"].update(sample_rate=RATE, segment=0.5, segment_stride=0.1, num_workers=0)
     conf["augmentation"].update(shift=0.2, remix_group=2)
     conf["model"].update(channels=4, depth=3)
-    conf["training"].update(epochs=3, batch_size=8, **training)
+    conf["training"].update(epochs=epochs, batch_size=8, **training)
     conf["separation"]["chunk"] = 0.7
     (folder / "conf.yml").write_text(yaml.safe_dump(conf))
     return folder / "conf.yml"
@@ -63,3 +64,10 @@ def best_weights(exp_dir):
     """Those of the model that an experiment leaves behind, in one vector."""
     model = BaseModel.from_pretrained(str(Path(exp_dir) / "best_model.pth"))
     return parameters_to_vector(model.parameters()).detach()
+
+
+def assert_same_training(exp_dir, alone):
+    """However many processes trained, the losses and the best weights are those of one."""
+    found, expected = torch.from_numpy(losses(exp_dir)), torch.from_numpy(losses(alone))
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(best_weights(exp_dir), best_weights(alone), rtol=0, atol=1e-4)

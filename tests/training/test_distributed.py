@@ -8,14 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
 from asteroid_upsamplers.training.curve import learning_curve
 from tests.training.distributed import (
     ENVIRONMENT,
     PYTHON,
     TRAIN,
-    best_weights,
+    assert_same_training,
     losses,
     torchrun,
     train,
@@ -35,12 +34,6 @@ def alone(conf):
     """The experiment, trained by one process."""
     train(conf, conf.parent / "alone")
     return conf.parent / "alone"
-
-
-def assert_same_training(exp_dir, alone):
-    found, expected = torch.from_numpy(losses(exp_dir)), torch.from_numpy(losses(alone))
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(best_weights(exp_dir), best_weights(alone), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,14 @@ from asteroid.models import BaseModel
 from filelock import FileLock
 
 from asteroid_upsamplers.errors import UsageError
+from asteroid_upsamplers.files import LOCK
 from asteroid_upsamplers.models import DemucsLike
 from asteroid_upsamplers.training import dry_run, fit, forecast, is_finished, load_config
 from asteroid_upsamplers.training.checkpoints import WholeCheckpoints
 from asteroid_upsamplers.training.curve import CURVE, learning_curve
 from asteroid_upsamplers.training.forecast import saved_bytes
 from asteroid_upsamplers.training.loaders import make_loaders
-from asteroid_upsamplers.training.processes import LOCK, planned_processes
+from asteroid_upsamplers.training.processes import planned_processes
 from asteroid_upsamplers.training.system import SeparationSystem
 from tests.conftest import RATE, write_song
 from tests.models.test_demucs_like import Payload
@@ -224,7 +225,7 @@ def test_two_runs_in_one_folder_are_refused(conf, tmp_path):
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as other:
         try:
             assert other.stdout.readline() == "held\n"
-            with pytest.raises(UsageError, match="exp: another run is training here"):
+            with pytest.raises(UsageError, match="exp: another run is at work here"):
                 fit(conf, tmp_path / "exp")
         finally:
             other.kill()

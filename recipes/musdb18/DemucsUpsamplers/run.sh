@@ -25,7 +25,7 @@ usage: ./run.sh [options] [-- options of train.py]
   --id GPUS             GPUs to use, such as 0,1 (default: all there are)
   --num_nodes N         machines that train together, this script started on each by SLURM's srun
   --torchrun OPTIONS    instead: start stage 1 with torchrun, such as "--nproc_per_node 4
-                        --max_restarts 3", also on several machines
+                        --max_restarts 3", also on several machines (docs/scaling.md)
   --exp_root DIR        where experiments go (default: exp beside this script)
   --data_root DIR       where songs go (default: data beside this script)
   --workers N           songs scored at a time (default: one a core); lower it if memory runs out
@@ -148,6 +148,10 @@ fi
 
 if runs 1; then
   train=("$python" -W ignore train.py)
+  # torchrun would hand the addresses of dead processes to those that it starts again: by its rendezvous
+  # of one machine always, by the other one unless told so (pytorch/pytorch#135712)
+  export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
+  [[ -z $torchrun || $torchrun =~ --(standalone|rdzv|nnodes) ]] || torchrun="--standalone $torchrun"
   # shellcheck disable=SC2206 # options are words
   [ -z "$torchrun" ] || train=("$python" -W ignore -m torch.distributed.run $torchrun train.py)
   for row in "${rows[@]}"; do

@@ -1,0 +1,68 @@
+"""One of two processes that train together is killed: torchrun starts both, and it goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from asteroid_upsamplers.training.curve import learning_curve
+from tests.faults.recipe import wait_until
+from tests.training.distributed import (
+    ENVIRONMENT,
+    TRAIN,
+    assert_same_training,
+    train,
+    write_experiment,
+)
+
+pytestmark = pytest.mark.faults
+
+EPOCHS = 6
+
+
+@pytest.fixture(scope="module")
+def conf(tmp_path_factory):
+    return write_experiment(tmp_path_factory.mktemp("ranks"), epochs=EPOCHS)
+
+
+@pytest.fixture(scope="module")
+def alone(conf):
+    train(conf, conf.parent / "alone")
+    return conf.parent / "alone"
+
+
+def pid_of(rank, exp_dir):
+    """Of the process of this rank that trains there."""
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (path / "cmdline").read_bytes().split(b"\0")
+            environment = (path / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if f"RANK={rank}".encode() in environment and str(exp_dir).encode() in words:
+            return int(path.name)
+    return None
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_rank_is_started_again(conf, alone, tmp_path, rank):
+    exp_dir = tmp_path / "t" / "transposed"
+    words = ["bash", TRAIN.with_name("run.sh"), "--python", sys.executable]
+    words += ["--torchrun", "--nproc_per_node 2 --max_restarts 1"]
+    words += ["--musdb18_dir", conf.parent / "set", "--data_root", conf.parent / "data"]
+    words += ["--exp_root", tmp_path, "--tag", "t", "--stage", "1", "--stop_stage", "1"]
+    words += ["--", "--conf", conf]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
+        wait_until((exp_dir / "checkpoints" / "last.ckpt").exists)
+        assert len(learning_curve(exp_dir)) < EPOCHS
+        os.kill(pid_of(rank, exp_dir), signal.SIGKILL)
+        _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert_same_training(exp_dir, alone)
+    _, second = sorted((exp_dir / "logs" / "csv").glob("version_*/metrics.csv"))
+    epochs = set(pd.read_csv(second)["epoch"])
+    assert len(epochs) < EPOCHS and max(epochs) == EPOCHS - 1  # it went on, not all over again
