@@ -81,8 +81,7 @@ def run(
                 rows.append({**row, "chosen": count == chosen["workers"]})
         for row in rows:
             row |= {"songs": songs, "song_seconds": song_seconds}
-    rows += training_rows(device, size, rounds, dtype, conf)
-    return rows
+        return rows + training_rows(device, size, rounds, dtype, conf)
 
 
 def write_songs(folder: Path, songs: int, seconds: float) -> None:

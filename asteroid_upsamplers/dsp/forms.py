@@ -186,7 +186,7 @@ class InterpolatedConvolution(nn.Module):
             multiply: As for :meth:`commuted`; called where there are border frames.
             bias: ``(out_channels,)`` or ``None``.
         """
-        phase_bias = None if bias is None else bias.repeat_interleave(self.stride)
+        phase_bias = None if bias is None else torch.stack([bias] * self.stride, 1).flatten()
         part = self._steady_part(x.shape[-1])
         pieces = filtered_frames(x, low_rate_weight, phase_bias, self.stride, *part)
         if self.head_frames or self.tail_frames:
