@@ -21,7 +21,17 @@ class UsageError(ValueError):
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether torch found no memory for a tensor, on a GPU or on the CPU."""
     of_gpu = type(error).__name__ == "OutOfMemoryError"
-    return of_gpu or "DefaultCPUAllocator: can't allocate memory" in str(error)
+    return of_gpu or any(words in str(error) for words in _NO_MEMORY)
+
+
+_NO_MEMORY = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "CUDA error: out of memory",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+TERMINATED = 143
+"""Exit status of a process that SIGTERM ended."""
 
 
 class Terminated(BaseException):
@@ -51,7 +61,7 @@ def one_line_errors() -> Iterator[None]:
     except UsageError as error:
         _leave(2, f"error: {error}")
     except Terminated:
-        _leave(143, "terminated: run the same command again to go on")
+        _leave(TERMINATED, "terminated: run the same command again to go on")
     except KeyboardInterrupt:
         _leave(130, "interrupted: run the same command again to go on")
     except OSError as error:
@@ -64,7 +74,7 @@ def one_line_errors() -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-_DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
+_DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM, errno.EIO)
 
 
 def _leave(status: int, line: str) -> None:

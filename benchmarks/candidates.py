@@ -173,7 +173,7 @@ class Steps:
         key = (*candidate.network, candidate.fused)
         if key not in self.optimizers:
             parameters = self.network_of(candidate).parameters()
-            training = {"gradient_clip": 0.0, "precision": "32-true"}
+            training = {"gradient_clip": 0.0, "precision": "32-true", "strategy": "auto"}
             engine = {"optim": {"optimizer": "adam", "lr": 2e-4}, "training": training}
             make = optimizer_maker(engine)
             self.optimizers[key] = (

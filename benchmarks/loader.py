@@ -31,7 +31,7 @@ from training import PASSES, matrix_precision
 
 from asteroid_upsamplers.data import SOURCES, Augment, Extract, seeded, training_songs
 from asteroid_upsamplers.training.config import Config, load_config
-from asteroid_upsamplers.training.loaders import PREFETCH, make_loaders, remix_group, samples
+from asteroid_upsamplers.training.loaders import PREFETCH, make_loaders, samples
 from asteroid_upsamplers.training.processes import Processes
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "musdb18" / "DemucsUpsamplers"
@@ -180,7 +180,7 @@ def training_rows(
     """What a step takes, measured and (at the paper's size) computed; and what augmenting adds."""
     rate = measure.matrix_rate(device, dtype)
     step = Steps(size, device).of(BASELINE, size.batch)
-    group = remix_group(conf, size.batch)
+    group = conf["augmentation"]["remix_group"]
     shift = samples(conf, "augmentation", "shift")
     augment = Augment(shift, remix_group=group)
     sources = torch.randn(size.batch, len(SOURCES), 2, size.time + shift, device=device)

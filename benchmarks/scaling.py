@@ -56,13 +56,16 @@ class Machine:
     precision: str
 
 
+UPSAMPLERS = {"transposed", "nearest", "linear", "subpixel"}
+BYTES = {"float32": 4, "bfloat16": 2}
+
 V100_FLOAT32, V100_HALF = 15.7, 125
 """Stated rates of a V100 in 10^12 operations a second, of which a multiply-add is two."""
 
 MACHINES = [
     Machine("one H200", 1, 141, 989 / 2, float("inf"), "bf16-mixed"),
     Machine("four V100 (32 GB)", 4, 32, V100_HALF / 2, 150, "16-mixed"),
-    Machine("a cluster: 4 machines of 8 H100 (80 GB)", 32, 80, 989 / 2, 50, "bf16-mixed"),
+    Machine("a cluster: 2 machines of 4 H100 (80 GB)", 8, 80, 989 / 2, 50, "bf16-mixed"),
 ]
 
 PAPER = {"transposed": 319, "nearest": 423, "linear": 430, "subpixel": 311}
@@ -84,20 +87,24 @@ class Measured:
 def measured(results: Path = RESULTS) -> Measured:
     """The figures of a GPU if there are any, else of a CPU."""
     path = min(results.glob("*.json"), key=lambda p: p.stem != "cuda")
-    sections = json.loads(path.read_text())["sections"].values()
-    section = max(
-        (s for s in sections if s["kind"] == "training"), key=lambda s: s["rows"][0]["channels"]
-    )
     precision = "bfloat16" if path.stem == "cuda" else "float32"
-    rows = [r for r in section["rows"] if r["variant"] == precision and not r["package"]]
-    rows = [row for row in rows if not row["out_of_memory"] and row["encoder_context"]]
-    shares = {row["upsampler"]: share(row) for row in rows}
-    baseline = next(row for row in rows if row["upsampler"] == "transposed")
-    machine = section["machine"]
+    sections = json.loads(path.read_text())["sections"].values()
+    for section in (s for s in sections if s["kind"] == "training"):
+        rows = {
+            row["upsampler"]: row
+            for row in section["rows"]
+            if row["variant"] == precision and row["encoder_context"] and "other_peak_mib" in row
+        }
+        if rows.keys() >= UPSAMPLERS:
+            break
+    else:
+        raise SystemExit(f"{path}: no training section has all rows of Table 1; make benchmarks")
+    baseline, machine = rows["transposed"], section["machine"]
     words = (
         f"{machine['device']}, {machine['date']}, commit {machine['commit']}: {precision}, "
         f"{baseline['channels']} channels, batch {baseline['batch']}"
     )
+    shares = {name: share(rows[name]) for name in sorted(UPSAMPLERS)}
     return Measured(shares, memory_factor(baseline), words)
 
 
@@ -106,7 +113,7 @@ def memory_factor(row: Row) -> float:
     conf = load_config(LOCAL / "conf.yml")
     conf["model"] |= {"channels": row["channels"], "depth": row["depth"]}
     counted = saved_bytes(conf, round(row["seconds"] * conf["data"]["sample_rate"])) / 2**20
-    return per_extract(row) / counted
+    return per_extract(row) / (counted * BYTES[row["dtype"]] / BYTES["float32"])
 
 
 @dataclass(frozen=True)
@@ -134,14 +141,18 @@ def plan(conf: Config, machine: Machine, found: Measured) -> Plan:
     parameters = sum(p.numel() for p in model.parameters())
     copies = 2  # of the weights, in the half precision of the products
     state = parameters * (sum(BYTES_A_PARAMETER.values()) + copies) / 1e9
-    extract = found.memory_factor * saved_bytes(conf, samples) / 2 / 1e9
+    extract = found.memory_factor * saved_bytes(conf, samples) / 1e9
+    extract *= BYTES["bfloat16"] / BYTES["float32"]  # as large as float16
     share_of_batch = batch // machine.devices
-    parts = next(
+    allowed = [
         n
         for n in range(1, share_of_batch + 1)
-        if share_of_batch % n == 0
-        and (state + extract * share_of_batch / n <= USABLE * machine.memory or n == share_of_batch)
-    )
+        if share_of_batch % (n * conf["augmentation"]["remix_group"]) == 0
+    ]
+    fitting = [
+        n for n in allowed if state + extract * share_of_batch / n <= USABLE * machine.memory
+    ]
+    parts = min(fitting, default=allowed[-1])
     upsampler = conf["model"]["upsampler"]
     macs = PASSES * forward_macs(
         upsampler, conf["model"]["channels"], conf["model"]["depth"], samples

@@ -25,7 +25,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from asteroid_upsamplers.data import SOURCES
+from asteroid_upsamplers.data import SOURCES, cores
 from asteroid_upsamplers.evaluation import ScoringJob, score_song, score_songs
 from asteroid_upsamplers.evaluation.scoring import WORKER_ENVIRONMENT, load_museval
 
@@ -47,17 +47,17 @@ def run(
         rounds: How often all of them are scored, one after the other and then in parallel.
     """
     lengths = [round(float(s), 2) for s in np.linspace(least_seconds, most_seconds, songs)]
-    cores = os.cpu_count() or 1
+    workers = cores()
     serial, parallel = [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_songs(folder / "songs", lengths)
-        write_songs(folder / "silence", [1.0] * min(cores, songs), loudest=0)
-        start = taken_by(folder / "silence", cores)
+        write_songs(folder / "silence", [1.0] * min(workers, songs), loudest=0)
+        start = taken_by(folder / "silence", workers)
         for _ in tqdm(range(rounds), desc="scoring", leave=False):
             serial.append(taken_by(folder / "songs", 0))
-            parallel.append(taken_by(folder / "songs", cores))
-    row = {"songs": songs, "seconds": lengths, "cores": cores, "start_s": start}
+            parallel.append(taken_by(folder / "songs", workers))
+    row = {"songs": songs, "seconds": lengths, "cores": workers, "start_s": start}
     return [{**row, "serial_s": serial, "parallel_s": parallel}]
 
 

@@ -85,7 +85,9 @@ def test_errors_of_users_are_one_line(capsys, error, status, words):
     assert re.search(words, line)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("ours"), OSError(errno.EIO, "odd"), ValueError()])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("ours"), OSError(errno.ENOTDIR, "odd"), ValueError()]
+)
 def test_our_own_mistakes_keep_their_traceback(error):
     with pytest.raises(type(error)), one_line_errors():
         raise error

@@ -6,6 +6,7 @@ from .demo_songs import render_demo_set
 from .extracts import Extract, Extracts, ExtractSampler, SharedSongs, WholeSongs, seeded
 from .ffmpeg import require_ffmpeg
 from .packed import pack_songs
+from .parallel import cores
 from .prepare import (
     download_sample,
     prepare,
@@ -26,6 +27,7 @@ __all__ = [
     "SharedSongs",
     "Song",
     "WholeSongs",
+    "cores",
     "download_sample",
     "find_songs",
     "pack_songs",

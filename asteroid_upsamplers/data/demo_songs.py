@@ -24,6 +24,7 @@ from ..errors import UsageError
 from ..files import LOCK, locked, whole_or_nothing
 from . import demo_synths as synths
 from .audio import write_wav
+from .parallel import cores
 from .songs import MIXTURE, SOURCES
 
 LEVELS = {"drums": -17.0, "bass": -19.0, "other": -21.0, "vocals": -18.0}  # dBFS rms while playing
@@ -263,7 +264,7 @@ def render_demo_set(
         jobs: Number of processes; ``None`` is one per CPU core.
         progress: Whether to show a bar.
     """
-    jobs = (os.cpu_count() or 1) if jobs is None else jobs
+    jobs = cores() if jobs is None else jobs
     _refuse_impossible(n_train=n_train, n_test=n_test, seconds=seconds, seed=seed)
     _refuse_impossible(sample_rate=sample_rate, jobs=jobs)
     if (root := Path(root)).is_file():

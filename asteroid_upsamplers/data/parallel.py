@@ -15,6 +15,13 @@ from .songs import shorten
 Item = TypeVar("Item")
 
 
+def cores() -> int:
+    """Those that this process may use, which a cluster can make fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def for_each(
     function: Callable[[Item], Any],
     items: Sequence[Item],
@@ -37,7 +44,7 @@ def for_each(
     if not items:
         return
     problems = []
-    with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(jobs or cores()) as pool:
         futures = [pool.submit(function, item) for item in items]
         try:
             bar = tqdm(as_completed(futures), title, len(futures), disable=not progress)

@@ -24,6 +24,7 @@ import soundfile
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
+from ..data import cores
 from ..errors import UsageError
 from ._museval import load_museval
 from .aggregation import METRICS, is_scored, write_scores
@@ -106,7 +107,7 @@ def score_songs(
     to_do = [job for job in jobs if force or not is_scored(job.json_path, sources)]
     files = {job: Path(job.reference_dir).glob("*.wav") for job in to_do}
     to_do.sort(key=lambda job: sum(file.stat().st_size for file in files[job]), reverse=True)
-    workers = max(1, min(workers or os.cpu_count() or 1, len(to_do)))
+    workers = max(1, min(workers or cores(), len(to_do)))
     bar = tqdm(total=len(jobs), initial=len(jobs) - len(to_do), unit="song", disable=not progress)
     failed: dict[Path, str] = {}
     with bar, _futures(to_do, sources, workers) as futures:

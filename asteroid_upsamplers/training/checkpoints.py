@@ -23,8 +23,11 @@ logger = logging.getLogger(__name__)
 LAST, PREVIOUS = "last", "previous"
 
 
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint to go on from, ``None`` if there is none; a damaged one is named.
+def newest_checkpoint(folder: Path) -> tuple[Path | None, int]:
+    """The checkpoint to go on from; a damaged one is named.
+
+    Returns:
+        Its path, ``None`` if there is none, and how many epochs it has.
 
     Raises:
         UsageError: If none of those that are there can be used, with the reason for the newest.
@@ -34,16 +37,16 @@ def newest_checkpoint(folder: Path) -> Path | None:
         if not path.exists():
             continue
         try:
-            load_checkpoint(path)
+            epochs = load_checkpoint(path)["epoch"] + 1
         except UsageError as error:
             problems.append(error)
             continue
         if problems:
             logger.warning("%s; going on from %s", problems[0], path)
-        return path
+        return path, epochs
     if problems:
         raise problems[0]
-    return None
+    return None, 0
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -29,11 +29,11 @@ from .checkpoints import (
 from .config import Config, build_model, save_config
 from .curve import LearningCurve, learning_curve
 from .forecast import describe_run
-from .loaders import make_loaders, part_of_batch, remix_group, samples
+from .loaders import make_loaders, samples
 from .losses import LOSSES
 from .network import checkpoint_activations, optimizer_maker
 from .processes import (
-    EndOnSigterm,
+    EndTogether,
     Processes,
     environment_plugins,
     one_run_in,
@@ -88,11 +88,10 @@ def _fit(conf: Config, exp_dir: Path) -> None:
     if training["checkpoint_activations"]:
         checkpoint_activations(model)
     chunk = samples(conf, "separation", "chunk")
-    group = remix_group(conf, part_of_batch(conf, processes))
     augmentation = {**conf["augmentation"], "shift": samples(conf, "augmentation", "shift")}
     system = SeparationSystem(
-        augment=Augment(**{**augmentation, "remix_group": group}),
-        remix_group=group,
+        augment=Augment(**augmentation),
+        remix_group=augmentation["remix_group"],
         seed=seed,
         context=context,
         chunk=chunk,
@@ -108,9 +107,9 @@ def _fit(conf: Config, exp_dir: Path) -> None:
     )
     steps = cast(ExtractSampler, train_loader.sampler).steps
     trainer, checkpoints = _trainer(conf, exp_dir, processes, strategy, steps)
-    last = newest_checkpoint(checkpoints)
+    last, done = newest_checkpoint(checkpoints)
     if last is not None:
-        _go_on_from(last, conf, train_loader)
+        _go_on_from(last, done, conf, train_loader)
     try:
         trainer.fit(system, ckpt_path=last, weights_only=True)
     except SystemExit:  # how Lightning ends on Ctrl-C
@@ -140,12 +139,13 @@ def _as_said(error: UsageError) -> str:
 def _out_of_memory(conf: Config) -> str:
     training, segment = conf["training"], conf["data"]["segment"]
     chunks = conf["separation"]["batch"]
-    fewer = f"separation.batch ({chunks}), " if chunks > 1 else ""
+    fewer = f", lower separation.batch ({chunks})" if chunks > 1 else ""
     return (
         f"the device is out of memory: raise training.accumulate ({training['accumulate']}), set "
-        f"training.checkpoint_activations ({training['checkpoint_activations']}), or lower "
-        f"training.batch_size ({training['batch_size']}), {fewer}data.segment ({segment} s) or the "
-        "size of the model; training goes on from the last whole epoch"
+        f"training.checkpoint_activations ({training['checkpoint_activations']}){fewer}, and "
+        "training goes on from the last whole epoch; or, with another --tag, lower "
+        f"training.batch_size ({training['batch_size']}), data.segment ({segment} s) or the size "
+        "of the model"
     )
 
 
@@ -181,14 +181,13 @@ def is_finished(conf: Config, exp_dir: Path) -> bool:
     return (exp_dir / BEST_MODEL).exists() and summary["epochs"] >= conf["training"]["epochs"]
 
 
-def _go_on_from(last: Path, conf: Config, train_loader: DataLoader) -> None:
-    epoch = load_checkpoint(last)["epoch"] + 1
-    if epoch > conf["training"]["epochs"]:
+def _go_on_from(last: Path, done: int, conf: Config, train_loader: DataLoader) -> None:
+    if done > conf["training"]["epochs"]:
         raise UsageError(
-            f"training.epochs is {conf['training']['epochs']}, but {last} has {epoch} already"
+            f"training.epochs is {conf['training']['epochs']}, but {last} has {done} already"
         )
     # Lightning chooses the epoch only after worker processes have begun to read
-    cast(ExtractSampler, train_loader.sampler).set_epoch(epoch)
+    cast(ExtractSampler, train_loader.sampler).set_epoch(done)
 
 
 def _trainer(
@@ -202,7 +201,7 @@ def _trainer(
     best = ModelCheckpoint(
         checkpoints, filename="best", monitor="val_loss", enable_version_counter=False
     )
-    callbacks = [EndOnSigterm(), LearningCurve(exp_dir), best, last]
+    callbacks = [EndTogether(), LearningCurve(exp_dir), best, last]
     if training["ema"]:
         callbacks.insert(0, EMAWeightAveraging(decay=training["ema"]))
     trainer = pl.Trainer(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ..data import Song
+from ..data import ExtractSampler, Song
 from ..models import MusicSeparator
 from .config import Config, build_model
 from .losses import LOSSES
@@ -37,7 +39,7 @@ def describe_run(
         model = build_model(conf)
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     part = train_loader.batch_size or 1
-    steps = len(train_loader) // training["accumulate"]
+    steps = cast(ExtractSampler, train_loader.sampler).steps
     memory = {name: parameters * size for name, size in BYTES_A_PARAMETER.items()}
     if training["ema"]:
         memory["moving average"] = 4 * parameters
@@ -54,7 +56,7 @@ def describe_run(
         [
             f"model: {conf['model']['name']}, {parameters:,} parameters",
             f"memory of a device, estimated: {sum(memory.values()) / GIGABYTE:.2f} GB ({listing})",
-            f"data: {found}, {len(train_loader) * part * devices:,} extracts an epoch",
+            f"data: {found}, {steps * training['batch_size']:,} extracts an epoch",
             f"steps: {steps:,} an epoch, {steps * training['epochs']:,} in all "
             f"{training['epochs']} epochs, each of {training['batch_size']} extracts: {devices} "
             f"device(s) x {training['accumulate']} part(s) x {part}",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import shutil
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from ..data import (
     ExtractSampler,
     SharedSongs,
     WholeSongs,
+    cores,
     split_validation,
     training_songs,
 )
@@ -41,36 +41,21 @@ def samples(conf: Config, section: str, key: str) -> int:
 
 
 def part_of_batch(conf: Config, processes: Processes) -> int:
-    """Extracts that a device takes at a time.
+    """Extracts that a device takes at a time: whole groups among which sources are exchanged.
 
     Raises:
-        UsageError: If the devices and parts do not divide the batch.
+        UsageError: If the devices and parts do not divide the batch so.
     """
-    training = conf["training"]
+    training, group = conf["training"], conf["augmentation"]["remix_group"]
     parts = processes.world * training["accumulate"]
-    part, rest = divmod(training["batch_size"], parts)
-    if rest or part == 0:
+    if training["batch_size"] % (parts * group):
         raise UsageError(
-            f"training.batch_size is {training['batch_size']}, allowed are multiples of {parts}: "
-            f"{processes.world} device(s) share a batch, each in {training['accumulate']} part(s) "
-            "(training.accumulate)"
+            f"training.batch_size is {training['batch_size']}, allowed are multiples of "
+            f"{parts * group}: {processes.world} device(s) share a batch, each in "
+            f"{training['accumulate']} part(s) (training.accumulate), of whole groups of {group} "
+            "(augmentation.remix_group)"
         )
-    return part
-
-
-def remix_group(conf: Config, part: int) -> int:
-    """Extracts among which sources are exchanged: as many as asked for, if they divide a part."""
-    asked = conf["augmentation"]["remix_group"]
-    group = math.gcd(asked, part)
-    if group != asked:
-        logger.warning(
-            "augmentation.remix_group is %d, but a device takes %d extracts at a time: sources are "
-            "exchanged within groups of %d",
-            asked,
-            part,
-            group,
-        )
-    return group
+    return training["batch_size"] // parts
 
 
 def make_loaders(
@@ -138,7 +123,10 @@ def fitting_workers(batch_bytes: int, processes: Processes) -> int:
     """
     if processes.accelerator == "cpu":
         return 0
-    cores = (os.cpu_count() or 1) // processes.devices
+    share = cores() // processes.devices
     room = shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.exists() else math.inf
     fitting = room / 2 / processes.devices / (PREFETCH * batch_bytes)
-    return int(max(1, min(cores - 1, MOST_WORKERS, fitting)))
+    if fitting < 1:
+        logger.warning("%s has no room for batches: read by the process that trains", SHARED_MEMORY)
+        return 0
+    return int(max(1, min(share - 1, MOST_WORKERS, fitting)))

@@ -19,12 +19,14 @@ from .config import Config
 def optimizer_maker(conf: Config) -> Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]:
     """Of parameters, the optimizer of ``optim``; in one pass over the memory where torch has that.
 
-    Lightning lets no such optimizer clip gradients in half precision.
+    Lightning lets no such optimizer clip gradients in half precision, and with FSDP it would look
+    for gradients that overflow on each device by itself.
     """
-    settings = dict(conf["optim"])
+    settings, training = dict(conf["optim"]), conf["training"]
     cls = optimizers.get(settings.pop("optimizer"))
-    clips_half = conf["training"]["gradient_clip"] and "mixed" in conf["training"]["precision"]
-    if "fused" in inspect.signature(cls).parameters and not clips_half:
+    clips_half = training["gradient_clip"] and "mixed" in training["precision"]
+    scales_parts = training["strategy"] == "fsdp" and training["precision"] == "16-mixed"
+    if "fused" in inspect.signature(cls).parameters and not (clips_half or scales_parts):
         settings["fused"] = True
     return functools.partial(cls, **settings)
 

@@ -19,11 +19,12 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
-from pytorch_lightning.strategies import FSDPStrategy, Strategy
+from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy, Strategy
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from pytorch_lightning.utilities import rank_zero_only
+from torch.distributed.fsdp import MixedPrecision
 
-from ..errors import UsageError, raise_terminated
+from ..errors import TERMINATED, UsageError, one_line_errors, raise_terminated
 from ..files import alone_in
 from ..models import MusicSeparator
 from .config import Config
@@ -55,7 +56,7 @@ def planned_processes(conf: Config) -> Processes:
     """As torchrun or SLURM started them, else as ``training.devices`` and ``num_nodes`` ask.
 
     Raises:
-        UsageError: If there are not as many GPUs.
+        UsageError: If there are not as many GPUs, or nobody started the other machines' processes.
     """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     accelerator = "gpu" if gpus else "cpu"
@@ -67,14 +68,30 @@ def planned_processes(conf: Config) -> Processes:
         tasks = os.environ.get("SLURM_NTASKS_PER_NODE")
         devices = int(tasks) if tasks else int(os.environ["SLURM_NTASKS"]) // nodes
     else:
-        devices = conf["training"]["devices"] or max(1, gpus)
         nodes = conf["training"]["num_nodes"]
+        if nodes > 1 and "NODE_RANK" not in os.environ:
+            raise UsageError(
+                f"training.num_nodes is {nodes}, but nothing started this process as one of "
+                "several machines': start it with torchrun or SLURM's srun"
+            )
+        devices = conf["training"]["devices"] or _fitting_devices(conf, gpus)
     if gpus and devices > gpus:
         raise UsageError(
             f"{devices} processes a machine (training.devices, or what started them), allowed are "
             f"up to {gpus}, one for each GPU"
         )
     return Processes(accelerator, devices, nodes)
+
+
+def _fitting_devices(conf: Config, gpus: int) -> int:
+    """As many of the GPUs as can share a batch in whole groups of the remix augmentation."""
+    training = conf["training"]
+    parts = training["num_nodes"] * training["accumulate"] * conf["augmentation"]["remix_group"]
+    fitting = [n for n in range(1, gpus + 1) if training["batch_size"] % (n * parts) == 0]
+    devices = max(fitting, default=1)
+    if devices < gpus:
+        logger.info("training on %d of %d GPUs, which can share a batch evenly", devices, gpus)
+    return devices
 
 
 def strategy_of(conf: Config, model: MusicSeparator, processes: Processes) -> str | Strategy:
@@ -85,7 +102,8 @@ def strategy_of(conf: Config, model: MusicSeparator, processes: Processes) -> st
     """
     training = conf["training"]
     if training["strategy"] != "fsdp":
-        return training["strategy"]
+        # gradients are summed where they are: without that DDP holds them twice
+        return DDPStrategy(gradient_as_bucket_view=True) if processes.world > 1 else "auto"
     if processes.accelerator != "gpu":
         raise UsageError("training.strategy is 'fsdp', which needs GPUs; allowed here: auto or ddp")
     if training["ema"]:
@@ -93,8 +111,16 @@ def strategy_of(conf: Config, model: MusicSeparator, processes: Processes) -> st
             "training.ema needs the whole weights on every device: with training.strategy 'fsdp' "
             "allowed is 0"
         )
+    if training["gradient_clip"]:
+        raise UsageError(
+            "training.gradient_clip needs the norm of all gradients: with training.strategy 'fsdp' "
+            "allowed is 0"
+        )
+    half = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}.get(training["precision"])
+    # torch would round what a step reads to half precision, the targets of the loss as well
+    rounding = MixedPrecision(half, torch.float32, cast_root_forward_inputs=False) if half else None
     units = {type(block) for block in model.repeated_blocks}
-    return FSDPStrategy(auto_wrap_policy=units, state_dict_type="full")
+    return FSDPStrategy(auto_wrap_policy=units, state_dict_type="full", mixed_precision=rounding)
 
 
 def environment_plugins() -> list[SLURMEnvironment]:
@@ -119,19 +145,35 @@ def one_run_in(exp_dir: Path) -> Iterator[None]:
         yield
 
 
-class EndOnSigterm(Callback):
-    """Leave at once when asked to; the last whole epoch is on the disk.
+class EndTogether(Callback):
+    """No process of a run outlives the first; what ends the run is left at once.
 
-    Lightning's own answer to SIGTERM is a collective operation from within the signal handler,
-    which blocks for ever where the other processes are in another one.
+    The last whole epoch is on the disk, and only the first process writes, so the others are
+    killed: one that waits for a GPU would not hear anything else. Lightning's own answer to SIGTERM
+    is a collective operation from within the signal handler, which blocks for ever where the other
+    processes are in another one.
     """
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        launcher = trainer.strategy.launcher
-
         def leave(*args: Any) -> None:
-            if isinstance(launcher, _SubprocessScriptLauncher):
-                launcher.kill(signal.SIGTERM)
+            _kill_others(trainer)
+            if trainer.world_size > 1 and pl_module.device.type == "cuda":
+                # to bring the weights to the CPU would wait for sums that will never be complete
+                with contextlib.suppress(SystemExit), one_line_errors():
+                    raise_terminated()
+                os._exit(TERMINATED)
             raise_terminated()
 
         signal.signal(signal.SIGTERM, leave)
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        _kill_others(trainer)
+
+
+def _kill_others(trainer: pl.Trainer) -> None:
+    """Those that this process started."""
+    launcher = trainer.strategy.launcher
+    if isinstance(launcher, _SubprocessScriptLauncher):
+        launcher.kill(signal.SIGKILL)

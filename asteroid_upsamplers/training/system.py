@@ -73,9 +73,12 @@ class SeparationSystem(System):
         divisor = batch.divisor.to(device, non_blocking=True)
         return batch._replace(samples=samples, divisor=divisor)
 
+    def on_train_batch_start(self, batch: Extract, batch_nb: int) -> None:
+        """Before strategies bring all of the batch to the device, from where it is slow to read."""
+        self._count_unreadable(batch)
+
     def training_step(self, batch: Extract, batch_nb: int) -> Tensor:
         """Loss of a batch of extracts."""
-        self._count_unreadable(batch)
         sources = self._augmented(batch.sources().to(self.dtype), batch_nb)
         estimates = self.network(sources.sum(1))
         wanted = sources[..., self.before : self.before + estimates.shape[-1]]

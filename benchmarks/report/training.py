@@ -11,22 +11,32 @@ PACKAGE = "demucs package"
 
 
 def in_short(rows: list[Row]) -> Iterable[list[str]]:
-    """The throughput against the package's, each in its own fastest way."""
-    ours, theirs = fastest(rows, package=False), fastest(rows, package=True)
+    """The share of the machine's rate, and what took turns compared, each in its fastest way."""
+    first = rows[0]
+    where = f"{first['channels']} channels, batch {first['batch']}, {first['seconds']} s"
+    for name, asked in (("nearest", "<= 1.05 on a GPU"), ("linear", "<= 1.05 on a GPU")):
+        group = next((row["group"] for row in rows if row["upsampler"] == name), None)
+        ours, transposed = (fastest(rows, group, upsampler=n) for n in (name, "transposed"))
+        if ours is not None and transposed is not None:
+            what = f"training step with {name} ({ours['variant']}) / with transposed "
+            what += f"({transposed['variant']}), {where}"
+            yield [what, asked, within_rounds(ours["step_ms"], transposed["step_ms"])]
+    ours, theirs = (fastest(rows, PACKAGE, package=package) for package in (False, True))
     if ours is None or theirs is None:
         return
-    asked = ">= 2 on a GPU, >= 1 on a CPU"
-    where = f"{ours['channels']} channels, batch {ours['batch']}, {ours['seconds']} s"
+    what = f"share of the matrix rate, transposed ({ours['variant']}), {where}"
+    yield [what, ">= 40 % on a GPU", f"{100 * share(ours):.0f} %"]
     what = f"throughput of ours ({ours['variant']}) / demucs package ({theirs['variant']}), {where}"
+    asked = ">= 2 on a GPU, >= 1 on a CPU"
     yield [what, asked, within_rounds(theirs["step_ms"], ours["step_ms"])]
 
 
-def fastest(rows: list[Row], package: bool) -> Row | None:
-    """Of those that took turns with the package, its own or ours."""
+def fastest(rows: list[Row], group: str | None, **wanted: Any) -> Row | None:
+    """Of those that took turns and have all that is wanted."""
     some = [
         row
         for row in rows
-        if row["group"] == PACKAGE and row["package"] == package and not row["out_of_memory"]
+        if row["group"] == group and not row["out_of_memory"] and wanted.items() <= row.items()
     ]
     return min(some, key=lambda row: row["step_ms"]["median"], default=None)
 

@@ -48,6 +48,17 @@ def test_the_report_says_what_was_asked_and_measured(written):
 
 
 @pytest.mark.slow
+def test_every_kind_of_section_is_measured_and_shown(written):
+    _, sections, report = written
+    kinds = [section["kind"] for section in sections.values()]
+    assert kinds == ["layers", "steps", "training", "loader", "separation", "scoring"]
+    for name in sections:
+        assert f"### {name[0].upper()}{name[1:]}" in report
+    for asked in ("demucs package", "extracts loaded", "separating 2 s", "scoring 2 songs"):
+        assert asked in report.split("### The rule")[0]
+
+
+@pytest.mark.slow
 def test_a_run_that_was_interrupted_goes_on(written):
     command, sections, _ = written
     results = Path(command[command.index("--results") + 1]) / "cpu.json"

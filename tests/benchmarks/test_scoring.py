@@ -1,7 +1,5 @@
 """Songs are scored one after the other and in parallel, at a tiny size."""
 
-import os
-
 import pytest
 import soundfile
 import torch
@@ -27,7 +25,7 @@ def test_both_totals_are_of_the_same_songs(scripts, monkeypatch):  # noqa: F811
         return float(len(seen))
 
     monkeypatch.setattr(scoring, "taken_by", taken_by)
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(scoring, "cores", lambda: 2)
     (row,) = scoring.run(torch.device("cpu"), 3, least_seconds=0.1, most_seconds=0.2, rounds=2)
     both = [("songs", [0.2] * 8, 3, 0), ("songs", [0.2] * 8, 3, 2)]
     assert seen == [("silence", [1.0] * 8, 2, 2), *both, *both]

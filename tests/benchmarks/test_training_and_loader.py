@@ -86,12 +86,19 @@ def test_every_option_is_a_row_and_the_report_compares_it(scripts, steps):
     assert all(row["state_mib"] * 2**20 > 12 * row["parameters"] * 0.99 for row in steps)
     text = "\n".join(shown.tables({"rows": steps}))
     assert text.count("nearest: ") == 2
-    short = list(shown.in_short(steps))
+    nearest, taken, short = shown.in_short(steps)
+    mine = [row for row in steps if row["group"] == "upsamplers nearest"]
+    least = [
+        min(r["step_ms"]["median"] for r in mine if r["upsampler"] == name)
+        for name in ("nearest", "transposed")
+    ]
+    assert float(nearest[2]) == pytest.approx(least[0] / least[1], abs=6e-4)
+    assert "share of the matrix rate" in taken[0] and taken[2].endswith(" %")
     package = [row for row in steps if row["group"] == "demucs package"]
     least = [
         min(r["step_ms"]["median"] for r in package if r["package"] == p) for p in (True, False)
     ]
-    assert float(short[0][2]) == pytest.approx(least[0] / least[1], abs=6e-4)
+    assert float(short[2]) == pytest.approx(least[0] / least[1], abs=6e-4)
 
 
 def test_what_does_not_fit_says_so(scripts, monkeypatch):

@@ -18,12 +18,19 @@ from filelock import FileLock
 from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.files import LOCK
 from asteroid_upsamplers.models import DemucsLike
-from asteroid_upsamplers.training import dry_run, fit, forecast, is_finished, load_config
+from asteroid_upsamplers.training import (
+    build_model,
+    dry_run,
+    fit,
+    forecast,
+    is_finished,
+    load_config,
+)
 from asteroid_upsamplers.training.checkpoints import WholeCheckpoints
 from asteroid_upsamplers.training.curve import CURVE, learning_curve
 from asteroid_upsamplers.training.forecast import saved_bytes
 from asteroid_upsamplers.training.loaders import make_loaders
-from asteroid_upsamplers.training.processes import planned_processes
+from asteroid_upsamplers.training.processes import Processes, planned_processes, strategy_of
 from asteroid_upsamplers.training.system import SeparationSystem
 from tests.conftest import RATE, write_song
 from tests.models.test_demucs_like import Payload
@@ -244,15 +251,57 @@ def test_a_file_system_without_locks_is_no_hindrance(conf, tmp_path, monkeypatch
     assert (tmp_path / "exp" / "best_model.pth").exists()
 
 
-@pytest.mark.parametrize("accumulate", [3, 8])
+@pytest.mark.parametrize("accumulate", [2, 3, 8])
 def test_a_batch_that_cannot_be_divided_is_refused(conf, tmp_path, accumulate):
+    """Into whole groups, too: in smaller ones another augmentation would be trained with."""
     conf["training"]["accumulate"] = accumulate
-    with pytest.raises(UsageError, match=f"batch_size is 4, allowed are multiples of {accumulate}"):
+    allowed = f"allowed are multiples of {4 * accumulate}"
+    with pytest.raises(UsageError, match=f"batch_size is 4, {allowed}"):
         fit(conf, tmp_path / "exp")
+
+
+@pytest.mark.parametrize(
+    ("gpus", "settings", "devices"),
+    [
+        (1, {}, 1),
+        (4, {}, 4),
+        (6, {}, 4),
+        (8, {"accumulate": 2}, 4),
+        (8, {"batch_size": 4}, 1),
+        (8, {"devices": 3}, 3),
+        (3, {"batch_size": 7}, 1),
+        (0, {}, 1),
+    ],
+)
+def test_as_many_gpus_as_share_a_batch_evenly(conf, monkeypatch, gpus, settings, devices):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    conf["training"].update({"batch_size": 32, **settings})
+    assert planned_processes(conf).devices == devices
+
+
+def test_several_machines_must_be_started_by_somebody(conf, tmp_path, monkeypatch):
+    conf["training"]["num_nodes"] = 2
+    with pytest.raises(UsageError, match="start it with torchrun or SLURM"):
+        fit(conf, tmp_path / "exp")
+    monkeypatch.setenv("NODE_RANK", "0")
+    assert planned_processes(conf).world == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"ema": 0.9}, "training.ema"), ({"gradient_clip": 1.0}, "training.gradient_clip")],
+    ids=str,
+)
+def test_what_fsdp_cannot_do_is_refused(conf, settings, message):
+    conf["training"].update({"strategy": "fsdp", **settings})
+    with pytest.raises(UsageError, match=f"{message} .* allowed is 0"):
+        strategy_of(conf, build_model(conf), Processes("gpu", 2, 1))
 
 
 def test_a_dry_run_says_what_fit_finds(conf, tmp_path):
     conf["training"].update(epochs=2, accumulate=2)
+    conf["augmentation"]["remix_group"] = 2
     words = dry_run(conf)
     assert not (tmp_path / "exp").exists()
     fit(conf, tmp_path / "exp")
@@ -261,6 +310,11 @@ def test_a_dry_run_says_what_fit_finds(conf, tmp_path):
     assert f"model: DemucsLike, {summary['parameters']:,} parameters" in words
     assert f"{last['global_step']:,} in all 2 epochs, each of 4 extracts" in words
     assert "1 songs to train on (0.00 h), 2 songs to validate on" in words
+    conf["training"].update(accumulate=1, devices=2)  # a step is a step, whoever shares it
+    shared = dry_run(conf)
+    assert [line.split(", each of")[0] for line in shared.splitlines()[2:]] == [
+        line.split(", each of")[0] for line in words.splitlines()[2:]
+    ]
 
 
 def test_activations_are_counted_without_numbers(conf):

@@ -35,6 +35,9 @@ EOF
 
 fail() { echo "error: $1" >&2; exit 2; }
 
+# asked to end: when the command that runs has put its things away (SLURM asks all processes)
+trap 'exit 143' TERM
+
 musdb18_dir= download_sample=false demo=false dry_run= stage=0 stop_stage=5 tag= id=${CUDA_VISIBLE_DEVICES-}
 model=DemucsLike upsampler= modified=false variant= size= python=python workers= packed=true num_nodes= torchrun=
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
