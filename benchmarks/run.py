@@ -61,7 +61,7 @@ def tiny_sections() -> list[Section]:
         ("layers", {"other_rounds": 1, **one}),
         ("steps", {"names": PAPER, **one}),
         ("training", {"names": PAPER, "options": options, "ways": [[]], "depth": 2, **network}),
-        ("loader", {**network, **loading}),
+        ("loader", {**network, "batch": 4, **loading}),
         ("separation", {**files, "chunk": 1.0, "long_seconds": 20, "long_channels": 2}),
         ("scoring", songs),
     ]
@@ -81,9 +81,9 @@ def cpu_sections() -> list[Section]:
         ("layers", {"channels": 24, "other_rounds": 0, **half}),
         ("layers", {"channels": 100, "rounds": 2, "other_rounds": 1, **full}),
         ("training", engine | {"channels": 24, "rounds": 5} | every_upsampler()),
-        ("loader", full_songs() | {"channels": 24, "batch": 4, "workers": [0, 1, 2]}),
-        ("separation", long_songs() | {"channels": 24, "batches": [1, 2, 4], "rounds": 5}),
-        ("scoring", {"songs": 8, "least_seconds": 15, "most_seconds": 40, "rounds": 2}),
+        ("loader", full_songs() | {"songs": 40, "channels": 24, "batch": 4, "workers": [0, 1, 2]}),
+        ("separation", long_songs() | {"channels": 24, "batches": [1, 4], "rounds": 3}),
+        ("scoring", {"songs": 6, "least_seconds": 10, "most_seconds": 25, "rounds": 2}),
     ]
 
 
@@ -114,8 +114,8 @@ def full_songs() -> dict[str, Any]:
 
 
 def long_songs() -> dict[str, Any]:
-    """A minute for the pace, two hours for the memory."""
-    return {"seconds": 60, "long_seconds": 7200}
+    """Half a minute for the pace, two hours for the memory."""
+    return {"seconds": 30, "long_seconds": 7200}
 
 
 UNITS = {"channels": "{} channels", "songs": "{} songs", "seconds": "{} s", "batch": "batch {}"}

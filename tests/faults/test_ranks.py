@@ -1,4 +1,4 @@
-"""One of two processes that train together is killed: torchrun starts both, and it goes on."""
+"""One of two processes that train together is killed, or cannot go on."""
 
 import os
 import signal
@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 
 from asteroid_upsamplers.training.curve import learning_curve
-from tests.faults.recipe import wait_until
+from tests.faults.recipe import sessions, wait_until
 from tests.training.distributed import (
     ENVIRONMENT,
+    PYTHON,
     TRAIN,
     assert_same_training,
     train,
@@ -66,3 +67,25 @@ def test_a_killed_rank_is_started_again(conf, alone, tmp_path, rank):
     _, second = sorted((exp_dir / "logs" / "csv").glob("version_*/metrics.csv"))
     epochs = set(pd.read_csv(second)["epoch"])
     assert len(epochs) < EPOCHS and max(epochs) == EPOCHS - 1  # it went on, not all over again
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_cannot_go_on_takes_the_others_along(tmp_path, rank):
+    """Here, as the song that it validates on cannot be read any more."""
+    conf = write_experiment(tmp_path, epochs=50)
+    exp_dir = tmp_path / "exp"
+    words = [*PYTHON, str(TRAIN), "--conf", str(conf), "--exp_dir", str(exp_dir), "--devices", "2"]
+    song = tmp_path / "set" / "train" / ("train 3", "train 1")[rank]  # the longest one first
+    with subprocess.Popen(
+        [*words, "--packed", "false"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+        start_new_session=True,
+    ) as process:
+        wait_until((exp_dir / "checkpoints" / "last.ckpt").exists)
+        (song / "bass.wav").write_bytes(b"torn")
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode not in (0, None), errors
+    assert f"error: {song / 'bass.wav'}: cannot be read" in errors
+    wait_until(lambda: process.pid not in sessions().values())
