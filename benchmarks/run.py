@@ -53,14 +53,17 @@ def tiny_sections() -> list[Section]:
     """At sizes where the figures mean nothing."""
     network = {"channels": 4, "seconds": 0.05, "batch": 1, "rounds": 1}
     one = {"dtype": torch.float32, **network}
-    options = [option for option in OPTIONS if option != "compile"]
+    options = ["checkpoint", "accumulate"]
     loading = {"songs": 2, "song_seconds": 1, "workers": [0], "batches": 2, "depth": 2}
     files = {"channels": 2, "depth": 2, "seconds": 2, "batches": [1, 2], "rounds": 1}
     songs = {"songs": 2, "least_seconds": 1, "most_seconds": 2}
     return [
         ("layers", {"other_rounds": 1, **one}),
         ("steps", {"names": PAPER, **one}),
-        ("training", {"names": PAPER, "options": options, "ways": [[]], "depth": 2, **network}),
+        (
+            "training",
+            {"names": ["nearest"], "options": options, "ways": [[]], "depth": 2, **network},
+        ),
         ("loader", {**network, "batch": 4, **loading}),
         ("separation", {**files, "chunk": 1.0, "long_seconds": 20, "long_channels": 2}),
         ("scoring", songs),

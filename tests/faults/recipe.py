@@ -10,11 +10,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from asteroid_upsamplers.files import LOCK
 from tests.data.test_prepare import write_stems
 from tests.faults.results import results_of
 
 STAGES = range(6)
+SLOW_STAGES = (3, 4)
+"""They begin with seconds of imports in every worker, or measure for long."""
 PAGE = 4096
 EPOCHS = 10
 ENVIRONMENT = {
@@ -25,6 +29,12 @@ ENVIRONMENT = {
 }
 NETWORK = ["--channels", "2", "--depth", "3", "--batch_size", "4", "--epochs", str(EPOCHS)]
 NETWORK += ["--segment", "0.4", "--segment_stride", "0.3", "--shift", "0.1"]
+
+
+def stage_param(stage: int, *more: object, slow: bool = False):
+    """A stage as a parameter of a test, which is marked as slow if the stage is."""
+    marks = [pytest.mark.slow] if slow or stage in SLOW_STAGES else []
+    return pytest.param(stage, *more, marks=marks)
 
 
 SONGS = [f"{name} - song" for name in ("train/A", "train/B", "train/C", "train/D", "test/E")]

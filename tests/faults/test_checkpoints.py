@@ -30,6 +30,7 @@ def test_the_previous_one_is_used(stopped, tmp_path, kind):
     stopped.assert_goes_on(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["truncated", "flipped", "pickle"])
 def test_without_a_good_one_it_says_which(stopped, tmp_path, kind):
     for name in ("last", "previous"):

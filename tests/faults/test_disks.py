@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.faults.recipe import PAGE, STAGES
+from tests.faults.recipe import PAGE, STAGES, stage_param
 
 pytestmark = pytest.mark.faults
 
@@ -35,8 +35,10 @@ def disk(recipe):
         subprocess.run(["umount", "--lazy", str(recipe.work)], check=True)
 
 
-@pytest.mark.parametrize("share", [0, 0.3, 0.7])
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    ("stage", "share"),
+    [stage_param(stage, share, slow=share != 0.3) for stage in STAGES for share in (0, 0.3, 0.7)],
+)
 def test_a_full_disk(recipe, disk, stage, share):
     """Full at the first byte, or when some of the stage's results are there."""
     added = recipe.added(stage)
@@ -54,7 +56,7 @@ def test_a_full_disk(recipe, disk, stage, share):
     recipe.assert_goes_on(stage)
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", [stage_param(stage, slow=stage == 0) for stage in STAGES])
 def test_a_disk_that_cannot_be_written_to(recipe, disk, stage):
     recipe.restore(stage)
     disk("ro")

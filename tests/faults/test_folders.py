@@ -2,12 +2,12 @@
 
 import pytest
 
-from tests.faults.recipe import Recipe
+from tests.faults.recipe import Recipe, stage_param
 
 pytestmark = pytest.mark.faults
 
 
-@pytest.mark.parametrize("stage", [1, 2, 3, 4])
+@pytest.mark.parametrize("stage", [stage_param(stage) for stage in (1, 2, 3, 4)])
 def test_the_second_run_is_refused(recipe, stage):
     unbroken = recipe.unbroken(stage)
     recipe.restore(stage)
@@ -39,6 +39,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.slow
 def test_names_stay_names(tmp_path, server):
     """All stages; nothing is written but below the songs' and the experiment's folders."""
     recipe = Recipe(tmp_path / "a" / "b", server, NAMES)

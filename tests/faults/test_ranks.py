@@ -49,7 +49,7 @@ def pid_of(rank, exp_dir):
     return None
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [1, pytest.param(0, marks=pytest.mark.slow)])
 def test_a_killed_rank_is_started_again(conf, alone, tmp_path, rank):
     exp_dir = tmp_path / "t" / "transposed"
     words = ["bash", TRAIN.with_name("run.sh"), "--python", sys.executable]
@@ -69,7 +69,7 @@ def test_a_killed_rank_is_started_again(conf, alone, tmp_path, rank):
     assert len(epochs) < EPOCHS and max(epochs) == EPOCHS - 1  # it went on, not all over again
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_rank_that_cannot_go_on_takes_the_others_along(tmp_path, rank):
     """Here, as the song that it validates on cannot be read any more."""
     conf = write_experiment(tmp_path, epochs=50)

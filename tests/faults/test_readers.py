@@ -37,8 +37,15 @@ def spoil(folder):
         os.replace(torn, path)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize("form", ["musdb18_packed", "musdb18"])
+@pytest.mark.parametrize(
+    ("form", "workers"),
+    [
+        ("musdb18_packed", 0),
+        ("musdb18", 1),
+        pytest.param("musdb18_packed", 1, marks=pytest.mark.slow),
+        pytest.param("musdb18", 0, marks=pytest.mark.slow),
+    ],
+)
 def test_a_song_that_becomes_unreadable(recipe, form, workers):
     """It is named once, others stand in for its extracts, and these are counted."""
     more = ("--packed", str(form == "musdb18_packed").lower(), "--num_workers", workers)
@@ -57,7 +64,7 @@ def test_a_song_that_becomes_unreadable(recipe, form, workers):
     assert summary["unreadable_extracts"] == sum(counts)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [1, pytest.param(0, marks=pytest.mark.slow)])
 def test_no_song_can_be_read_any_more(recipe, workers):
     recipe.restore(1)
     running = recipe.start(1, "--num_workers", workers)

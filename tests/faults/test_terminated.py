@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.faults.recipe import SIGTERM, STAGES
+from tests.faults.recipe import SIGTERM, STAGES, stage_param
 
 pytestmark = pytest.mark.faults
 
@@ -18,7 +18,10 @@ JOB |= {"SLURM_NTASKS_PER_NODE": "1", "SLURM_NODEID": "0", "SLURM_PROCID": "0"}
 JOB |= {"SLURM_LOCALID": "0", "SLURM_NODELIST": "localhost"}
 
 
-@pytest.mark.parametrize(("stage", "seed"), [(stage, seed) for stage in STAGES for seed in (0, 1)])
+@pytest.mark.parametrize(
+    ("stage", "seed"),
+    [stage_param(stage, seed, slow=seed > 0) for stage in STAGES for seed in (0, 1)],
+)
 def test_terminated_and_run_again(recipe, stage, seed):
     moment = random.Random(100 * stage + seed).uniform(0.2, 0.9)
     unbroken = recipe.unbroken(stage)
