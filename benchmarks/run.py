@@ -86,7 +86,7 @@ def cpu_sections() -> list[Section]:
         ("training", engine | {"channels": 24, "rounds": 5} | every_upsampler()),
         ("loader", full_songs() | {"songs": 40, "channels": 24, "batch": 4, "workers": [0, 1, 2]}),
         ("separation", long_songs() | {"channels": 24, "batches": [1, 4], "rounds": 3}),
-        ("scoring", {"songs": 6, "least_seconds": 10, "most_seconds": 25, "rounds": 2}),
+        ("scoring", {"songs": 4, "least_seconds": 8, "most_seconds": 10, "rounds": 1}),
     ]
 
 
