@@ -84,9 +84,9 @@ def cpu_sections() -> list[Section]:
         ("layers", {"channels": 24, "other_rounds": 0, **half}),
         ("layers", {"channels": 100, "rounds": 2, "other_rounds": 1, **full}),
         ("training", engine | {"channels": 24, "rounds": 5} | every_upsampler()),
-        ("loader", full_songs() | {"songs": 40, "channels": 24, "batch": 4, "workers": [0, 1, 2]}),
+        ("loader", full_songs() | {"channels": 24, "batch": 4, "workers": [0, 1, 2]}),
         ("separation", long_songs() | {"channels": 24, "batches": [1, 4], "rounds": 3}),
-        ("scoring", {"songs": 4, "least_seconds": 8, "most_seconds": 10, "rounds": 1}),
+        ("scoring", {"songs": 8, "least_seconds": 15, "most_seconds": 40, "rounds": 2}),
     ]
 
 
