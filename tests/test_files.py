@@ -6,8 +6,9 @@ import shutil
 import signal
 
 import pytest
+import torch
 
-from asteroid_upsamplers.errors import UsageError, one_line_errors
+from asteroid_upsamplers.errors import UsageError, is_out_of_memory, one_line_errors
 from asteroid_upsamplers.files import discard, is_leftover, whole_or_nothing
 
 
@@ -74,8 +75,9 @@ def test_discarding_leaves_nothing_that_looks_whole(tmp_path, monkeypatch):
         (KeyboardInterrupt(), 130, "run the same command again"),
         (OSError(errno.ENOSPC, "No space left on device", "a.wav"), 1, "No space left.*a.wav"),
         (OSError(errno.EACCES, "Permission denied", "b"), 1, "Permission denied: b"),
+        (OSError(errno.EIO, "Input/output error", "c"), 1, "Input/output error: c"),
     ],
-    ids=["usage", "ctrl-c", "disk", "permission"],
+    ids=["usage", "ctrl-c", "disk", "permission", "failing disk"],
 )
 def test_errors_of_users_are_one_line(capsys, error, status, words):
     with pytest.raises(SystemExit) as caught, one_line_errors():
@@ -107,3 +109,21 @@ def test_sigterm_is_one_line_and_puts_away_what_is_half_done(tmp_path, capsys):
     assert capsys.readouterr().err == "terminated: run the same command again to go on\n"
     assert not list(tmp_path.iterdir())
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory."), True),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+            True,
+        ),
+        (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
+        (MemoryError(), False),
+    ],
+)
+def test_memory_that_torch_did_not_find(error, expected):
+    assert is_out_of_memory(error) == expected
