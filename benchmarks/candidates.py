@@ -97,9 +97,8 @@ def comparisons(
         groups[f"upsamplers {', '.join(some)}"] = list(dict.fromkeys([BASELINE, *mine]))
     if not package:
         return groups
-    theirs = [
-        Candidate(package=True, dtype=dtype) for dtype in dict.fromkeys(one.dtype for one in made)
-    ]
+    dtypes = dict.fromkeys([BASELINE.dtype, *(one.dtype for one in made)])
+    theirs = [Candidate(package=True, dtype=dtype) for dtype in dtypes]
     ours = [replace(one, encoder_context=0) for one in made]
     groups["demucs package"] = [*theirs, *ours]
     return groups

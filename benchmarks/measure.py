@@ -26,6 +26,7 @@ from tqdm import tqdm
 from asteroid_upsamplers._version import __version__
 
 torch.set_flush_denormal(True)  # numbers near zero cost a CPU up to half its speed, at random
+torch.backends.cudnn.benchmark = True  # as the training engine does
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,11 @@ def peak_mebibytes(function: Callable[[], Any], device: torch.device) -> float:
         least = min(least, held)
         most = max(most, held - least)
     return most / 2**20
+
+
+def memory_gigabytes(device: torch.device) -> float:
+    """Of a GPU, all of it."""
+    return torch.cuda.get_device_properties(device).total_memory / 1e9
 
 
 def relative_difference(y: Tensor, oracle: Tensor) -> float:

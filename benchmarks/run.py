@@ -39,7 +39,7 @@ MEASURES: dict[str, Callable[..., list[dict[str, Any]]]] = {
     "scoring": scoring.run,
 }
 Section = tuple[str, dict[str, Any]]
-"""The kind of what is measured, and its settings."""
+"""The kind of what is measured, and its settings; ``of`` only tells sections apart."""
 
 
 def sections(device: str, quick: bool) -> list[Section]:
@@ -91,18 +91,28 @@ def cpu_sections() -> list[Section]:
 
 
 def gpu_sections() -> list[Section]:
-    """At the paper's size."""
-    rows: list[Section] = []
+    """At the paper's size, what is asked for most first."""
+    engine: dict[str, Any] = {"channels": 100, "seconds": 10, "batch": 32, "rounds": 5}
+    ways = [["bfloat16"], ["bfloat16", "compile"]]
+    large = measure.memory_gigabytes(torch.device("cuda")) > 100
+    table_1 = {"names": [*PAPER, "subpixel"], "options": [], "together": 3 if large else 1}
+    options: dict[str, Any] = {"names": [], "options": list(OPTIONS), "package": False}
+    others = {"names": [name for name in available() if name not in table_1["names"]]}
+    rows: list[Section] = [
+        ("training", engine | table_1 | {"ways": ways}),
+        ("training", engine | options | {"ways": [], "of": "options"}),
+        ("loader", full_songs() | {"channels": 100, "batch": 32, "workers": [2, 4, 8]}),
+        ("separation", long_songs() | {"channels": 100, "batches": [1, 4, 16], "rounds": 5}),
+        (
+            "training",
+            engine | table_1 | others | {"ways": ways, "package": False, "of": "other layers"},
+        ),
+        ("training", engine | table_1 | {"batch": 16, "ways": ways}),
+    ]
     for dtype in (torch.float32, torch.bfloat16):
         full = {"dtype": dtype, "seconds": 10, "batch": 32, "rounds": 10}
         rows += [("layers", {"channels": c, "other_rounds": 10, **full}) for c in (64, 100)]
         rows += [("steps", {"channels": c, "names": PAPER, **full}) for c in (64, 100)]
-    engine = {"channels": 100, "seconds": 10, "rounds": 5}
-    ways: list[list[str]] = [[], ["bfloat16"], ["bfloat16", "compile"]]
-    rows += [("training", engine | {"batch": 32, "ways": ways} | every_upsampler())]
-    rows += [("training", engine | {"batch": 16, "ways": ways, "names": PAPER, "options": []})]
-    rows += [("loader", full_songs() | {"channels": 100, "batch": 32, "workers": [2, 4, 8]})]
-    rows += [("separation", long_songs() | {"channels": 100, "batches": [1, 4, 16], "rounds": 5})]
     return rows
 
 
@@ -122,6 +132,7 @@ def long_songs() -> dict[str, Any]:
 
 
 UNITS = {"channels": "{} channels", "songs": "{} songs", "seconds": "{} s", "batch": "batch {}"}
+UNITS |= {"of": "{}"}
 
 
 def label(kind: str, settings: dict[str, Any]) -> str:
@@ -148,7 +159,7 @@ def main() -> None:
         name = label(kind, settings)
         if name not in found["sections"]:
             rate = measure.matrix_rate(device, settings.get("dtype", torch.float32))
-            rows = MEASURES[kind](device, **settings)
+            rows = MEASURES[kind](device, **{k: v for k, v in settings.items() if k != "of"})
             found["sections"][name] = {
                 "kind": kind,
                 "machine": measure.machine(device),

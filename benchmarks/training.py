@@ -133,11 +133,17 @@ def _runs(steps: Steps, one: Candidate, step: Callable[[], None], device: torch.
 def _memory(
     steps: Steps, one: Candidate, step: Callable[[], None], batch: int, device: torch.device
 ) -> dict[str, Any]:
-    """At two sizes of the batch, from which that of others follows, beside weights and state."""
-    other = max(1, batch // 2) if batch > 1 else 2
+    """At two sizes of the batch, from which that of others follows, beside weights and state.
+
+    What is compiled is compiled for one size: a minute for the sake of a second one.
+    """
     found: dict[str, Any] = {"peak_mib": round(measure.peak_mebibytes(step, device), 1)}
     found |= {"parameters": steps.parameters(one)}
-    found |= {"state_mib": round(steps.state_mebibytes(one), 3), "other_batch": other}
+    found |= {"state_mib": round(steps.state_mebibytes(one), 3)}
+    if one.compile:
+        return found
+    other = max(1, batch // 2) if batch > 1 else 2
+    found |= {"other_batch": other}
     smaller = _fits(steps, one, other, device)
     if smaller is not None:
         found["other_peak_mib"] = round(measure.peak_mebibytes(smaller, device), 1)

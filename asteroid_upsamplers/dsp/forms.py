@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .channels_last import channels_as_samples, multiply, pad, with_bias
 from .constants import derive
 from .kernels import BORDERS, InterpolationKernel, interpolate
 from .precision import without_autocast
@@ -18,7 +19,8 @@ from .precision import without_autocast
 HEAP_BYTES = 2**24
 """Blocks above 32 MiB are fresh pages from the system each time (glibc's largest mmap threshold),
 touching them can take as long as the convolution that fills them. Half of that measured best."""
-ROUNDED = ("steady", "head", "tail")
+SHIFTED_TAPS = 5
+"""Longer kernels, as a sum of shifted signals, would be more work than what they follow."""
 
 
 def filtered_frames(
@@ -83,6 +85,8 @@ class InterpolatedConvolution(nn.Module):
         shifted_rows: Where the fixed filters only shift whole rows of ``stride`` taps: which row
             ``q`` shifts; else empty.
         least_time: Shorter inputs are all border: only the plain form does them.
+        response: What an impulse gives after interpolation: place and value.
+        short_response: Whether it is short enough for :meth:`channels_last`.
 
     Shape:
         ``(batch, in_channels, time)`` -> ``(batch, out_channels, output_length(time))``.
@@ -91,6 +95,7 @@ class InterpolatedConvolution(nn.Module):
     steady: Tensor
     head: Tensor
     tail: Tensor
+    branches: Tensor
 
     def __init__(
         self,
@@ -115,7 +120,11 @@ class InterpolatedConvolution(nn.Module):
         self.tail_frames = exact.tail.shape[2] // self.stride
         self.folding_sums = exact.folding_sums
         self.shifted_rows = self.exact.rows_to_shift()
-        for name in ROUNDED:
+        self.response = kernel.response()
+        self.short_response = kernel.taps <= SHIFTED_TAPS
+        self.rounded = {name: getattr(self.exact, name) for name in ("steady", "head", "tail")}
+        self.rounded["branches"] = kernel.branches
+        for name in self.rounded:
             self.register_buffer(name, torch.empty(0), persistent=False)
         self._place(torch.get_default_dtype())
 
@@ -229,6 +238,75 @@ class InterpolatedConvolution(nn.Module):
             y = self._merged(y, x.shape[-1])
             return (y if bias is None else y + bias[:, None]).to(dtype)
 
+    def channels_last(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        multiply_all: Callable[[Tensor], Tensor],
+        bias: Tensor | None,
+    ) -> Tensor:
+        """The commuted form for signals whose channels come last in memory.
+
+        A transposed convolution, done as a convolution at the input rate, then the interpolation's
+        own response as a sum of shifted signals. A single tap beyond whole periods (``K = 2 s +
+        1``) is interpolated by itself: filled up with zeros to a period, it would cost as much as
+        ``s`` of them.
+
+        Args:
+            x: ``(batch, in_channels, time)``, at least ``least_time`` samples.
+            weight: Taps as a transposed convolution has them, ``(in_channels, out_channels, K)``.
+            multiply_all: As ``multiply`` of :meth:`commuted`; called where there are border frames.
+            bias: ``(out_channels,)`` or ``None``.
+        """
+        stride, time = self.stride, x.shape[-1]
+        first = self.kernel_size - 1 - self.padding[0]  # taps before the first sample
+        alone = self.kernel_size > stride and self.kernel_size % stride == 1
+        whole = weight[..., :-1] if alone else F.pad(weight, (0, -self.kernel_size % stride))
+        filters = whole.unflatten(2, (-1, stride)).flip(2).permute(3, 1, 0, 2).flatten(0, 1)
+        reach = filters.shape[-1] - 1
+        length = self.output_length(time)
+        earliest, latest = self.response[0][0], self.response[-1][0]
+        before = max(0, -((first - latest) // stride))
+        after = -(-(length + first - earliest) // stride) - (time + reach)
+        around = max(before, after)
+        z = channels_as_samples(multiply(x, filters, reach + around), stride)
+        start = first + around * stride
+        terms = [(z[..., start - e : start - e + length], c) for e, c in self.response]
+        with without_autocast(x.device):
+            if len(terms) == 1 and terms[0][1] == 1:
+                y = terms[0][0]
+            else:
+                sums = [part.to(self.steady.dtype) * c for part, c in terms]
+                y = sum(sums[1:], sums[0])
+        if alone:
+            last = multiply(x, weight[..., -1:].transpose(0, 1))
+            y = y + self._interpolated(last, first - self.kernel_size + 1, length)
+        y = y.to(z.dtype)
+        if self.head_frames or self.tail_frames:
+            ends = self._ends(self._products(self._near_ends(x), multiply_all))
+            head, tail = (end.flatten(2).to(z.dtype) for end in ends)
+            begin = max(0, head.shape[-1] - self.delay)
+            stop = self._frame_count(time) * stride - tail.shape[-1] - self.delay
+            parts = head[..., self.delay :], y[..., begin:stop], tail[..., : length - stop]
+            y = torch.cat([part.transpose(1, 2) for part in parts], 1).transpose(1, 2)
+        return with_bias(y, bias)
+
+    def _interpolated(self, x: Tensor, start: int, length: int) -> Tensor:
+        """Samples ``start ... start + length - 1`` of the interpolation, zeros beyond the ends.
+
+        ``(batch, channels, time)`` -> ``(batch, channels, length)``, channels last.
+        """
+        stride, taps = self.stride, self.kernel.taps
+        first, frames = start // stride, (start + length - 1) // stride - start // stride + 1
+        seen = first - self.kernel.before
+        before, after = max(0, -seen), max(0, seen + frames + taps - 1 - x.shape[-1])
+        with without_autocast(x.device):
+            x = pad(x, (before, after)).to(self.steady.dtype)[:, None, :, seen + before :]
+            branches = self.branches[:, None, :, None]
+            terms = [x[..., t : t + frames] * branches[:, :, t] for t in range(taps)]
+            y = channels_as_samples(sum(terms[1:], terms[0]).flatten(1, 2), stride)
+        return y[..., start - first * stride :][..., :length]
+
     def _products(self, x: Tensor, multiply: Callable[[Tensor], Tensor]) -> Tensor:
         """Every tap times every sample, ``(out_channels, K, batch, time)``: one matrix product."""
         products = multiply(x.transpose(0, 1).flatten(1))
@@ -282,6 +360,5 @@ class InterpolatedConvolution(nn.Module):
 
     def _place(self, dtype: torch.dtype) -> None:
         """Round the exact constants once, whatever precisions the module has gone through."""
-        for name in ROUNDED:
-            exact: Tensor = getattr(self.exact, name)
+        for name, exact in self.rounded.items():
             setattr(self, name, exact.to(device=getattr(self, name).device, dtype=dtype))

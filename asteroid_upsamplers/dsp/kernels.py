@@ -58,6 +58,12 @@ class InterpolationKernel:
         """Input samples that an output sample is made of."""
         return self.branches.shape[1]
 
+    def response(self) -> list[tuple[int, float]]:
+        """What an impulse at sample 0 gives, far from the borders: place and value, no zeros."""
+        first = (self.before + 1 - self.taps) * self.stride
+        values = self.branches.flip(1).T.flatten().tolist()
+        return [(first + place, value) for place, value in enumerate(values) if value]
+
 
 def interpolate(x: Tensor, kernel: InterpolationKernel) -> Tensor:
     """Raise the rate of a signal by ``kernel.stride``.

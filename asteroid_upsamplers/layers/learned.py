@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..dsp import centered_padding
+from ..dsp.channels_last import convolve
 from .base import Borders, Upsampler, convolution_borders, register
 
 
@@ -79,7 +80,7 @@ class Learned(Upsampler):
 
     def upsample(self, x: Tensor) -> Tensor:
         x = F.pad(self.interpolate(x), centered_padding(self.kernel_size))
-        return F.conv1d(x, self.weight, self.bias)
+        return convolve(x, self.weight, self.bias)
 
     def tap_sums(self) -> Tensor:
         return self.weight.sum((1, 2))[:, None].expand(-1, self.stride)

@@ -17,6 +17,10 @@ constants, and how near the rule comes to the fastest form, are in ``benchmarks/
 Half precision is the exception: folding rounds every sum of taps for itself, so that the phases no
 longer add up to the same, which is a tone, some 55 dB below a constant. The plain form has none,
 the commuted one none or far less. A sum is never folded there unless ``form="folded"`` asks for it.
+
+So is what ``torch.compile`` makes for a GPU in half precision: where the channels come last in
+memory (:mod:`asteroid_upsamplers.dsp.channels_last`), the commuted form is a convolution and little
+else, and is taken without counting.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ import torch
 from torch import Tensor
 
 from ..dsp import InterpolatedConvolution
+from ..dsp.channels_last import in_its_own_order, prefers_channels_last
 from ..dsp.precision import works_in_half_precision
 from .base import Upsampler
 from .kept import Kept
@@ -106,6 +111,9 @@ class PolyphaseUpsampler(Upsampler):
 
     def upsample(self, x: Tensor) -> Tensor:
         form = self.form_for(x)
+        if form == "channels_last":
+            weight = self._transposed_weight()
+            return self.convolution.channels_last(x, weight, self._multiply, self.bias)
         if form == "folded":
             return self.convolution.folded(x, self._low_rate_weight(), self._multiply, self.bias)
         if form == "commuted":
@@ -118,10 +126,17 @@ class PolyphaseUpsampler(Upsampler):
             return "plain"
         if self.form != "auto":
             return self.form
+        if self.convolution.short_response and prefers_channels_last(x):
+            return "channels_last"
         costs = self.costs(x.shape[0] * x.shape[-1], x.device.type)
         if self.convolution.folding_sums and works_in_half_precision(x):
             del costs["folded"]
         return min(costs, key=lambda form: costs[form])
+
+    def _transposed_weight(self) -> Tensor:
+        """``(in_channels, out_channels, kernel_size)``, as a transposed convolution has it."""
+        weight = in_its_own_order(self.weight)
+        return weight.flip(2).transpose(0, 1) if self.taps_per_output else weight
 
     def costs(self, samples: int, device: str = "cpu") -> dict[str, float]:
         """Multiply-adds for every pair of channels, by form; see the module's docstring."""

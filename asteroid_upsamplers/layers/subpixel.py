@@ -11,6 +11,13 @@ import torch
 from torch import Tensor
 
 from ..dsp import centered_padding
+from ..dsp.channels_last import (
+    channels_as_samples,
+    in_its_own_order,
+    multiply,
+    prefers_channels_last,
+    with_bias,
+)
 from ..dsp.forms import filtered_frames, joined
 from .base import Borders, Upsampler, register
 from .tone_free import keep_tone_free
@@ -119,8 +126,17 @@ def shuffled_borders(responses: Tensor, stride: int, kernel_size: int) -> Border
     return Borders(responses.sum(1), stride, cut, cut)
 
 
+def phases_first(x: Tensor, stride: int) -> Tensor:
+    """``(out_channels * stride, ...)`` -> ``(stride * out_channels, ...)``."""
+    return x.unflatten(0, (-1, stride)).transpose(0, 1).flatten(0, 1)
+
+
 def filter_and_shuffle(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
     """A centred convolution to ``out_channels * stride`` channels, and the periodic shuffle."""
     before, after = centered_padding(weight.shape[-1])
     kept = slice(after - before, after - before + x.shape[-1])
+    if prefers_channels_last(x):
+        y = multiply(x, phases_first(in_its_own_order(weight), stride), after)[..., kept]
+        y = with_bias(y, None if bias is None else phases_first(bias, stride))
+        return channels_as_samples(y, stride)
     return joined(filtered_frames(x, weight, bias, stride, slice(None), after, kept)).flatten(2)

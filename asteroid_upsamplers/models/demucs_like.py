@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from .. import layers
 from ..dsp import center_trim, strided_length, transposed_length
+from ..dsp.channels_last import channels_last, convolve, prefers_channels_last
 from ..errors import UsageError
 from .base import MusicSeparator
 
@@ -152,6 +153,8 @@ class DemucsLike(MusicSeparator):
         x = F.pad(mixture, (missing // 2, missing - missing // 2))
         if self.resample:
             x = julius.resample_frac(x, 1, 2)
+        if prefers_channels_last(x):
+            x = channels_last(x)
         skips = []
         for encode in self.encoder:
             x = encode(x)
@@ -201,6 +204,13 @@ class DemucsLike(MusicSeparator):
         return copy.deepcopy(self._model_args)
 
 
+class _Convolution(nn.Conv1d):
+    """torch's own, in the memory order that suits its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return convolve(x, self.weight, self.bias, self.stride[0], cast(int, self.padding[0]))
+
+
 class _EncoderBlock(nn.Module):
     def __init__(
         self,
@@ -213,9 +223,9 @@ class _EncoderBlock(nn.Module):
         bias: bool,
     ):
         super().__init__()
-        self.downsample = nn.Conv1d(in_channels, channels, kernel_size, stride, bias=bias)
+        self.downsample = _Convolution(in_channels, channels, kernel_size, stride, bias=bias)
         self.relu = nn.ReLU() if relu else nn.Identity()
-        self.rewrite = nn.Conv1d(
+        self.rewrite = _Convolution(
             channels, 2 * channels, 2 * context + 1, padding=context, bias=bias
         )
 
@@ -226,7 +236,7 @@ class _EncoderBlock(nn.Module):
 class _DecoderBlock(nn.Module):
     def __init__(self, channels: int, upsampler: layers.Upsampler, relu: bool, bias: bool):
         super().__init__()
-        self.rewrite = nn.Conv1d(channels, 2 * channels, 3, padding=1, bias=bias)
+        self.rewrite = _Convolution(channels, 2 * channels, 3, padding=1, bias=bias)
         self.upsampler = upsampler
         self.relu = nn.ReLU() if relu else nn.Identity()
 

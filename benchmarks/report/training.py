@@ -69,9 +69,16 @@ def cells(row: Row, first: Row) -> list[str]:
         f"{100 * share(row):.0f} %",
         f"{row['batch'] * row['seconds'] / median * 1e3:.2f}",
         f"{row['peak_mib']:.0f}",
-        f"{per_extract(row):.0f}" if "other_peak_mib" in row else "out of memory",
+        memory_of_an_extract(row),
         f"{row['state_mib']:.0f}",
     ]
+
+
+def memory_of_an_extract(row: Row) -> str:
+    """Where a second size of the batch was measured."""
+    if "other_peak_mib" in row:
+        return f"{per_extract(row):.0f}"
+    return "out of memory" if "other_batch" in row else ""
 
 
 def share(row: Row) -> float:

@@ -1,5 +1,6 @@
 """What other machines would take is computed from what was measured, and says so."""
 
+import json
 import math
 
 import pytest
@@ -70,3 +71,23 @@ def test_the_memory_factor_compares_with_what_is_counted(scaling):
     row |= {"peak_mib": 10 + 3 * counted, "other_peak_mib": 10}
     assert scaling.memory_factor({**row, "dtype": "float32"}) == pytest.approx(3)
     assert scaling.memory_factor({**row, "dtype": "bfloat16"}) == pytest.approx(6)
+
+
+def test_a_gpu_takes_its_faster_way(scaling, tmp_path):
+    """Eagerly or compiled, for every upsampler; a CPU's figures do not count beside a GPU's."""
+    rows = []
+    for number, name in enumerate(sorted(scaling.UPSAMPLERS)):
+        row = {"upsampler": name, "encoder_context": 1, "dtype": "bfloat16", "out_of_memory": False}
+        row |= {"channels": 4, "depth": 6, "seconds": 1, "batch": 2, "other_batch": 1}
+        row |= {"step_gigamacs": 100.0, "gigamacs_per_s": 1000.0, "peak_mib": 20}
+        rows.append({**row, "variant": "bfloat16", "step_ms": {"median": 400.0}})
+        rows[-1]["other_peak_mib"] = 10
+        compiled = 200.0 + 400.0 * (number == 0)
+        rows.append({**row, "variant": "bfloat16, torch.compile", "step_ms": {"median": compiled}})
+    machine = {"device": "a GPU", "date": "2026-01-01", "commit": "0" * 7}
+    section = {"kind": "training", "machine": machine, "rows": rows}
+    for device, content in (("cuda", {"training": section}), ("cpu", {})):
+        (tmp_path / f"{device}.json").write_text(json.dumps({"sections": content}))
+    first, *others = scaling.measured(tmp_path).shares.values()
+    assert first == pytest.approx(0.25)
+    assert others == pytest.approx([0.5] * 3)

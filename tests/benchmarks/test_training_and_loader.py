@@ -1,6 +1,7 @@
 """Training steps and loaders are measured, and counted right, at sizes that are soon done."""
 
 import importlib
+import inspect
 import sys
 from pathlib import Path
 
@@ -161,3 +162,42 @@ def test_loading_is_measured_against_training(scripts):
     ratio = warm["extracts_per_s"] / computed["extracts_per_s"]
     assert [f"{ratio:.1f}"] == [row[2] for row in short if "warm" in row[0] and "comp" in row[0]]
     assert shown.tables({"rows": rows})[1].count("workers") == 6
+
+
+@pytest.mark.parametrize("memory", [80, 140])
+def test_what_a_gpu_is_asked_for(scripts, monkeypatch, memory):
+    """Every section has a name of its own, and settings that its script takes."""
+    run, measure = scripts("run"), scripts("measure")
+    monkeypatch.setattr(measure, "memory_gigabytes", lambda device: memory)
+    sections = run.sections("cuda", quick=False)
+    names = [run.label(kind, settings) for kind, settings in sections]
+    assert len(set(names)) == len(names)
+    assert names[:2] == [
+        "training, 100 channels, 10 s, batch 32",
+        "training, 100 channels, 10 s, batch 32, options",
+    ]
+    for kind, settings in sections:
+        wanted = {key: value for key, value in settings.items() if key != "of"}
+        inspect.signature(run.MEASURES[kind]).bind("cuda", **wanted)
+
+
+def test_the_package_takes_its_turns_in_float32_too(scripts):
+    group = scripts("candidates").comparisons([], [], [["bfloat16", "compile"]], 1)[
+        "demucs package"
+    ]
+    assert [(one.package, one.variant) for one in group] == [
+        (True, "float32"),
+        (True, "bfloat16"),
+        (False, "bfloat16, torch.compile"),
+    ]
+
+
+def test_what_is_compiled_is_measured_at_one_size(scripts, monkeypatch):
+    training = scripts("training")
+    monkeypatch.setattr(torch, "compile", lambda function, **settings: function)
+    size = training.Size(2, 2, 0.05, 2)
+    candidates = training.comparisons([], ["compile"], [[]], 1)["options"]
+    rows = training.compared("options", candidates, size, 1, torch.device("cpu"), {"float32": 1.0})
+    assert ["other_peak_mib" in row for row in rows] == [True, False]
+    eager, compiled = scripts("report.training").tables({"rows": rows})[1].splitlines()[2:]
+    assert eager.split(" | ")[7].isdigit() and not compiled.split(" | ")[7]

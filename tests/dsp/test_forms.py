@@ -1,4 +1,4 @@
-"""Folded and commuted against plain, over random settings; unfolding."""
+"""Every form against the plain one, over random settings; unfolding."""
 
 import itertools
 
@@ -16,6 +16,7 @@ from asteroid_upsamplers.dsp import (
     sinc_kernel,
     stretch_kernel,
 )
+from asteroid_upsamplers.dsp.channels_last import channels_last
 
 BORDERS = ["zeros", "replicate", "reflect"]
 MAKERS = {
@@ -61,6 +62,9 @@ def in_form(form, convolution, x, weight, bias):
     taps = weight.transpose(1, 2).flatten(0, 1)
     if form == "commuted":
         return convolution.commuted(x, taps.matmul, bias)
+    if form == "channels_last":
+        transposed = (weight if convolution.flipped else weight.flip(-1)).transpose(0, 1)
+        return convolution.channels_last(channels_last(x), transposed, taps.matmul, bias)
     low_rate = convolution.fold(weight).transpose(1, 2).flatten(0, 1)
     return convolution.folded(x, low_rate, taps.matmul, bias)
 
@@ -87,13 +91,13 @@ def test_every_form_is_the_plain_one(convolution, more, with_bias, batch):
         for shape in ((batch, 2, time), (3, 2, convolution.kernel_size), (3,))
     ]
     results = {}
-    for form in ("plain", "folded", "commuted"):
+    for form in ("plain", "folded", "commuted", "channels_last"):
         y = in_form(form, convolution, inputs[0], inputs[1], inputs[2] if with_bias else None)
         assert y.shape == (batch, 3, convolution.output_length(time))
         used = inputs if with_bias else inputs[:2]
         weights = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).reshape(y.shape).sin()
         results[form] = [y, *torch.autograd.grad((y * weights).sum(), used)]
-    for form in ("folded", "commuted"):
+    for form in ("folded", "commuted", "channels_last"):
         for mine, plain in zip(results[form], results["plain"], strict=True):
             torch.testing.assert_close(mine, plain, rtol=1e-9, atol=1e-9)
 

@@ -14,6 +14,7 @@ def stopped(recipe):
     recipe.restore(1)
     running = recipe.start(1)
     recipe.wait_for_checkpoint(running, "previous")
+    recipe.wait_for_checkpoint(running, "last")  # a moment later
     running.send(SIGKILL, group=True)
     running.wait()
     return recipe
