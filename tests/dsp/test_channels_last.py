@@ -110,8 +110,15 @@ def test_constants_make_no_tones(on_this_device, name):
     assert torch.equal(period, period[:, :1].expand_as(period))
 
 
-@pytest.mark.parametrize("settings", [{}, {"modified": True}, {"resample": True}, {"channels": 5}])
-@pytest.mark.parametrize("upsampler", ["transposed", "linear"])
+@pytest.mark.parametrize(
+    ("upsampler", "settings"),
+    [
+        ("transposed", {}),
+        ("transposed", {"resample": True}),
+        ("linear", {"modified": True}),
+        ("linear", {"channels": 5}),
+    ],
+)
 def test_a_compiled_network(on_this_device, monkeypatch, upsampler, settings):
     seen = []
     multiply = order.multiply
@@ -121,7 +128,7 @@ def test_a_compiled_network(on_this_device, monkeypatch, upsampler, settings):
         return multiply(x, weight, padding)
 
     monkeypatch.setattr(order, "multiply", watched)
-    model = DemucsLike(upsampler=upsampler, depth=3, **{"channels": 12, **settings})
+    model = DemucsLike(upsampler=upsampler, depth=2, **{"channels": 12, **settings})
     x = torch.randn(2, 2, 1501)
     wanted = model(x)
     compiled = torch.compile(model, backend="aot_eager")
@@ -129,7 +136,7 @@ def test_a_compiled_network(on_this_device, monkeypatch, upsampler, settings):
         found = compiled(x)
     assert found.shape == wanted.shape
     assert distance(found, wanted) < 0.02
-    assert len(seen) >= 9 and all(seen)
+    assert len(seen) >= 6 and all(seen)
     found.float().square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
