@@ -112,7 +112,7 @@ def measured(results: Path = RESULTS) -> Measured:
         and not row["out_of_memory"]
     }
     shares = {
-        name: max(share(row[name]) for row in (rows, compiled) if name in row)
+        name: max(share(way[name]) for way in (rows, compiled) if name in way)
         for name in sorted(UPSAMPLERS)
     }
     return Measured(shares, memory_factor(baseline), words)

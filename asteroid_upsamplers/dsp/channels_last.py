@@ -61,7 +61,11 @@ def convolve(
 
 
 def multiply(x: Tensor, weight: Tensor, padding: int = 0) -> Tensor:
-    """A convolution of aligned channels; the result has those that were asked for."""
+    """A convolution of aligned channels; the result has those that were asked for.
+
+    ``(batch, in_channels, time)`` and ``(out_channels, in_channels, kernel_size)`` ->
+    ``(batch, out_channels, time + 2 * padding - kernel_size + 1)``.
+    """
     out_channels, in_channels, _ = weight.shape
     more_in, more_out = -in_channels % ALIGNED, -out_channels % ALIGNED
     if more_in:
@@ -74,12 +78,15 @@ def multiply(x: Tensor, weight: Tensor, padding: int = 0) -> Tensor:
 
 
 def pad(x: Tensor, time: tuple[int, int], channels: int = 0) -> Tensor:
-    """Zeros before and after the samples, and after the channels; channels last, as before."""
+    """Zeros before and after the samples, and after the channels; channels last, as before.
+
+    ``(batch, in_channels, samples)`` -> ``(batch, in_channels + channels, samples + sum(time))``.
+    """
     return F.pad(x.transpose(1, 2), (0, channels, *time)).transpose(1, 2)
 
 
 def in_its_own_order(weight: Tensor) -> Tensor:
-    """``weight``, whose gradient comes in the memory order that the optimizer works in."""
+    """``weight``, of any shape; its gradient comes in the memory order the optimizer works in."""
     return _InItsOwnOrder.apply(weight)
 
 
@@ -94,7 +101,7 @@ def channels_as_samples(x: Tensor, stride: int) -> Tensor:
 
 
 def with_bias(y: Tensor, bias: Tensor | None) -> Tensor:
-    """``y`` and a constant for every channel."""
+    """``y``, ``(batch, channels, time)``, and a constant for every channel, ``(channels,)``."""
     return y if bias is None else _Bias.apply(y, bias)
 
 

@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from asteroid_upsamplers import layers
 from asteroid_upsamplers.dsp import channels_last as order
+from asteroid_upsamplers.layers import polyphase
 from asteroid_upsamplers.models import DemucsLike
 
 
@@ -97,6 +98,23 @@ def test_compiled_layers(on_this_device, name):
     for parameter, gradient in zip(layer.parameters(), theirs, strict=True):
         assert distance(parameter.grad, gradient) < 0.02
         assert parameter.grad.is_contiguous()
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "taken"),
+    [
+        ("nearest", "auto", True),
+        ("linear", "auto", True),
+        ("transposed", "auto", True),
+        ("sinc", "auto", False),  # its response is long
+        ("nearest", "plain", False),
+        ("nearest", "folded", False),
+    ],
+)
+def test_which_forms_give_way(monkeypatch, name, form, taken):
+    monkeypatch.setattr(polyphase, "prefers_channels_last", lambda x: True)
+    layer = layers.get(name)(6, 3, 4, form=form)
+    assert (layer.form_for(torch.empty(2, 6, 80)) == "channels_last") == taken
 
 
 @pytest.mark.parametrize("name", ["nearest", "linear", "cubic"])
