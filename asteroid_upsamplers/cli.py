@@ -88,7 +88,7 @@ def _add_separate(commands: argparse._SubParsersAction) -> None:
 
 
 def _separate(arguments: argparse.Namespace) -> None:
-    from .evaluation import load_on_device, separate_files
+    from .separation import load_on_device, separate_files
 
     written = separate_files(
         load_on_device(arguments.model, arguments.device),
@@ -240,7 +240,7 @@ def _settings(text: str) -> dict:
 
 
 def _probe(arguments: argparse.Namespace) -> None:
-    from .report import run_probe
+    from .probe import run_probe
 
     result = run_probe(
         arguments.target,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from asteroid_upsamplers.evaluation import load_on_device, separate_files
+from asteroid_upsamplers.separation import load_on_device, separate_files
 
 
 def peak_gigabytes() -> float:

@@ -37,8 +37,8 @@ from demucs.demucs import Demucs
 from steps import SAMPLE_RATE, SOURCES, reference
 from torch import nn
 
-from asteroid_upsamplers.evaluation import separate_files
 from asteroid_upsamplers.models import DemucsLike, load_demucs_checkpoint
+from asteroid_upsamplers.separation import separate_files
 
 OVERLAP = 0.25
 BLOCK = 30 * SAMPLE_RATE

@@ -6,7 +6,6 @@ One measurement a file, with its prediction from the weights beside it. Results 
 
 from .boundary import Boundary, boundary, measure_boundary
 from .detection import Detection, detect_tones, detectable_level
-from .discovery import UpsamplingCall, watching
 from .feature_losses import (
     FeatureLoss,
     MultiScaleDiscriminator,
@@ -17,9 +16,7 @@ from .filtering import Filtering, filtering, filtering_of_signal, measure_filter
 from .filters import UpsamplingFilters, filters_of
 from .loss_gradient import GradientPeriodicity, loss_gradient, strided_gradient
 from .nonlinearity import NoiseTones, measure_noise_tones, noise_tones
-from .probe import ProbeReport, examine, probe
 from .prominence import prominence, prominence_threshold
-from .recording import RecordingReport, probe_recording, tone_frequencies
 from .replicas import Replicas, measure_replicas, replicas
 from .result import Result
 from .silence import SilenceResponse, SilentWindows, silence_response, silent_windows
@@ -34,8 +31,6 @@ __all__ = [
     "MultiScaleDiscriminator",
     "NoiseTones",
     "PhaseShuffle",
-    "ProbeReport",
-    "RecordingReport",
     "Replicas",
     "Result",
     "SilenceResponse",
@@ -43,12 +38,10 @@ __all__ = [
     "StackTones",
     "StridedFeatures",
     "ToneLevels",
-    "UpsamplingCall",
     "UpsamplingFilters",
     "boundary",
     "detect_tones",
     "detectable_level",
-    "examine",
     "filtering",
     "filtering_of_signal",
     "filters_of",
@@ -59,8 +52,6 @@ __all__ = [
     "measure_replicas",
     "measure_tone_levels",
     "noise_tones",
-    "probe",
-    "probe_recording",
     "prominence",
     "prominence_threshold",
     "replicas",
@@ -68,7 +59,5 @@ __all__ = [
     "silent_windows",
     "stack_tones",
     "strided_gradient",
-    "tone_frequencies",
     "tone_levels",
-    "watching",
 ]

@@ -4,7 +4,6 @@ from .augment import Augment
 from .demo_mixtures import render_demo_mixtures
 from .demo_songs import render_demo_set
 from .extracts import Extract, Extracts, ExtractSampler, SharedSongs, WholeSongs, seeded
-from .ffmpeg import require_ffmpeg
 from .packed import pack_songs
 from .parallel import cores
 from .prepare import (
@@ -35,7 +34,6 @@ __all__ = [
     "rate_of_set",
     "render_demo_mixtures",
     "render_demo_set",
-    "require_ffmpeg",
     "seeded",
     "songs_at_rate",
     "split_validation",

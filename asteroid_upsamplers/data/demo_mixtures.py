@@ -16,11 +16,10 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
+from ..audio import read_wav, resample_file, write_wav
 from ..errors import UsageError
 from ..files import whole_or_nothing
 from . import demo_synths as synths
-from .audio import read_wav, write_wav
-from .streaming import resample_file
 
 SUBSETS = ("train", "dev", "test")
 BUILDS = ("man", "woman")

@@ -20,10 +20,10 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
+from ..audio import write_wav
 from ..errors import UsageError
 from ..files import LOCK, locked, whole_or_nothing
 from . import demo_synths as synths
-from .audio import write_wav
 from .parallel import cores
 from .songs import MIXTURE, SOURCES
 

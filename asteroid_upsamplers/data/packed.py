@@ -25,9 +25,9 @@ import soundfile
 import torch
 from torch import Tensor
 
+from ..audio import read_wav
 from ..errors import UsageError
 from ..files import LOCK, locked, whole_or_nothing
-from .audio import read_wav
 from .parallel import for_each
 from .songs import SOURCES, Song
 

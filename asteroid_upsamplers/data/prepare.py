@@ -14,14 +14,12 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from ..audio import read_wav, require_ffmpeg, resample_file, write_wav
 from ..errors import UsageError
 from ..files import LOCK, locked, whole_or_nothing
-from .audio import read_wav, write_wav
-from .ffmpeg import require_ffmpeg
 from .packed import pack_songs
 from .parallel import for_each
 from .songs import MIXTURE, SOURCES, Song, find_songs, shorten
-from .streaming import resample_file
 
 STEM_SUFFIX = ".stem.mp4"
 STREAMS = (MIXTURE, *SOURCES)

@@ -20,10 +20,10 @@ import yaml
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..audio import read_wav
 from ..dsp import mono_level
 from ..errors import UsageError
 from ..files import is_leftover
-from .audio import read_wav
 
 logger = logging.getLogger(__name__)
 

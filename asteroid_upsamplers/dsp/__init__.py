@@ -1,6 +1,5 @@
-"""Lengths, polyphase algebra, fixed kernels, levels, chunked processing. Needs torch only."""
+"""Lengths, polyphase algebra, fixed kernels, levels. Needs torch only."""
 
-from .chunks import Context, no_context, overlap_add, separate_chunks
 from .forms import InterpolatedConvolution
 from .kernels import (
     InterpolationKernel,
@@ -14,10 +13,8 @@ from .kernels import (
 from .lengths import center_trim, centered_padding, strided_length, transposed_length
 from .levels import mono_level
 from .polyphase import polyphase_merge, polyphase_split
-from .shifts import shift_averaged, shifted_context
 
 __all__ = [
-    "Context",
     "InterpolatedConvolution",
     "InterpolationKernel",
     "center_trim",
@@ -27,13 +24,8 @@ __all__ = [
     "linear_kernel",
     "mono_level",
     "nearest_kernel",
-    "no_context",
-    "overlap_add",
     "polyphase_merge",
     "polyphase_split",
-    "separate_chunks",
-    "shift_averaged",
-    "shifted_context",
     "sinc_kernel",
     "stretch_kernel",
     "strided_length",

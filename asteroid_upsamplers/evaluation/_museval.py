@@ -4,7 +4,7 @@ from types import ModuleType
 
 import numpy as np
 
-from ..data import require_ffmpeg
+from ..audio import require_ffmpeg
 
 
 def load_museval() -> ModuleType:

@@ -16,9 +16,9 @@ from ..data import MIXTURE, SOURCES, Song, find_songs, rate_of_set, wav_root
 from ..errors import UsageError
 from ..files import LOCK, alone_in, discard, locked, whole_or_nothing
 from ..models import MusicSeparator, load_model
+from ..separation import Chunking, on_best_device, separate_songs
+from ..separation.songs import Pace, mixture_as_estimates
 from .scoring import ScoringJob, score_songs
-from .separate_files import Chunking
-from .separation import Pace, mixture_as_estimates, on_best_device, separate_songs
 
 ESTIMATES, SCORES = Path("estimates/test"), Path("scores/test")
 EVALUATION = "evaluation.json"

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.torch_version import TorchVersion
 
-from ..dsp import mono_level, shift_averaged
+from ..dsp import mono_level
 from ..errors import UsageError
 from ..files import damage_of
 
@@ -158,6 +158,8 @@ class MusicSeparator(PortableModel):
             levels = wav.new_tensor([mono_level([signal]) for signal in wav])
         network: Callable[[Tensor], Tensor] = self
         if shifts:
+            from ..separation import shift_averaged
+
             longest = round(MAX_SHIFT * self.sample_rate)
             generator = torch.Generator().manual_seed(seed)
             network = shift_averaged(self, shifts, longest, generator)

@@ -5,13 +5,11 @@ from .collect import collect, tabulate
 from .figure import draw_comparison
 from .formats import to_csv, to_json, to_latex, to_markdown
 from .page import write_report
-from .probing import ProbeResult, run_probe
 from .song_by_song import compare_systems
 from .systems import Reading, Run, System, read_systems
 from .table import Table, make_notes, make_tables
 
 __all__ = [
-    "ProbeResult",
     "Reading",
     "Run",
     "System",
@@ -23,7 +21,6 @@ __all__ = [
     "make_tables",
     "measure_experiments",
     "read_systems",
-    "run_probe",
     "tabulate",
     "to_csv",
     "to_json",

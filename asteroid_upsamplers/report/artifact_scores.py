@@ -22,14 +22,14 @@ from ..artifacts import (
     detect_tones,
     silence_response,
     silent_windows,
-    tone_frequencies,
-    watching,
 )
 from ..data import MIXTURE, Song, songs_at_rate
 from ..dsp import mono_level
-from ..evaluation import load_music_separator, on_best_device, read_config
+from ..evaluation import load_music_separator, read_config
 from ..files import alone_in, whole_or_nothing
 from ..models import MusicSeparator
+from ..probe import tone_frequencies, watching
+from ..separation import on_best_device
 from .unusual_sounds import unusual_sounds
 
 ARTIFACTS = "artifacts.json"

@@ -11,7 +11,7 @@ from asteroid.engine.system import System
 from torch import Tensor, nn
 
 from ..data import Extract, Extracts, seeded
-from ..dsp import overlap_add
+from ..separation import overlap_add
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,7 @@ import pytest
 import soundfile
 import torch
 
-from asteroid_upsamplers.data.audio import read_wav
-from asteroid_upsamplers.data.streaming import read_blocks, readable, resample_file
+from asteroid_upsamplers.audio import read_blocks, read_wav, readable, resample_file
 from asteroid_upsamplers.errors import UsageError
 
 

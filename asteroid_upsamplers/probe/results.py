@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from .filtering import Filtering
-from .result import Result
+from ..artifacts.filtering import Filtering
+from ..artifacts.result import Result
 
 LEAST_PROMINENCE_DB = 3.0
 """Networks colour noise: less than this is none."""

@@ -10,8 +10,8 @@ from asteroid_upsamplers.artifacts import (
     filters_of,
     measure_tone_levels,
     tone_levels,
-    watching,
 )
+from asteroid_upsamplers.probe import watching
 
 
 class Shuffle(nn.Module):

@@ -15,10 +15,11 @@ import soundfile
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..artifacts import ProbeReport, RecordingReport, filtering_of_signal
-from ..artifacts.probe import ProbeSignals
+from ..artifacts import filtering_of_signal
 from ..files import whole_or_nothing
-from . import probe_table as words
+from . import text as words
+from .recording import RecordingReport
+from .results import ProbeReport, ProbeSignals
 
 MARKED = 64
 """Tones that are marked in a picture: the loudest."""

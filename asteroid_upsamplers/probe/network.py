@@ -21,13 +21,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from ..artifacts.filtering import filtering
+from ..artifacts.filters import like
+from ..artifacts.prominence import FAR, prominence, prominence_threshold
+from ..artifacts.silence import line_powers
 from ..errors import UsageError
-from .discovery import UpsamplingCall, watching
-from .filtering import filtering
-from .filters import like
-from .probe_report import LayerReport, NoiseReport, ProbeReport, ProbeSignals, SilenceReport
-from .prominence import FAR, prominence, prominence_threshold
-from .silence import line_powers
+from .calls import UpsamplingCall, watching
+from .results import LayerReport, NoiseReport, ProbeReport, ProbeSignals, SilenceReport
 
 NEAR_SILENCE_DB = -80.0
 

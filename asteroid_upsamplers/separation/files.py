@@ -16,12 +16,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from ..data.audio import read_wav, writing_wavs
-from ..data.streaming import read_blocks, readable, resample_file
-from ..dsp import mono_level, no_context, separate_chunks, shift_averaged, shifted_context
+from ..audio import read_blocks, read_wav, readable, resample_file, writing_wavs
+from ..dsp import mono_level
 from ..errors import UsageError, is_out_of_memory
 from ..files import is_leftover, scratch_folder
 from ..models import MAX_SHIFT, MusicSeparator, load_model
+from .chunks import no_context, separate_chunks
+from .shifts import shift_averaged, shifted_context
 
 logger = logging.getLogger(__name__)
 

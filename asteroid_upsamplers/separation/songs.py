@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ..data import MIXTURE, SOURCES, Song
 from ..files import whole_or_nothing
 from ..models import MusicSeparator
-from .separate_files import Chunking, Task, separate_file
+from .files import Chunking, Task, separate_file
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..artifacts.filters import UpsamplingFilters
 from ..dsp import (
     InterpolatedConvolution,
     InterpolationKernel,
@@ -17,7 +18,6 @@ from ..dsp import (
     nearest_kernel,
     polyphase_merge,
 )
-from .filters import UpsamplingFilters
 
 KERNELS: dict[str, tuple[str, Callable[[int], InterpolationKernel]]] = {
     "nearest": ("nearest", nearest_kernel),

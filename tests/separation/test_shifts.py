@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from asteroid_upsamplers.dsp import no_context, overlap_add, shift_averaged, shifted_context
+from asteroid_upsamplers.separation import no_context, overlap_add, shift_averaged, shifted_context
 
 
 def seeded():

@@ -13,7 +13,7 @@ import soundfile
 from torch import Tensor
 
 from ..errors import UsageError
-from .audio import read_wav, writing_wavs
+from .wav import read_wav, writing_wavs
 
 BLOCK_SECONDS = 30
 LARGEST_RATIO = 10**7

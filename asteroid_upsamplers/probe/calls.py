@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from ..artifacts.filters import UpsamplingFilters, filters_of, transposed_filters
+from ..artifacts.tones import ToneLevels, tone_levels, tones_of_period
 from ..layers import Upsampler
 from .call_filters import (
     BY_FAMILY,
@@ -28,8 +30,6 @@ from .call_filters import (
     subpixel_filters,
     sums_2d,
 )
-from .filters import UpsamplingFilters, filters_of, transposed_filters
-from .tones import ToneLevels, tone_levels, tones_of_period
 
 SHAPES = {"view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "contiguous", "clone"}
 ORDERS = {"permute", "transpose", "movedim", "moveaxis", "swapaxes", "swapdims", "__get__"}

@@ -12,7 +12,7 @@ from typing import Any
 import soundfile
 from torch import Tensor, nn
 
-from ..data.audio import read_wav
+from ..audio import read_wav
 from ..errors import UsageError
 from ..models import load_model
 

@@ -10,8 +10,8 @@ from asteroid.models import BaseModel, ConvTasNet, register_model
 
 from asteroid_upsamplers.cli import main
 from asteroid_upsamplers.errors import UsageError
-from asteroid_upsamplers.evaluation import load_on_device, separate_files
 from asteroid_upsamplers.models import DemucsLike, UpsamplerConvTasNet, WaveUNet
+from asteroid_upsamplers.separation import load_on_device, separate_files
 
 RATE = 8000
 SMALL = {"n_blocks": 2, "n_repeats": 1, "bn_chan": 4, "hid_chan": 5, "skip_chan": 3}

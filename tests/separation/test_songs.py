@@ -12,12 +12,11 @@ import torch
 
 from asteroid_upsamplers import evaluation
 from asteroid_upsamplers.data import SOURCES, find_songs
-from asteroid_upsamplers.dsp import mono_level, overlap_add
+from asteroid_upsamplers.dsp import mono_level
 from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.evaluation.evaluate import ESTIMATES, SCORES
-from asteroid_upsamplers.evaluation.separate_files import Chunking
-from asteroid_upsamplers.evaluation.separation import separate_songs
 from asteroid_upsamplers.models import DemucsLike, MusicSeparator, WaveUNet
+from asteroid_upsamplers.separation import Chunking, overlap_add, separate_songs
 from asteroid_upsamplers.training import save_config
 from tests.conftest import RATE, write_song
 from tests.training.test_fit import conf  # noqa: F401  (a fixture)

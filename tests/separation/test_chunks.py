@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asteroid_upsamplers.dsp import overlap_add, separate_chunks
+from asteroid_upsamplers.separation import overlap_add, separate_chunks
 
 BATCHES = [1, 2, 3, 7]
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..artifacts import ProbeReport, RecordingReport, examine, probe_recording
-from ..artifacts.recording import USUAL_STRIDES
 from ..errors import UsageError
-from .probe_page import write_network_page, write_recording_page
-from .probe_table import network_text, recording_text
-from .probe_targets import RecordingTarget, open_target
+from .network import examine
+from .page import write_network_page, write_recording_page
+from .recording import USUAL_STRIDES, RecordingReport, probe_recording
+from .results import ProbeReport
+from .targets import RecordingTarget, open_target
+from .text import network_text, recording_text
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..artifacts import ProbeReport, RecordingReport
+from .recording import RecordingReport
+from .results import ProbeReport
 
 LOUDEST = 8
 """Tones that are shown of each list."""

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from asteroid_upsamplers.artifacts import probe_recording, silent_windows
+from asteroid_upsamplers.artifacts import silent_windows
 from asteroid_upsamplers.errors import UsageError
+from asteroid_upsamplers.probe import probe_recording
 
 RATE = 16000
 

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from asteroid_upsamplers import layers
-from asteroid_upsamplers.artifacts import probe
 from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.models import DemucsLike, MelGANGenerator
+from asteroid_upsamplers.probe import probe
 
 RATE = 44100
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..artifacts.detection import Detection, detect_tones
+from ..artifacts.result import Result
+from ..artifacts.silence import SilentWindows, silent_windows
 from ..dsp.spectra import decibels
 from ..errors import UsageError
-from .detection import Detection, detect_tones
-from .result import Result
-from .silence import SilentWindows, silent_windows
 
 USUAL_STRIDES = (2, 3, 4, 5, 6, 8, 10, 16)
 """Strides that networks have in their last layers; their multiples are looked at by default."""
