@@ -17,7 +17,7 @@ import torch
 from asteroid.models import get as asteroid_get
 
 from asteroid_upsamplers import layers
-from asteroid_upsamplers.artifacts import boundary, measure_boundary
+from asteroid_upsamplers.artifacts import edge_effects, measure_edge_effects
 
 FORMS = ("plain", "folded", "commuted")
 OPTIONS: dict[str, list[dict[str, Any]]] = {
@@ -357,7 +357,7 @@ def borders_are_where_they_are_heard(cls: type[layers.Upsampler], options: dict[
     for stride in strides(cls, (1, 2, 3, 4)):
         for kernel_size in kernel_sizes(cls, stride):
             layer = cls(2, 3, stride, kernel_size, **options).double()
-            predicted, measured = boundary(layer), measure_boundary(layer, 2, stride)
+            predicted, measured = edge_effects(layer), measure_edge_effects(layer, 2, stride)
             assert (predicted.start, predicted.end) == (measured.start, measured.end)
             assert max(predicted.differences(measured).values()) < 1e-6
 

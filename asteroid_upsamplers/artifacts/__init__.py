@@ -4,8 +4,8 @@ One measurement a file, with its prediction from the weights beside it. Results 
 (``differences``) and serialise (``to_dict``).
 """
 
-from .boundary import Boundary, boundary, measure_boundary
 from .detection import Detection, detect_tones, detectable_level
+from .edge_effects import EdgeEffects, edge_effects, measure_edge_effects
 from .feature_losses import (
     FeatureLoss,
     MultiScaleDiscriminator,
@@ -13,18 +13,18 @@ from .feature_losses import (
     StridedFeatures,
 )
 from .filtering import Filtering, filtering, filtering_of_signal, measure_filtering
-from .filters import UpsamplingFilters, filters_of
 from .loss_gradient import GradientPeriodicity, loss_gradient, strided_gradient
 from .nonlinearity import NoiseTones, measure_noise_tones, noise_tones
 from .prominence import prominence, prominence_threshold
 from .replicas import Replicas, measure_replicas, replicas
 from .result import Result
 from .silence import SilenceResponse, SilentWindows, silence_response, silent_windows
+from .system import UpsamplingSystem, system_of
 from .tones import StackTones, ToneLevels, measure_tone_levels, stack_tones, tone_levels
 
 __all__ = [
-    "Boundary",
     "Detection",
+    "EdgeEffects",
     "FeatureLoss",
     "Filtering",
     "GradientPeriodicity",
@@ -38,15 +38,14 @@ __all__ = [
     "StackTones",
     "StridedFeatures",
     "ToneLevels",
-    "UpsamplingFilters",
-    "boundary",
+    "UpsamplingSystem",
     "detect_tones",
     "detectable_level",
+    "edge_effects",
     "filtering",
     "filtering_of_signal",
-    "filters_of",
     "loss_gradient",
-    "measure_boundary",
+    "measure_edge_effects",
     "measure_filtering",
     "measure_noise_tones",
     "measure_replicas",
@@ -59,5 +58,6 @@ __all__ = [
     "silent_windows",
     "stack_tones",
     "strided_gradient",
+    "system_of",
     "tone_levels",
 ]

@@ -22,8 +22,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..dsp.spectra import decibels, welch
-from .filters import AnyLayer, filters_of, like
 from .result import Result
+from .system import AnyLayer, like, system_of
 
 POINTS = 1024
 """Frequencies up to half the output rate; or a little fewer, for one to lie at each valley."""
@@ -69,7 +69,7 @@ def filtering(layer: AnyLayer) -> Filtering:
         >>> round(filtering(nearest).high_band_db, 1)
         -6.5
     """
-    filters = filters_of(layer)
+    filters = system_of(layer)
     power = power_response(filters.responses, FINER * _points(filters.stride))
     averaged, exact = _averaged(power, FINER), power[::FINER]
     base = averaged[: len(averaged) // filters.stride].mean()

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .filters import AnyLayer, filters_of, like
 from .result import Result
+from .system import AnyLayer, like, system_of
 from .tones import tones_of_period
 
 
@@ -51,7 +51,7 @@ def noise_tones(layer: AnyLayer, deviation: float = 1.0) -> NoiseTones:
         layer: An upsampler of this package, or torch's transposed convolution.
         deviation: Of the noise in each input channel; the channels are independent.
     """
-    filters = filters_of(layer)
+    filters = system_of(layer)
     power = filters.phases(filters.responses.square().sum(1)).sum(2)
     sigma = deviation * power.sqrt()
     ratio = (filters.offsets / sigma).nan_to_num(nan=0.0)

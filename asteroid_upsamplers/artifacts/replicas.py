@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from ..dsp.spectra import decibels
-from .filters import AnyLayer, filters_of, like
 from .result import Result
+from .system import AnyLayer, like, system_of
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def replicas(layer: AnyLayer, frequency: float = 0.1) -> Replicas:
         >>> [round(level, 1) for level in replicas(nearest).levels_db]
         [-16.0]
     """
-    filters = filters_of(layer)
+    filters = system_of(layer)
     frequencies = _frequencies(frequency, filters.stride)
     taps = filters.responses.sum(1)
     time = torch.arange(taps.shape[1], dtype=torch.float64, device=taps.device)

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from ..dsp.spectra import decibels
 from ..layers import Upsampler
-from .filters import AnyLayer, filters_of, like, steady_period
 from .result import Result
+from .system import AnyLayer, like, steady_period, system_of
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def tone_levels(layer: AnyLayer, bias: bool = True) -> ToneLevels:
     if isinstance(layer, Upsampler):  # without the responses, which may be large
         sums, offsets = layer.tap_sums().double(), layer.phase_biases().double()
     else:
-        filters = filters_of(layer)
+        filters = system_of(layer)
         sums, offsets = filters.tap_sums(), filters.offsets
     return tones_of_period(sums + offsets if bias else sums)
 
@@ -128,12 +128,12 @@ def stack_tones(
     Returns:
         One result a layer.
     """
-    signal = torch.ones(filters_of(stack[0]).in_channels, 1, dtype=torch.float64)
+    signal = torch.ones(system_of(stack[0]).in_channels, 1, dtype=torch.float64)
     results = []
     for index, layer in enumerate(stack):
         if index and activation is not None:
             signal = activation(signal)
-        filters, inputs = filters_of(layer), signal.shape[-1]
+        filters, inputs = system_of(layer), signal.shape[-1]
         signal = steady_period(filters, signal.to(filters.responses.device))
         length = signal.shape[-1]
         lines = torch.fft.rfft(signal)[:, 1:].abs().square().sum(0) / length**2

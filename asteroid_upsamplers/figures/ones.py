@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from matplotlib.axes import Axes
 
-from ..artifacts import boundary, tone_levels
+from ..artifacts import edge_effects, tone_levels
 from ..layers import Transposed
 
 Rows = dict[str, tuple[list[float], int]]
@@ -30,7 +30,7 @@ def respond(rows: Rows, time: int) -> dict[str, Any]:
     for title, (taps, stride) in rows.items():
         layer = Transposed(1, 1, stride, len(taps), bias=False, trim=False).double()
         layer.weight.copy_(torch.tensor(taps, dtype=torch.float64)[None, None])
-        tones, borders = tone_levels(layer), boundary(layer)
+        tones, borders = tone_levels(layer), edge_effects(layer)
         ones = torch.ones(1, 1, time, dtype=torch.float64)
         arrays["outputs"][title] = layer(ones)[0, 0].numpy()
         arrays["borders"][title] = (borders.start, borders.end)

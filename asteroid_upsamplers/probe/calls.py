@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from ..artifacts.filters import UpsamplingFilters, filters_of, transposed_filters
+from ..artifacts.system import UpsamplingSystem, system_of, transposed_filters
 from ..artifacts.tones import ToneLevels, tone_levels, tones_of_period
 from ..layers import Upsampler
-from .call_filters import (
+from .call_systems import (
     BY_FAMILY,
     KERNELS,
     convolved_filters,
@@ -58,7 +58,7 @@ class UpsamplingCall:
     kind: str
     stride: int
     time: int
-    filters: UpsamplingFilters | None = None
+    filters: UpsamplingSystem | None = None
     layer: Upsampler | None = None
     sums: Tensor | None = None
 
@@ -75,9 +75,9 @@ class UpsamplingCall:
         fraction = float((1 - mean / power).clamp(min=0).nan_to_num(nan=0.0))
         return ToneLevels(levels.levels_db, levels.per_channel_db, fraction)
 
-    def as_filters(self) -> UpsamplingFilters | None:
+    def as_filters(self) -> UpsamplingSystem | None:
         """The layer as a linear system, if it is one in one dimension."""
-        return filters_of(self.layer) if self.layer is not None else self.filters
+        return system_of(self.layer) if self.layer is not None else self.filters
 
 
 Change = Callable[[int, UpsamplingCall, Tensor], Tensor]

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from ..artifacts.filtering import filtering
-from ..artifacts.filters import like
 from ..artifacts.prominence import FAR, prominence, prominence_threshold
 from ..artifacts.silence import line_powers
+from ..artifacts.system import like
 from ..errors import UsageError
 from .calls import UpsamplingCall, watching
 from .results import LayerReport, NoiseReport, ProbeReport, ProbeSignals, SilenceReport

@@ -7,8 +7,8 @@ from torch.nn import functional as F
 
 from asteroid_upsamplers import layers
 from asteroid_upsamplers.artifacts import (
-    filters_of,
     measure_tone_levels,
+    system_of,
     tone_levels,
 )
 from asteroid_upsamplers.probe import watching
@@ -104,7 +104,7 @@ def test_a_torch_layer_has_the_tones_of_ours():
     ours = layers.Transposed(4, 5, 4)
     ours.load_state_dict(theirs.state_dict())
     assert max(tone_levels(theirs).differences(tone_levels(ours)).values()) < 1e-3
-    torch.testing.assert_close(filters_of(theirs).responses, filters_of(ours).responses)
+    torch.testing.assert_close(system_of(theirs).responses, system_of(ours).responses)
 
 
 def test_two_dimensions():

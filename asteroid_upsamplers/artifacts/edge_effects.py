@@ -20,15 +20,15 @@ from torch import Tensor, nn
 
 from ..dsp.spectra import decibels
 from ..layers import Borders, Upsampler
-from .filters import like
 from .result import Result
+from .system import like
 
 LEAST = 1e-6
 """Deviations of a smaller share of the steady rms are none."""
 
 
 @dataclass(frozen=True)
-class Boundary(Result):
+class EdgeEffects(Result):
     """How far the borders reach, and how much they deviate, for a constant input.
 
     Args:
@@ -46,7 +46,7 @@ class Boundary(Result):
 
 
 @torch.no_grad()
-def boundary(layer: Upsampler) -> Boundary:
+def edge_effects(layer: Upsampler) -> EdgeEffects:
     """From the weights alone.
 
     Args:
@@ -54,7 +54,7 @@ def boundary(layer: Upsampler) -> Boundary:
 
     Example:
         >>> from asteroid_upsamplers import layers
-        >>> found = boundary(layers.Transposed(1, 1, stride=4, kernel_size=8, trim=False))
+        >>> found = edge_effects(layers.Transposed(1, 1, stride=4, kernel_size=8, trim=False))
         >>> found.start, found.end
         (4, 4)
     """
@@ -64,9 +64,9 @@ def boundary(layer: Upsampler) -> Boundary:
 
 
 @torch.no_grad()
-def measure_boundary(
+def measure_edge_effects(
     layer: Callable[[Tensor], Tensor], in_channels: int, stride: int, time: int = 200
-) -> Boundary:
+) -> EdgeEffects:
     """The same, from the output for ones.
 
     Args:
@@ -102,10 +102,10 @@ def _later_sums(taps: Tensor, step: int) -> Tensor:
     return sums.flip(1).cumsum(1).flip(1).flatten(1)
 
 
-def _summary(start: Tensor, end: Tensor, steady: Tensor) -> Boundary:
+def _summary(start: Tensor, end: Tensor, steady: Tensor) -> EdgeEffects:
     rms = steady.square().mean().sqrt()
     (first, first_db), (last, last_db) = _reach(start, rms), _reach(end.flip(1), rms)
-    return Boundary(first, last, first_db, last_db)
+    return EdgeEffects(first, last, first_db, last_db)
 
 
 def _reach(deviation: Tensor, rms: Tensor) -> tuple[int, float]:

@@ -35,7 +35,7 @@ def like(layer: Any, otherwise: torch.dtype = torch.float64) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class UpsamplingFilters:
+class UpsamplingSystem:
     """The impulse responses and constants of a layer, in float64.
 
     Args:
@@ -71,11 +71,11 @@ class UpsamplingFilters:
         return polyphase_split(whole, self.stride)[0].unflatten(0, (-1, self.stride))
 
 
-AnyLayer = Upsampler | nn.ConvTranspose1d | UpsamplingFilters
+AnyLayer = Upsampler | nn.ConvTranspose1d | UpsamplingSystem
 
 
 @torch.no_grad()
-def filters_of(layer: AnyLayer) -> UpsamplingFilters:
+def system_of(layer: AnyLayer) -> UpsamplingSystem:
     """The filters of a layer, from its weights alone.
 
     Args:
@@ -85,11 +85,11 @@ def filters_of(layer: AnyLayer) -> UpsamplingFilters:
     Raises:
         TypeError: If it is none of these.
     """
-    if isinstance(layer, UpsamplingFilters):
+    if isinstance(layer, UpsamplingSystem):
         return layer
     if isinstance(layer, Upsampler):
         offsets = layer.phase_biases().double()
-        return UpsamplingFilters(layer.impulse_responses(), layer.stride, offsets)
+        return UpsamplingSystem(layer.impulse_responses(), layer.stride, offsets)
     if isinstance(layer, nn.ConvTranspose1d):
         return transposed_filters(
             layer.weight, layer.bias, layer.stride[0], layer.groups, layer.dilation[0]
@@ -102,7 +102,7 @@ def filters_of(layer: AnyLayer) -> UpsamplingFilters:
 
 def transposed_filters(
     weight: Tensor, bias: Tensor | None, stride: int, groups: int = 1, dilation: int = 1
-) -> UpsamplingFilters:
+) -> UpsamplingSystem:
     """The filters of ``F.conv_transpose1d``.
 
     Args:
@@ -115,10 +115,10 @@ def transposed_filters(
     responses = taps.new_zeros(*taps.shape[:2], (taps.shape[2] - 1) * dilation + 1)
     responses[..., ::dilation] = taps
     offsets = taps.new_zeros(len(taps)) if bias is None else bias.detach().double()
-    return UpsamplingFilters(responses, stride, offsets[:, None].expand(-1, stride), groups)
+    return UpsamplingSystem(responses, stride, offsets[:, None].expand(-1, stride), groups)
 
 
-def steady_period(filters: UpsamplingFilters, period: Tensor) -> Tensor:
+def steady_period(filters: UpsamplingSystem, period: Tensor) -> Tensor:
     """What a periodic input becomes, in the steady state.
 
     Args:
@@ -130,7 +130,7 @@ def steady_period(filters: UpsamplingFilters, period: Tensor) -> Tensor:
 
     Example:
         >>> from asteroid_upsamplers import layers
-        >>> filters = filters_of(layers.Nearest(1, 1, stride=2, kernel_size=1, bias=False))
+        >>> filters = system_of(layers.Nearest(1, 1, stride=2, kernel_size=1, bias=False))
         >>> steady_period(filters, torch.ones(1, 3)).shape
         torch.Size([1, 6])
     """

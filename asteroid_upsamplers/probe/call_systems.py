@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..artifacts.filters import UpsamplingFilters
+from ..artifacts.system import UpsamplingSystem
 from ..dsp import (
     InterpolatedConvolution,
     InterpolationKernel,
@@ -31,16 +31,16 @@ KERNELS: dict[str, tuple[str, Callable[[int], InterpolationKernel]]] = {
 BY_FAMILY = dict(KERNELS.values())
 
 
-def interpolation_filters(family: str, stride: int, channels: int) -> UpsamplingFilters:
+def interpolation_filters(family: str, stride: int, channels: int) -> UpsamplingSystem:
     """Of an interpolation alone, channel by channel."""
     responses = polyphase_merge(BY_FAMILY[family](stride).branches.flip(1)[None], stride)
     offsets = torch.zeros(channels, stride, dtype=torch.float64)
-    return UpsamplingFilters(responses.expand(channels, 1, -1), stride, offsets, channels)
+    return UpsamplingSystem(responses.expand(channels, 1, -1), stride, offsets, channels)
 
 
 def convolved_filters(
     family: str, stride: int, weight: Tensor, bias: Tensor | None, groups: int
-) -> UpsamplingFilters:
+) -> UpsamplingSystem:
     """Of an interpolation and the convolution behind it, as one layer.
 
     Args:
@@ -53,7 +53,7 @@ def convolved_filters(
     size = weight.shape[-1]
     convolution = InterpolatedConvolution(BY_FAMILY[family](stride), size, centered_padding(size))
     offsets = weight.new_zeros(len(weight)) if bias is None else bias
-    return UpsamplingFilters(
+    return UpsamplingSystem(
         convolution.impulse_responses(weight.detach()),
         stride,
         offsets.detach().double()[:, None].expand(-1, stride),
@@ -61,7 +61,7 @@ def convolved_filters(
     )
 
 
-def subpixel_filters(weight: Tensor, bias: Tensor | None, rows: Tensor) -> UpsamplingFilters:
+def subpixel_filters(weight: Tensor, bias: Tensor | None, rows: Tensor) -> UpsamplingSystem:
     """Of a convolution whose channels are put side by side in time.
 
     Args:
@@ -73,7 +73,7 @@ def subpixel_filters(weight: Tensor, bias: Tensor | None, rows: Tensor) -> Upsam
     offsets = torch.zeros(rows.shape, dtype=torch.float64, device=rows.device)
     if bias is not None:
         offsets = bias.detach().double()[rows]
-    return UpsamplingFilters(taps.flip(3).permute(0, 2, 3, 1).flatten(2), rows.shape[1], offsets)
+    return UpsamplingSystem(taps.flip(3).permute(0, 2, 3, 1).flatten(2), rows.shape[1], offsets)
 
 
 def sums_2d(weight: Tensor, bias: Tensor | None, stride: tuple[int, ...], groups: int) -> Tensor:
