@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import jinja2
-import matplotlib.pyplot as plt
 import numpy as np
 import soundfile
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..artifacts import filtering_of_signal
-from ..files import whole_or_nothing
 from . import text as words
 from .recording import RecordingReport
 from .results import ProbeReport, ProbeSignals
+from .style import Section, png_of, write_page
 
 MARKED = 64
 """Tones that are marked in a picture: the loudest."""
@@ -40,43 +36,37 @@ def write_network_page(path: Path, report: ProbeReport, signals: ProbeSignals, n
     rate = report.sample_rate
     silent = [t["frequency_hz"] for t in report.silence.tones if t["level_db"] > -300][:MARKED]
     standing = report.noise.standing()[:MARKED] if report.noise else []
-    predicted = "Red marks at the right border are the predicted tones that are there."
-    figures = []
-    if report.silence.rms:
-        figures.append(_picture("Silence in", signals.silence, rate, silent, predicted))
-    figures.append(_picture("White noise in", signals.noise, rate, standing, predicted))
-    figures.append(_responses(report, signals))
-    sounds = [_sound("White noise in", signals.noise, rate)]
-    if report.silence.rms:
-        sounds.insert(0, _sound("Silence in", signals.silence, rate))
-    tables = [
-        {
-            "title": "Upsampling layers",
-            "rows": words.layer_rows(report),
-            "words": "What each makes of a constant, from its weights: the share of the output "
-            "that is tones, and their levels. Blame: by how much the tones in silence (or noise) "
-            "fall if this layer makes none.",
-        },
-        {
-            "title": "Silence in",
-            "rows": words.silence_rows(report),
-            "words": f"{words.silence_words(report)} {words.near_silence_words(report)}",
-        },
-        {
-            "title": "White noise in",
-            "rows": words.noise_rows(report),
-            "words": words.noise_words(report),
-        },
+    marks = "Red marks on the right show the predicted tones that are present."
+    sections = [
+        Section(
+            "Upsampling layers",
+            "What each layer makes of a constant, computed from its weights: the share of the "
+            "output that is tones, and their levels. Blame: by how much the tones in silence (or "
+            "noise) fall if this layer makes none.",
+            words.layer_rows(report),
+        ),
+        Section(
+            "Silence in",
+            f"{words.silence_words(report)} {words.near_silence_words(report)}",
+            words.silence_rows(report),
+        ),
+        Section("White noise in", words.noise_words(report), words.noise_rows(report)),
     ]
-    return _write(
+    if report.silence.rms:
+        sections.append(_picture("Output for silence", signals.silence, rate, silent, marks))
+        sections.append(_sound("Output for silence, to listen to", signals.silence, rate))
+    sections += [
+        _picture("Output for white noise", signals.noise, rate, standing, marks),
+        _sound("Output for white noise, to listen to", signals.noise, rate),
+        _responses(report, signals),
+    ]
+    return write_page(
         path,
-        title=f"Upsampling artifacts of {name}",
-        verdict=words.verdict(report),
-        summary=f"Output at {rate:g} Hz; input {' x '.join(map(str, report.input_shape))}.",
-        tables=tables,
-        figures=figures,
-        sounds=sounds,
-        notes=report.remarks,
+        f"Upsampling artifacts of {name}",
+        sections,
+        words.verdict(report),
+        f"Output at {rate:g} Hz; input {' x '.join(map(str, report.input_shape))}.",
+        report.remarks,
     )
 
 
@@ -89,37 +79,27 @@ def write_recording_page(path: Path, report: RecordingReport, signal: Tensor, na
     if tones is not None:
         pairs = zip(tones.frequencies_hz, tones.present, strict=True)
         marked = [frequency for frequency, there in pairs if there]
-    figures, sounds = [], []
+    sections = [Section("Tones", rows=rows)]
     if signal.shape[1] >= 64 and signal.any():
-        caption = "Red marks at the right border are the tones that were found."
-        figures = [_picture("Spectrogram", signal, report.sample_rate, marked, caption)]
-        sounds = [_sound("Recording", signal, report.sample_rate)]
-    text = words.recording_text(report, name)
-    return _write(
+        marks = "Red marks on the right show the tones that were found."
+        sections.append(_picture("Spectrogram", signal, report.sample_rate, marked, marks))
+        sections.append(_sound("To listen to", signal, report.sample_rate))
+    return write_page(
         path,
-        title=f"Upsampling artifacts in {name}",
-        verdict=f"Steady tones: {len(present)} of {len(rows)} frequencies",
-        summary=text.splitlines()[0],
-        tables=[{"title": "Tones", "rows": rows, "words": ""}],
-        figures=figures,
-        sounds=sounds,
-        notes=report.remarks,
+        f"Upsampling artifacts in {name}",
+        sections,
+        f"Steady tones at {len(present)} of {len(rows)} frequencies",
+        words.recording_text(report, name).splitlines()[0],
+        report.remarks,
     )
-
-
-def _write(path: Path, **content: Any) -> Path:
-    template = Path(__file__).with_name("probe_page.html.j2").read_text()
-    page = jinja2.Environment(autoescape=True).from_string(template)
-    with whole_or_nothing(path) as partial:
-        partial.write_text(page.render(**content))
-    return path
 
 
 def _picture(
     title: str, signal: Tensor, rate: float, tones: Sequence[float], caption: str
-) -> dict[str, str]:
+) -> Section:
     mono = signal[0].double().numpy()
-    figure, axes = plt.subplots(figsize=(10, 3.6), layout="constrained")
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    axes = figure.subplots()
     window = 2048
     while window > len(mono):
         window //= 2
@@ -149,12 +129,13 @@ def _picture(
     axes.set_ylabel("frequency (Hz)")
     peak = 20 * np.log10(scale)
     note = f"{caption} First channel, of a peak of {peak:.1f} dB; the picture's levels are its own."
-    return {"title": title, "png": _png(figure), "caption": note}
+    return Section(title, png=png_of(figure), caption=note)
 
 
-def _responses(report: ProbeReport, signals: ProbeSignals) -> dict[str, str]:
+def _responses(report: ProbeReport, signals: ProbeSignals) -> Section:
     """Of every layer from its weights, and of the whole network from its output for noise."""
-    figure, axes = plt.subplots(figsize=(10, 3.8), layout="constrained")
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    axes = figure.subplots()
     for layer in report.layers:
         found = signals.responses.get(layer.name)
         if found is not None:
@@ -174,10 +155,10 @@ def _responses(report: ProbeReport, signals: ProbeSignals) -> dict[str, str]:
         "against its mean below half of its input rate; grey: spectrum of the network's output for "
         "white noise, in the same way."
     )
-    return {"title": "Responses", "png": _png(figure), "caption": caption}
+    return Section("Frequency responses", png=png_of(figure), caption=caption)
 
 
-def _sound(title: str, signal: Tensor, rate: float) -> dict[str, str]:
+def _sound(title: str, signal: Tensor, rate: float) -> Section:
     """16 bit, scaled for the ear; the figures beside it are of the signal as it was."""
     samples = signal[:2].double().T.numpy()
     samples = samples - samples.mean(0)
@@ -187,15 +168,4 @@ def _sound(title: str, signal: Tensor, rate: float) -> dict[str, str]:
     soundfile.write(buffer, scaled, int(rate), subtype="PCM_16", format="WAV")
     gain = 20 * np.log10(HEARD_PEAK / peak)
     caption = f"{int(rate)} Hz, made {gain:+.1f} dB louder for listening, without its mean"
-    return {
-        "title": title,
-        "wav": base64.b64encode(buffer.getvalue()).decode(),
-        "caption": caption,
-    }
-
-
-def _png(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    plt.close(figure)
-    return base64.b64encode(buffer.getvalue()).decode()
+    return Section(title, wav=buffer.getvalue(), caption=caption)

@@ -1,0 +1,88 @@
+"""The one style of all HTML pages of the package: self-contained, with sortable tables.
+
+A page is a title, a list of :class:`Section` and notes. Pictures and sounds are embedded, so that a
+page can be sent as one file.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..files import whole_or_nothing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NUMBER = re.compile(r"[-+]?\d[\d,.]*(e[-+]?\d+)?( (dB|Hz|%|s))?|-|none|unknown|n/a|nan|")
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of a page; what is empty is left out.
+
+    Args:
+        title: Heading.
+        text: A paragraph below the heading.
+        rows: Rows of a table, each from column name to cell, all with the same columns (as
+            ``DataFrame.to_dict("records")`` gives them). Columns of numbers are right-aligned.
+        png: A picture, such as :func:`png_of` makes.
+        wav: A sound to play.
+        caption: Below the picture or sound.
+    """
+
+    title: str
+    text: str = ""
+    rows: Sequence[Mapping[str, object]] = ()
+    png: bytes = b""
+    wav: bytes = b""
+    caption: str = ""
+
+    @property
+    def columns(self) -> list[tuple[str, bool]]:
+        """The name of each column, and whether it holds numbers."""
+        names = list(self.rows[0]) if self.rows else []
+        return [(n, all(NUMBER.fullmatch(str(row[n])) for row in self.rows)) for n in names]
+
+
+def write_page(
+    path: Path,
+    title: str,
+    sections: Sequence[Section],
+    summary: str = "",
+    text: str = "",
+    notes: Sequence[str] = (),
+) -> Path:
+    """Write a page.
+
+    Args:
+        path: Of the page.
+        title: Heading, and title of the browser's window.
+        sections: In their order.
+        summary: The result in one sentence, set apart below the heading.
+        text: A paragraph below it.
+        notes: A list at the end.
+    """
+    import jinja2
+
+    template = Path(__file__).with_name("style.html.j2").read_text()
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["base64"] = lambda content: base64.b64encode(content).decode()
+    page = environment.from_string(template).render(
+        title=title, sections=sections, summary=summary, text=text, notes=notes
+    )
+    with whole_or_nothing(path) as partial:
+        partial.write_text(page)
+    return path
+
+
+def png_of(figure: Figure, dpi: int = 110) -> bytes:
+    """A matplotlib figure as a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
