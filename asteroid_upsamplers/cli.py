@@ -261,13 +261,22 @@ def _probe(arguments: argparse.Namespace) -> None:
 
 
 def _add_figures(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("figures", help="draw the figures of the paper, with numbers")
-    parser.add_argument("numbers", nargs="*", type=int, help="1 to 10 (default: all)")
-    parser.add_argument(
-        "--out", type=Path, default=Path("figures"), help="folder (default figures)"
+    parser = commands.add_parser(
+        "figures",
+        help="draw the figures of the paper",
+        description="Draw figures of the paper. Each is written as a picture, figure<N>.png, and "
+        "as the numbers behind it, figure<N>.json.",
     )
-    parser.add_argument("--music", type=Path, help="for Fig. 6 (default: a demo song)")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and noise (default 0)")
+    parser.add_argument("numbers", nargs="*", type=int, help="figures 1 to 10 (default: all)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("figures"), help="folder to write to (default: figures)"
+    )
+    parser.add_argument(
+        "--music", type=Path, metavar="FILE", help="audio file for Fig. 6 (default: a demo song)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of random weights and noise (default: 0)"
+    )
     parser.set_defaults(run=_figures)
 
 

@@ -1,63 +1,117 @@
-"""Untrained networks fed with white noise, as in [1] Figs. 1 and 9."""
+"""Untrained networks fed with white noise ([1] Figs. 1 and 9)."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..artifacts import filtering_of_signal, prominence
 from ..models import DemucsLike, MelGANGenerator
+from .spectrograms import Panel, spectrogram
 
 SECONDS = 6.0
+CHANNELS = 32
+WIDTHS = (8, 16, 32, 64)
+QUARTER = "11025"
+"""The tone at a quarter of Demucs' sample rate, in Hz, as the numbers name it."""
 
 
-@torch.no_grad()
-def demucs_output(seed: int, channels: int, **settings: Any) -> tuple[np.ndarray, int]:
-    """The left channel of the first source, for uniform stereo noise in [-1, 1].
+class Output(NamedTuple):
+    """A network's output ``(channels, time)``, its rate in Hz, and its last layer's stride."""
 
-    Returns:
-        ``(8, time)``, all output channels, and the sample rate in Hz.
+    signal: Tensor
+    rate: float
+    stride: int
+
+    @property
+    def tones(self) -> list[float]:
+        """Where the last layer makes tones, in Hz."""
+        return [k * self.rate / self.stride for k in range(1, self.stride // 2 + 1)]
+
+    def panel(self) -> Panel:
+        """The first channel without its mean, which else is all that is seen of MelGAN."""
+        mono = self.signal[0] - self.signal[0].mean()
+        return Panel(spectrogram(mono.numpy()), self.rate, self.tones)
+
+    def numbers(self) -> dict[str, Any]:
+        """Prominence of the last layer's tones, and depth of the valley at its input rate."""
+        levels = prominence(self.signal, self.rate, self.tones).tolist()
+        return {
+            "prominence_db": {f"{f:g}": v for f, v in zip(self.tones, levels, strict=True)},
+            "valley_db": filtering_of_signal(self.signal, self.stride).valleys_db[0],
+        }
+
+
+def initial_networks(seed: int = 0) -> dict[str, Any]:
+    """Fig. 1: artifacts after initialization.
+
+    Tones are horizontal lines (MelGAN, Demucs with transposed and with subpixel convolutions),
+    filtering by nearest-neighbour interpolation is a horizontal valley.
     """
-    model = _drawn(DemucsLike, seed, channels=channels, **settings)
-    generator = torch.Generator().manual_seed(seed)
-    time = round(SECONDS * model.sample_rate)
-    x = 2 * torch.rand(1, 2, time, generator=generator) - 1
-    return model(x)[0].flatten(0, 1).numpy(), int(model.sample_rate)
-
-
-@torch.no_grad()
-def melgan_output(seed: int) -> tuple[np.ndarray, int]:
-    """The waveform ``(1, time)`` for normal noise as the spectrogram, and the sample rate in Hz.
-
-    Log-mel spectrograms of white noise are smooth, and so shape the noise floor around the tones.
-    """
-    model = _drawn(MelGANGenerator, seed)
-    generator = torch.Generator().manual_seed(seed)
-    frames = round(SECONDS * model.sample_rate / model.hop)
-    return model(torch.randn(1, 80, frames, generator=generator))[0].numpy(), int(model.sample_rate)
-
-
-def noise_numbers(output: np.ndarray, rate: int, stride: int) -> dict[str, Any]:
-    """Prominence of the tones of the last layer, and the depth of the valley at its input rate.
-
-    Args:
-        output: ``(channels, time)``.
-        rate: In Hz.
-        stride: Of the last upsampling layer.
-    """
-    signal = torch.from_numpy(output)
-    frequencies = [k * rate / stride for k in range(1, stride // 2 + 1)]
-    levels = prominence(signal, rate, frequencies).tolist()
+    outputs = {
+        "(a) MelGAN": _melgan(seed),
+        "(b) Demucs: original": _demucs(seed, "transposed"),
+        "(c) Demucs: nearest neighbor": _demucs(seed, "nearest"),
+        "(d) Demucs: subpixel CNN": _demucs(seed, "subpixel"),
+    }
     return {
-        "prominence_db": {f"{f:g}": v for f, v in zip(frequencies, levels, strict=True)},
-        "valley_db": filtering_of_signal(signal, stride).valleys_db[0],
+        "panels": {title: output.panel() for title, output in outputs.items()},
+        "numbers": {title: output.numbers() for title, output in outputs.items()},
     }
 
 
-def _drawn(cls: type[nn.Module], seed: int, **settings: Any) -> Any:
+def modified_networks(seed: int = 0) -> dict[str, Any]:
+    """Fig. 9: Demucs without ReLU in the first layer and without biases.
+
+    Its tones are far below the original's. ``drop_db`` says how far, and ``drop_by_channels_db``
+    how far at a quarter of the sample rate with transposed convolutions, by width of the network.
+    """
+    panels, numbers = {}, {}
+    for title, upsampler in (
+        ("(a) Demucs (original) modification", "transposed"),
+        ("(d) Demucs (subpixel CNN) modification", "subpixel"),
+    ):
+        modified = _demucs(seed, upsampler, modified=True)
+        panels[title], numbers[title] = modified.panel(), modified.numbers()
+        before = _demucs(seed, upsampler).numbers()["prominence_db"]
+        after = numbers[title]["prominence_db"]
+        numbers[title]["drop_db"] = {f: before[f] - after[f] for f in after}
+    drops = {}
+    for channels in WIDTHS:
+        before, after = (
+            _demucs(seed, "transposed", channels=channels, modified=modified).numbers()
+            for modified in (False, True)
+        )
+        drops[str(channels)] = before["prominence_db"][QUARTER] - after["prominence_db"][QUARTER]
+    numbers["drop_by_channels_db"] = drops
+    return {"panels": panels, "numbers": numbers}
+
+
+@torch.no_grad()
+def _demucs(seed: int, upsampler: str, channels: int = CHANNELS, modified: bool = False) -> Output:
+    """All output channels for uniform stereo noise in [-1, 1]."""
+    model = _seeded(DemucsLike, seed, upsampler=upsampler, channels=channels, modified=modified)
+    generator = torch.Generator().manual_seed(seed)
+    time = round(SECONDS * model.sample_rate)
+    x = 2 * torch.rand(1, 2, time, generator=generator) - 1
+    return Output(model(x)[0].flatten(0, 1), int(model.sample_rate), 4)
+
+
+@torch.no_grad()
+def _melgan(seed: int) -> Output:
+    """The waveform for normal noise in place of the spectrogram.
+
+    Log-mel spectrograms of white noise are smooth, which shapes the noise floor around the tones.
+    """
+    model = _seeded(MelGANGenerator, seed)
+    generator = torch.Generator().manual_seed(seed)
+    frames = round(SECONDS * model.sample_rate / model.hop)
+    return Output(model(torch.randn(1, 80, frames, generator=generator))[0], model.sample_rate, 2)
+
+
+def _seeded(cls: type[nn.Module], seed: int, **settings: Any) -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return cls(**settings).eval()

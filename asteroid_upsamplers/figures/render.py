@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-from collections.abc import Sequence
-from importlib import import_module
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import librosa
@@ -20,10 +18,43 @@ from tqdm import tqdm
 from ..data.demo_songs import render_song
 from ..errors import UsageError
 from ..files import whole_or_nothing
-from .spectrograms import finite
-from .stacks import RATE, SECONDS
+from . import networks, ones, stacks
+from .spectrograms import draw_panels
 
-FIGURES = range(1, 11)
+
+@dataclass(frozen=True)
+class PaperFigure:
+    """A figure of [1].
+
+    Args:
+        title: Above the picture.
+        compute: From a seed (and music) to arrays and ``numbers``.
+        grid: Rows and columns of axes.
+        needs_music: Whether ``compute`` takes music.
+    """
+
+    title: str
+    compute: Callable[..., dict[str, Any]]
+    grid: tuple[int, int]
+    needs_music: bool = False
+
+
+FIGURES = {
+    1: PaperFigure("untrained networks, white noise in", networks.initial_networks, (2, 2)),
+    2: PaperFigure("transposed convolution without overlap, ones in", ones.no_overlap, (1, 1)),
+    3: PaperFigure("partial overlap, ones in (red: edge effects)", ones.partial_overlap, (1, 1)),
+    4: PaperFigure("full overlap, ones in (red: edge effects)", ones.full_overlap, (1, 1)),
+    5: PaperFigure("transposed convolutions of ones (red: edge effects)", ones.overlaps, (4, 1)),
+    6: PaperFigure("interpolation by two and convolution", stacks.interpolation, (3, 4), True),
+    7: PaperFigure("subpixel convolutions by two, ones in", stacks.subpixel, (2, 2)),
+    8: PaperFigure(
+        "transposed convolutions by two, ones in; linear interpolation by two, white noise in",
+        stacks.transposed_and_linear,
+        (3, 2),
+    ),
+    9: PaperFigure("modified networks, white noise in", networks.modified_networks, (1, 2)),
+    10: PaperFigure("spectrograms without and with padding", stacks.centred_frames, (3, 2)),
+}
 
 
 def render_figures(
@@ -38,8 +69,7 @@ def render_figures(
     Args:
         numbers: From 1 to 10.
         out: Folder for the files.
-        music: What Fig. 6 is fed with beside noise: any file that librosa reads; a demo song if
-            ``None``.
+        music: Input of Fig. 6 beside noise: any file that librosa reads; a demo song if ``None``.
         seed: Of all weights and noise.
         progress: Whether to show a progress bar.
 
@@ -51,18 +81,17 @@ def render_figures(
     """
     unknown = sorted(set(numbers) - set(FIGURES))
     if unknown:
-        raise UsageError(f"no figure {unknown[0]}: the paper has figures 1 to {FIGURES[-1]}")
+        raise UsageError(f"no figure {unknown[0]}: the paper has figures 1 to {len(FIGURES)}")
     written = []
     for number in tqdm(sorted(set(numbers)), "figures", disable=not progress):
-        drawing, arrays = _drawn(number, music, seed)
-        picture = out / f"figure{number}.png"
+        drawing, arrays = _draw(number, music, seed)
+        picture, table = (out / f"figure{number}{ending}" for ending in (".png", ".json"))
         with whole_or_nothing(picture) as partial:
             drawing.savefig(partial, format="png")
         plt.close(drawing)
-        table = out / f"figure{number}.json"
-        content = {"figure": number, "seed": seed, "numbers": finite(arrays["numbers"])}
+        content = {"figure": number, "seed": seed, "numbers": arrays["numbers"]}
         with whole_or_nothing(table) as partial:
-            partial.write_text(json.dumps(content, indent=2) + "\n")
+            partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
         written += [picture, table]
     return written
 
@@ -71,28 +100,25 @@ def show(number: int, music: Path | None = None, seed: int = 0) -> dict[str, Any
     """Draw a figure in a notebook.
 
     Returns:
-        What its module computed.
+        What was computed for it; ``numbers`` holds plain values.
     """
-    _, arrays = _drawn(number, music, seed)
+    _, arrays = _draw(number, music, seed)
     plt.show()
     return arrays
 
 
-def _drawn(number: int, music: Path | None, seed: int) -> tuple[Figure, dict[str, Any]]:
-    module = figure(number)
-    settings: dict[str, Any] = {"seed": seed}
-    if "music" in inspect.signature(module.compute).parameters:
-        settings["music"] = music_at_4_khz(music)
-    arrays = module.compute(**settings)
+def _draw(number: int, music: Path | None, seed: int) -> tuple[Figure, dict[str, Any]]:
+    figure = FIGURES[number]
+    arrays = figure.compute(seed, *([music_at_4_khz(music)] if figure.needs_music else []))
+    rows, columns = figure.grid
+    size = ({1: 7.0, 2: 11.0, 4: 15.0}[columns], min(3.4 * rows, 9.5))
     with matplotlib.rc_context({"figure.dpi": 110, "font.size": 9}):
-        drawing, axes = plt.subplots(*module.GRID, figsize=module.SIZE, layout="constrained")
-        module.draw(axes, arrays)
+        drawing, axes = plt.subplots(
+            rows, columns, figsize=size, layout="constrained", squeeze=False
+        )
+        (draw_panels if "panels" in arrays else ones.draw_outputs)(axes, arrays)
+        drawing.suptitle(f"Fig. {number}: {figure.title}")
     return drawing, arrays
-
-
-def figure(number: int) -> ModuleType:
-    """The module of one figure."""
-    return import_module(f"{__package__}.figure{number}")
 
 
 def music_at_4_khz(path: Path | None) -> np.ndarray:
@@ -101,17 +127,17 @@ def music_at_4_khz(path: Path | None) -> np.ndarray:
     Raises:
         UsageError: If the file cannot be read, or holds less than half a second.
     """
+    rate, seconds = stacks.RATE, stacks.SECONDS
     if path is None:
-        stems = render_song(0, seconds=2 + SECONDS).values()
+        stems = render_song(0, seconds=2 + seconds).values()
         song = np.sum(list(stems), axis=0).mean(1)
-        music = librosa.resample(song, orig_sr=44100, target_sr=RATE)[RATE:-RATE]
+        music = librosa.resample(song, orig_sr=44100, target_sr=rate)[rate:-rate]
     else:
         try:
-            music, _ = librosa.load(path, sr=RATE, mono=True, duration=SECONDS)
+            music, _ = librosa.load(path, sr=rate, mono=True, duration=seconds)
         except Exception as error:  # librosa's backends each raise their own
-            raise UsageError(
-                f"{path}: cannot be read ({str(error) or type(error).__name__})"
-            ) from None
-    if len(music) < RATE // 2:
-        raise UsageError(f"{path}: {len(music) / RATE:.2f} s, at least 0.5 s are needed")
+            cause = str(error) or type(error).__name__
+            raise UsageError(f"{path}: cannot be read ({cause})") from error
+    if len(music) < rate // 2:
+        raise UsageError(f"{path}: {len(music) / rate:.2f} s long, at least 0.5 s are needed")
     return music.astype(np.float64)

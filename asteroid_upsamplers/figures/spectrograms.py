@@ -1,101 +1,89 @@
-"""Spectrograms as [1] draws them, and the levels that its sentences are about."""
+"""Spectrograms as [1] draws them, with spectral lines that stay visible in the picture."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import librosa
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
+from scipy.ndimage import maximum_filter1d
 
 N_FFT, HOP = 2048, 512
 """[1] Sec. 8, for all signals, whatever their sample rate."""
 
-FLOOR_DB = -100.0
+FLOOR_DB = -120.0
+
+LINE_BINS = 13
+"""A spectral line is one bin of 1,025, which is a quarter of a pixel; it is drawn 13 bins wide."""
 
 
-def spectrogram(signal: np.ndarray, center: bool = False, floor_db: float = FLOOR_DB) -> np.ndarray:
-    """Levels in dB against the loudest, at least ``floor_db``.
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One spectrogram of a figure.
+
+    Args:
+        levels: ``(1025, frames)`` in dB, as :func:`spectrogram` gives them.
+        sample_rate: In Hz.
+        tones: Frequencies in Hz to mark at the right edge.
+        center: As in :func:`spectrogram`.
+    """
+
+    levels: np.ndarray
+    sample_rate: float
+    tones: Sequence[float] = ()
+    center: bool = False
+
+
+def spectrogram(signal: np.ndarray, center: bool = False) -> np.ndarray:
+    """Levels in dB relative to the loudest bin, at least -120 dB.
 
     Args:
         signal: ``(time,)``, at least 2048 samples.
         center: Whether the signal is padded by half a window at both ends, as librosa does by
             default; [1] does not (Sec. 8).
-        floor_db: Below 0.
 
     Returns:
         ``(1025, frames)``.
     """
     magnitudes = np.abs(librosa.stft(signal, n_fft=N_FFT, hop_length=HOP, center=center))
     loudest = max(magnitudes.max(), 1e-12)
-    return librosa.amplitude_to_db(magnitudes / loudest, amin=1e-12, top_db=-floor_db)
+    return librosa.amplitude_to_db(magnitudes / loudest, amin=1e-12, top_db=-FLOOR_DB)
 
 
-def draw_spectrogram(
-    axes: Axes,
-    levels: np.ndarray,
-    sample_rate: float,
-    tones: Sequence[float] = (),
-    title: str = "",
-    center: bool = False,
-) -> None:
-    """Draw what :func:`spectrogram` gave.
+def draw_panels(axes: np.ndarray, arrays: dict[str, Any]) -> None:
+    """Draw ``arrays["panels"]`` (:class:`Panel` by title) row by row, with one colour scale."""
+    for place, (title, panel) in zip(axes.flat, arrays["panels"].items(), strict=True):
+        image = _draw_panel(place, panel)
+        place.set_title(title, fontsize="medium")
+    axes.flat[0].figure.colorbar(image, ax=axes, label="dB relative to the loudest bin", aspect=40)
 
-    Args:
-        axes: Where to draw.
-        levels: In dB.
-        sample_rate: In Hz.
-        tones: Frequencies in Hz to mark at the right border.
-        title: Above the axes.
-        center: As in :func:`spectrogram`.
-    """
-    seconds = ((levels.shape[1] - 1) * HOP + (0 if center else N_FFT)) / sample_rate
-    lowest = min(FLOOR_DB, float(levels.min()))
-    extent = (0.0, seconds, 0.0, sample_rate / 2)
-    axes.imshow(
-        levels, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=lowest, vmax=0
+
+def _draw_panel(axes: Axes, panel: Panel) -> AxesImage:
+    margin = LINE_BINS // 2
+    padded = np.pad(panel.levels, ((margin, margin), (0, 0)), constant_values=FLOOR_DB)
+    thick = maximum_filter1d(padded, LINE_BINS, axis=0, mode="nearest")
+    bins, frames = panel.levels.shape
+    seconds = ((frames - 1) * HOP + (0 if panel.center else N_FFT)) / panel.sample_rate
+    beyond = (margin + 0.5) / (bins - 1) * panel.sample_rate / 2
+    image = axes.imshow(
+        thick,
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
+        extent=(0.0, seconds, -beyond, panel.sample_rate / 2 + beyond),
+        cmap="magma",
+        vmin=FLOOR_DB,
+        vmax=0,
     )
-    for tone in tones:
+    across = axes.get_yaxis_transform()
+    for tone in panel.tones:
         axes.plot(
-            [1.0, 1.03],
-            [tone, tone],
-            color="tab:red",
-            clip_on=False,
-            lw=1.5,
-            transform=axes.get_yaxis_transform(),
+            [1.0, 1.03], [tone, tone], color="tab:red", lw=1.5, clip_on=False, transform=across
         )
-    axes.set_title(title, fontsize="medium")
     axes.set_xlabel("time (s)")
     axes.set_ylabel("frequency (Hz)")
-
-
-def line_levels(signal: np.ndarray, sample_rate: float, spacing: float) -> dict[str, float]:
-    """Levels of the multiples of ``spacing`` in the steady middle of a signal.
-
-    Args:
-        signal: ``(time,)``, of a whole number of samples to each period of ``spacing``.
-        sample_rate: In Hz.
-        spacing: In Hz.
-
-    Returns:
-        By frequency in Hz (as a string, for JSON): dB against the rms of the middle.
-    """
-    period = round(sample_rate / spacing)
-    length = len(signal) // 2 // period * period
-    start = (len(signal) - length) // 2
-    middle = signal[start : start + length].astype(np.float64)
-    means = middle.reshape(-1, period).mean(0)
-    amplitudes = np.abs(np.fft.rfft(means)) / period
-    rms = np.sqrt(np.mean(middle**2))
-    levels = 20 * np.log10(np.maximum(amplitudes / max(rms, 1e-300), 1e-20))
-    return {f"{k * spacing:g}": float(levels[k]) for k in range(1, period // 2 + 1)}
-
-
-def finite(value: Any) -> Any:
-    """Plain numbers for JSON."""
-    if isinstance(value, dict):
-        return {str(key): finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(item) for item in value]
-    return value.item() if isinstance(value, np.generic) else value
+    return image
