@@ -1,64 +1,68 @@
-"""The whole examination of a network: which of its layers make tones, which, and how loud.
+"""The whole examination of a network: which layers make tones, at which frequencies, how loud.
 
-Three questions, and which of them an answer belongs to is in its name:
+Three questions, and the name of a result says which of them it answers:
 
 - ``layers``: what each upsampling layer makes of a constant, from its weights alone;
 - ``silence`` and ``near_silence``: what the whole network makes of zeros, and of noise at -80 dB;
 - ``noise``: how far tones stand out of the noise floor, if white noise goes in.
 
-How far the tones fall if those of one layer are taken out of its output names the layers to blame:
-the tones in silence, or, of a network that is silent then, those that stand out in noise.
+The tones (in silence or, of a network that makes none there, in noise) are attributed to layers by
+how far they fall if those of one layer are taken out of its output.
 
 [1] Pons et al., "Upsampling artifacts in neural audio synthesis", ICASSP 2021.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..artifacts.filtering import filtering
-from ..artifacts.prominence import FAR, prominence, prominence_threshold
-from ..artifacts.silence import line_powers
-from ..artifacts.system import like
+from ..artifacts import filtering, prominence, prominence_threshold
+from ..artifacts.prominence import FAR
 from ..errors import UsageError
-from .calls import UpsamplingCall, watching
+from .attribution import attributions
+from .calls import UpsamplingCall
+from .feed import Network, evaluating, output_of, white_noise
+from .grid import ToneGrid, grid_of, output_rates
 from .results import LayerReport, NoiseReport, ProbeReport, ProbeSignals, SilenceReport
+from .watch import watching
 
 NEAR_SILENCE_DB = -80.0
+NONE_DB = -400.0
 
-APART = 16
-"""Bins from one predicted tone to the next that a spectrum needs to see the floor between them."""
+BINS_APART = 16
+"""Bins from one predicted tone to the next that a spectrum needs to show the floor between them."""
 
 ROUNDING = 1e-12
 """Tones of a smaller share of the output's power, its mean included, are float32's rounding."""
 
 MOST_N_FFT = 16384
 FALSE_ALARM = 1e-3
+LEAST_ATTRIBUTION_DB = 1.0
+"""A layer counts if the tones lose at least a fifth of their power without it."""
+
+MOST_REPLICAS = 64
 
 
-@torch.no_grad()
 def probe(
-    network: Callable[[Tensor], Tensor],
-    sample_rate: float,
-    input_shape: Sequence[int],
-    seed: int = 0,
+    network: Network, sample_rate: float, input_shape: Sequence[int], seed: int = 0
 ) -> ProbeReport:
     """Examine a network; see :class:`ProbeReport` for what comes out.
 
     Args:
-        network: From a tensor of ``input_shape`` to ``(..., time)``; set to evaluation, and back.
+        network: From a tensor of ``input_shape`` to audio, or to something that holds it (a tuple,
+            a dictionary). It is run in evaluation mode, and left in the modes that it was in.
         sample_rate: Of its output, in Hz.
         input_shape: What it takes, the batch included, such as ``(1, 2, 441000)``; long enough for
             a few seconds of output.
-        seed: Of the noise.
+        seed: Of the noise, and of random numbers that the network draws.
 
     Raises:
-        UsageError: If the network has no upsampling layer, refuses the input, or gives no finite
+        UsageError: If no upsampling layer ran, the network refuses the input, or gives no finite
             numbers or no signal.
 
     Example:
@@ -72,240 +76,162 @@ def probe(
 
 @torch.no_grad()
 def examine(
-    network: Callable[[Tensor], Tensor],
-    sample_rate: float,
-    input_shape: Sequence[int],
-    seed: int = 0,
+    network: Network, sample_rate: float, input_shape: Sequence[int], seed: int = 0
 ) -> tuple[ProbeReport, ProbeSignals]:
-    """:func:`probe`, with the signals it looked at."""
-    training = network.training if isinstance(network, nn.Module) else False
-    if isinstance(network, nn.Module):
-        network.eval()
-    try:
-        return _examine(network, sample_rate, tuple(input_shape), seed)
-    finally:
-        if isinstance(network, nn.Module):
-            network.train(training)
+    """:func:`probe`, with the signals that it looked at."""
+    noise_in = white_noise(network, tuple(input_shape), seed)
 
+    def output(level: float) -> Tensor:
+        return output_of(network, level * noise_in, seed)
 
-def _examine(
-    network: Callable[[Tensor], Tensor], sample_rate: float, shape: tuple[int, ...], seed: int
-) -> tuple[ProbeReport, ProbeSignals]:
-    generator = torch.Generator().manual_seed(seed)
-    noise_in = (2 * torch.rand(shape, generator=generator) - 1).to(like(network, torch.float32))
-    with watching(network) as calls:
-        noise = _run(network, noise_in)
-    if not calls:
-        raise UsageError(
-            "no upsampling layer was seen: no transposed convolution, interpolation, subpixel "
-            "shuffle or layer of this package ran (what is compiled or scripted cannot be watched)"
-        )
-    silence = _run(network, torch.zeros_like(noise_in))
-    rates = _rates(calls, noise.shape[-1], sample_rate)
-    total = _grid(calls, rates, sample_rate)
-    steady, stride = _steady(silence, total)
-    remarks = []
-    if stride < total:
-        remarks.append(
-            f"the output has {silence.shape[-1]} samples, too few for the tones of the deeper "
-            f"layers: only multiples of {sample_rate / stride:g} Hz were looked at in silence"
-        )
-    power, lines = line_powers(steady, stride)
-    whisper = _steady(_run(network, 10 ** (NEAR_SILENCE_DB / 20) * noise_in), stride)[0]
-    in_noise = _noise(noise, sample_rate, total, remarks)
-    blamed_for, places = "silence", list(range(len(lines)))
-    if float(lines.sum()) <= ROUNDING * float(steady.square().mean()):
-        standing = in_noise.standing() if in_noise else []
-        blamed_for, places = "noise", [round(f * stride / sample_rate) - 1 for f in standing]
-    x = torch.zeros_like(noise_in) if blamed_for == "silence" else noise_in
-    blames = _blames(network, x, len(calls), stride, places)
+    with evaluating(network):
+        with watching(network) as calls:
+            noise = output(1)
+        if not calls:
+            raise UsageError(
+                "no upsampling layer was seen: no transposed convolution, interpolation, subpixel "
+                "shuffle or layer of this package ran (compiled or scripted code cannot be watched)"
+            )
+        silence, whisper = output(0), output(10 ** (NEAR_SILENCE_DB / 20))
+        rates = output_rates(calls, noise.shape[-1], sample_rate)
+        grid = grid_of(calls, rates, sample_rate)
+        coarse = grid.for_length(silence.shape[-1])
+        in_silence = _silence(silence, coarse)
+        in_noise = _noise(noise, grid)
+        tones, places = _tones_to_attribute(silence, coarse, in_noise)
+
+        def tone_power() -> float:
+            return float(coarse.line_powers(output(tones == "noise"))[1][places].sum())
+
+        levels: list[Any] = [None] * len(calls)
+        if places:
+            levels = attributions(network, tone_power, len(calls))
     layers = [
-        _layer(call, rate, sample_rate, rates[index + 1 :], blame)
-        for index, (call, rate, blame) in enumerate(zip(calls, rates, blames, strict=True))
+        _layer(call, rate, sample_rate, level)
+        for call, rate, level in zip(calls, rates, levels, strict=True)
     ]
     report = ProbeReport(
         sample_rate,
-        list(shape),
+        list(input_shape),
         layers,
-        _silence(power, lines, sample_rate / stride),
-        _silence(*line_powers(whisper, stride), sample_rate / stride),
+        in_silence,
+        _silence(whisper, coarse),
         in_noise,
-        _blamed(layers),
-        blamed_for,
-        remarks,
+        _worst(layers),
+        tones,
+        _remarks(grid, coarse, in_silence, in_noise, noise.shape[-1]),
     )
-    filters = {call.name: call.as_filters() for call in calls}
-    responses = {name: filtering(found) for name, found in filters.items() if found is not None}
+    systems = {call.name: call.system() for call in calls}
+    responses = {name: filtering(system) for name, system in systems.items() if system is not None}
     return report, ProbeSignals(silence, noise, responses)
 
 
-def _run(network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """The output as ``(channels, time)``; what can go wrong in one line."""
-    shape = tuple(x.shape)
-    try:
-        y = network(x)
-    except Exception as error:  # whatever a stranger's network raises
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UsageError(
-            f"the network refused an input of shape {shape}: {reason} "
-            "(pass another with input_shape, or --input_shape)"
-        ) from error
-    while isinstance(y, (tuple, list)) and y:
-        y = y[0]
-    if not isinstance(y, Tensor) or not y.is_floating_point() or y.dim() < 1 or not y.numel():
-        raise UsageError(f"the network gives no signal for an input of shape {shape}")
-    if not torch.isfinite(y).all():
-        raise UsageError(f"the network gives infinities or NaN for an input of shape {shape}")
-    return y.detach().double().cpu().reshape(-1, y.shape[-1])
+def _tones_to_attribute(
+    silence: Tensor, grid: ToneGrid, in_noise: NoiseReport | None
+) -> tuple[str | None, list[int]]:
+    """In which output there are tones, and at which frequencies of the grid."""
+    lines = grid.line_powers(silence)[1]
+    if float(lines.sum()) > ROUNDING * float(grid.middle(silence).square().mean()):
+        return "silence", list(range(len(lines)))
+    if in_noise is None:
+        return None, []
+    multiples = [frequency / grid.spacing for frequency in in_noise.standing()]
+    return "noise", [round(k) - 1 for k in multiples if abs(k - round(k)) < 1e-6]
 
 
-def _rates(calls: list[UpsamplingCall], time: int, sample_rate: float) -> list[float]:
-    """The rate of each layer's output: the network's over a product of later layers' strides.
-
-    Borders make lengths inexact, so the nearest of the possible products is taken.
-    """
-    rates = []
-    for index, call in enumerate(calls):
-        later = [other.stride for other in calls[index + 1 :]]
-        products = {1}
-        for stride in later:
-            products |= {product * stride for product in products}
-        ratio = time / call.time
-        distance = {product: abs(math.log(ratio / product)) for product in products}
-        best = min(products, key=lambda product: distance[product])
-        factor = best if distance[best] < 0.3 else ratio
-        rates.append(sample_rate / factor)
-    return rates
-
-
-def _grid(calls: list[UpsamplingCall], rates: list[float], sample_rate: float) -> int:
-    """Every predicted tone and replica is a multiple of the output rate over this."""
-    ratios = [sample_rate * call.stride / rate for call, rate in zip(calls, rates, strict=True)]
-    whole = [round(ratio) for ratio in ratios if abs(ratio - round(ratio)) < 1e-6]
-    return math.lcm(*whole) if whole else calls[-1].stride
-
-
-def _steady(y: Tensor, total: int) -> tuple[Tensor, int]:
-    """The middle of a signal, a multiple of the grid's period long; a coarser grid if too short."""
-    stride = total
-    while stride > 2 and y.shape[-1] // 2 < 2 * stride:
-        stride = _coarser(stride)
-    length = y.shape[-1] // 2 // stride * stride
-    start = (y.shape[-1] - length) // 2
-    return y[:, start : start + length], stride
-
-
-def _coarser(stride: int) -> int:
-    """Without its least prime factor."""
-    return stride // next(k for k in itertools.count(2) if stride % k == 0)
-
-
-def _blames(
-    network: Callable[[Tensor], Tensor], x: Tensor, count: int, stride: int, places: list[int]
-) -> list[float | None]:
-    """By how many dB the lines at ``places`` in the output for ``x`` fall without each layer's own
-    tones."""
-    if not places:
-        return [None] * count
-
-    def tones() -> float:
-        return float(line_powers(_steady(_run(network, x), stride)[0], stride)[1][places].sum())
-
-    before = tones()
-    blames: list[float | None] = []
-    for number in range(count):
-
-        def remove(index: int, call: UpsamplingCall, y: Tensor, number: int = number) -> Tensor:
-            return _without_tones(y, call.stride) if index == number else y
-
-        with watching(network, remove):
-            left = tones()
-        blames.append(400.0 if left <= 0 else 10 * math.log10(before / left))
-    return blames
-
-
-def _without_tones(y: Tensor, stride: int) -> Tensor:
-    """Take what repeats with the stride, but not the mean, out of the last dimension."""
-    inner = y[..., y.shape[-1] // 4 : y.shape[-1] - y.shape[-1] // 4]
-    whole = inner[..., : inner.shape[-1] // stride * stride]
-    if not whole.shape[-1]:
-        return y
-    means = whole.unflatten(-1, (-1, stride)).mean(-2)
-    pattern = (means - means.mean(-1, keepdim=True)).roll(y.shape[-1] // 4 % stride, -1)
-    repeats = -(-y.shape[-1] // stride)
-    return y - pattern.repeat(*[1] * (y.dim() - 1), repeats)[..., : y.shape[-1]]
+def _worst(layers: Sequence[LayerReport]) -> list[str]:
+    levels = {layer.name: layer.attribution_db or 0.0 for layer in layers}
+    worst = [name for name, level in levels.items() if level >= LEAST_ATTRIBUTION_DB]
+    return sorted(worst, key=lambda name: -levels[name])
 
 
 def _layer(
-    call: UpsamplingCall, rate: float, sample_rate: float, later: list[float], blame: float | None
+    call: UpsamplingCall, rate: float, sample_rate: float, attribution: float | None
 ) -> LayerReport:
-    tones = call.tones()
-    levels = tones.levels_db if tones is not None else [None] * (call.stride // 2)
-    found = []
-    for k, level in enumerate(levels, 1):
-        frequency = k * rate / call.stride
-        images = {abs(m * rate + sign * frequency) for m in range(64) for sign in (-1, 1)}
-        above = [image for image in images if rate / 2 < image <= sample_rate / 2 + 1e-6]
-        found.append(
-            {
-                "frequency_hz": frequency,
-                "level_db": level,
-                "replicas_hz": sorted(above)[:64] if later else [],
-            }
-        )
-    fraction = tones.tonal_fraction if tones is not None else None
-    return LayerReport(call.name, call.kind, call.stride, rate, fraction, found, blame)
-
-
-def _silence(power: float, lines: Tensor, spacing: float) -> SilenceReport:
-    levels = [10 * math.log10(line) if line > 0 else -400.0 for line in lines.tolist()]
+    found = call.tones()
+    levels: Sequence[float | None] = found.levels_db if found else [None] * (call.stride // 2)
     tones = [
-        {"frequency_hz": (k + 1) * spacing, "level_db": level} for k, level in enumerate(levels)
+        {
+            "frequency_hz": k * rate / call.stride,
+            "level_db": level,
+            "replicas_hz": _replicas(k * rate / call.stride, rate, sample_rate),
+        }
+        for k, level in enumerate(levels, 1)
+    ]
+    fraction = found.tonal_fraction if found else None
+    return LayerReport(call.name, call.kind, call.stride, rate, fraction, tones, attribution)
+
+
+def _replicas(frequency: float, rate: float, sample_rate: float) -> list[float]:
+    """Where upsampling from ``rate`` to ``sample_rate`` repeats a frequency, the lowest first."""
+    most = math.ceil(sample_rate / rate)
+    images = {abs(m * rate + sign * frequency) for m in range(most) for sign in (-1, 1)}
+    audible = sorted(image for image in images if rate / 2 < image <= sample_rate / 2 + 1e-6)
+    return audible[:MOST_REPLICAS]
+
+
+def _silence(y: Tensor, grid: ToneGrid) -> SilenceReport:
+    power, lines = grid.line_powers(y)
+    tones = [
+        {"frequency_hz": frequency, "level_db": _decibels(line)}
+        for frequency, line in zip(grid.frequencies, lines.tolist(), strict=True)
     ]
     return SilenceReport(
         math.sqrt(power),
-        10 * math.log10(power) if power > 0 else -400.0,
+        _decibels(power),
         float(lines.sum()) / power if power > 0 else 0.0,
         sorted(tones, key=lambda tone: -tone["level_db"]),
     )
 
 
-def _noise(noise: Tensor, sample_rate: float, total: int, remarks: list[str]) -> NoiseReport | None:
-    time = noise.shape[-1]
-    quarter = time // 8
-    inner = noise[:, quarter : time - quarter]
-    longest = inner.shape[-1] // 4
-    grid = total
-    while grid > 2 and APART * grid > min(MOST_N_FFT, longest):
-        grid = _coarser(grid)
-    n_fft = max(APART, min(MOST_N_FFT, longest) // grid) * grid
-    if n_fft > longest or n_fft // 2 <= 2 * FAR:
-        remarks.append(
-            f"the output has {time} samples, too few to see tones in noise: a longer input_shape "
-            "shows them"
-        )
+def _noise(y: Tensor, grid: ToneGrid) -> NoiseReport | None:
+    """``None`` if the output is too short to see the floor between the tones."""
+    ends = y.shape[-1] // 8
+    inner = y[:, ends : y.shape[-1] - ends]
+    most = min(MOST_N_FFT, inner.shape[-1] // 4)
+    grid = grid.coarsened(lambda period: BINS_APART * period <= most)
+    n_fft = most // grid.period * grid.period
+    if n_fft < BINS_APART * grid.period or n_fft // 2 <= 2 * FAR:
         return None
-    frequencies = [k * sample_rate / grid for k in range(1, grid // 2 + 1)]
-    levels = prominence(inner, sample_rate, frequencies, n_fft)
+    levels = prominence(inner, grid.sample_rate, grid.frequencies, n_fft)
     tones = [
         {"frequency_hz": frequency, "prominence_db": float(level)}
-        for frequency, level in zip(frequencies, levels, strict=True)
+        for frequency, level in zip(grid.frequencies, levels, strict=True)
     ]
-    power = float(inner.square().mean())
-    length = inner.shape[-1]  # half of the alarms for the line at half the rate, which is less sure
+    # half of the false alarms are for the line at half the rate, whose power is less certain
     threshold = max(
-        prominence_threshold(length, n_fft, len(frequencies), FALSE_ALARM / 2),
-        prominence_threshold(length, n_fft, 1, FALSE_ALARM / 2, at_half_rate=True),
+        prominence_threshold(inner.shape[-1], n_fft, len(tones), FALSE_ALARM / 2),
+        prominence_threshold(inner.shape[-1], n_fft, 1, FALSE_ALARM / 2, at_half_rate=True),
     )
     return NoiseReport(
-        10 * math.log10(power) if power > 0 else -400.0,
+        _decibels(float(inner.square().mean())),
         threshold,
         n_fft,
         sorted(tones, key=lambda tone: -tone["prominence_db"]),
     )
 
 
-def _blamed(layers: list[LayerReport]) -> list[str]:
-    """Layers whose absence takes a fifth of the tones' power away, the worst first."""
-    worst = [layer for layer in layers if layer.blame_db is not None and layer.blame_db >= 1]
-    return [layer.name for layer in sorted(worst, key=lambda layer: -(layer.blame_db or 0))]
+def _remarks(
+    grid: ToneGrid, coarse: ToneGrid, silence: SilenceReport, noise: NoiseReport | None, time: int
+) -> list[str]:
+    remarks = []
+    if coarse.period < grid.period:
+        remarks.append(
+            f"the output has {time} samples, too few for the tones of the first layers: in silence "
+            f"only multiples of {coarse.spacing:g} Hz were looked at (pass a longer input_shape)"
+        )
+    elif silence.unexplained:
+        remarks.append(
+            "most of the output for silence is at frequencies that the layers above do not explain:"
+            " what makes it is unknown, part of the upsampling may not have been seen"
+        )
+    if noise is None:
+        remarks.append(
+            f"the output has {time} samples, too few to see tones in noise (pass a longer "
+            "input_shape)"
+        )
+    return remarks
+
+
+def _decibels(power: float) -> float:
+    return 10 * math.log10(power) if power > 0 else NONE_DB

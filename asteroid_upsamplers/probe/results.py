@@ -11,7 +11,10 @@ from ..artifacts.filtering import Filtering
 from ..artifacts.result import Result
 
 LEAST_PROMINENCE_DB = 3.0
-"""Networks colour noise: less than this is none."""
+"""Networks colour noise: what stands out by less is no tone."""
+
+UNEXPLAINED_SHARE = 0.5
+AUDIBLE_DB = -100.0
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,8 @@ class LayerReport(Result):
             where no weights were seen.
         tones: What it adds to a constant: ``frequency_hz``, ``level_db`` against the rms of its
             steady response, and ``replicas_hz``, where later layers put them.
-        blame_db: How much the network's tones fall, in dB, if those of this layer are taken out
-            (``ProbeReport.blamed_for`` says which tones); ``None`` where there are none.
+        attribution_db: How much the network's tones fall, in dB, if those of this layer are taken
+            out (``ProbeReport.attributed_tones`` says which tones); ``None`` where there are none.
     """
 
     name: str
@@ -37,7 +40,7 @@ class LayerReport(Result):
     output_rate_hz: float
     tonal_fraction: float | None
     tones: list[dict[str, Any]]
-    blame_db: float | None = None
+    attribution_db: float | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,12 @@ class SilenceReport(Result):
     rms_db: float
     share_at_predicted_tones: float
     tones: list[dict[str, float]]
+
+    @property
+    def unexplained(self) -> bool:
+        """Whether most of it is at other frequencies: not all of the upsampling was seen, or the
+        network makes noise of its own."""
+        return self.rms_db > AUDIBLE_DB and self.share_at_predicted_tones < UNEXPLAINED_SHARE
 
 
 @dataclass(frozen=True)
@@ -91,9 +100,10 @@ class ProbeReport(Result):
         layers: Upsampling layers in the order in which they ran.
         silence: Response to zeros.
         near_silence: Response to white noise of peak -80 dB: no network is fed with exact zeros.
-        noise: Response to white noise.
-        blame: Names of the layers whose tones matter, the worst first.
-        blamed_for: ``"silence"``, or, where the network is silent then, ``"noise"``.
+        noise: Response to white noise; ``None`` if the output is too short to tell.
+        attributed_to: Names of the layers that the tones come from, the worst first.
+        attributed_tones: Which tones these are: those in ``"silence"`` or, of a network that makes
+            none there, those that stand out in ``"noise"``; ``None`` if that is unknown.
         remarks: What could not be measured, and why.
     """
 
@@ -103,8 +113,8 @@ class ProbeReport(Result):
     silence: SilenceReport
     near_silence: SilenceReport
     noise: NoiseReport | None
-    blame: list[str]
-    blamed_for: str
+    attributed_to: list[str]
+    attributed_tones: str | None
     remarks: list[str] = field(default_factory=list)
 
 

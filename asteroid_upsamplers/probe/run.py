@@ -1,19 +1,21 @@
-"""Probe a target from beginning to end: load it, examine it, put it into words and on a page."""
+"""Probe a target from beginning to end: load it, examine it, describe it in words and on a page."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
 from .network import examine
-from .page import write_network_page, write_recording_page
+from .pictures import network_pictures, recording_pictures
 from .recording import USUAL_STRIDES, RecordingReport, probe_recording
 from .results import ProbeReport
-from .targets import RecordingTarget, open_target
-from .text import network_text, recording_text
+from .style import Section, write_page
+from .targets import NetworkTarget, RecordingTarget, open_target
+from .text import Description, describe_network, describe_recording
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,12 @@ def run_probe(
 
     Args:
         target: As :func:`open_target` takes it, like the next four.
-        sample_rate: In Hz.
-        input_shape: With the batch.
-        seconds: Of a guessed input.
-        settings: For a factory.
+        sample_rate: See there.
+        input_shape: See there.
+        seconds: See there.
+        settings: See there.
         strides: To look for in a recording; the usual ones if ``None``.
-        seed: Of the noise.
+        seed: Of the noise that a network is given.
         page: Where to write an HTML page; nowhere if ``None``.
 
     Raises:
@@ -52,14 +54,28 @@ def run_probe(
     opened = open_target(target, sample_rate, input_shape, seconds, settings)
     try:
         if isinstance(opened, RecordingTarget):
-            found = probe_recording(opened.signal, opened.sample_rate, strides or USUAL_STRIDES)
-            if page is not None:
-                write_recording_page(page, found, opened.signal, opened.name)
-            return ProbeResult(found, recording_text(found, opened.name))
-        report, signals = examine(opened.network, opened.sample_rate, opened.input_shape, seed)
+            found = _probe_recording(opened, target, strides or USUAL_STRIDES)
+        else:
+            found = _probe_network(opened, target, seed)
     except UsageError as error:
         raise UsageError(f"{target}: {error}") from error.__cause__
-    report = replace(report, remarks=[*opened.remarks, *report.remarks])
+    report, words, pictures = found
     if page is not None:
-        write_network_page(page, report, signals, opened.name)
-    return ProbeResult(report, network_text(report, opened.name))
+        sections = [*words.sections, *pictures()]
+        write_page(page, words.title, sections, words.summary, words.text, words.notes)
+    return ProbeResult(report, str(words))
+
+
+Found = tuple[ProbeReport | RecordingReport, Description, Callable[[], list[Section]]]
+
+
+def _probe_network(opened: NetworkTarget, name: str, seed: int) -> Found:
+    report, signals = examine(opened.network, opened.sample_rate, opened.input_shape, seed)
+    report = replace(report, remarks=[*opened.remarks, *report.remarks])
+    return report, describe_network(report, name), partial(network_pictures, report, signals)
+
+
+def _probe_recording(opened: RecordingTarget, name: str, strides: Sequence[int]) -> Found:
+    report = probe_recording(opened.signal, opened.sample_rate, strides)
+    pictures = partial(recording_pictures, report, opened.signal)
+    return report, describe_recording(report, name), pictures

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import soundfile
 from torch import Tensor, nn
 
-from ..audio import read_wav
 from ..errors import UsageError
-from ..models import load_model
+from .feed import Network
 
 MODEL_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".th")
 RATE_ATTRIBUTES = ("sample_rate", "samplerate", "sampling_rate")
 CHANNEL_ATTRIBUTES = ("in_channels", "audio_channels", "n_mels")
+HOP_ATTRIBUTES = ("hop", "hop_length", "hop_size")
 MOST_WAVEFORM_CHANNELS = 8
 """A network that takes more channels takes frames of features, not samples."""
 
@@ -28,18 +27,9 @@ DEFAULT_RATE = 44100
 
 @dataclass(frozen=True, eq=False)
 class NetworkTarget:
-    """A network, and how to feed it.
+    """A network, the sample rate of its output in Hz, what to feed it, and what was assumed."""
 
-    Args:
-        name: As the user gave it.
-        network: In evaluation mode.
-        sample_rate: Of its output, in Hz.
-        input_shape: With the batch.
-        remarks: What had to be assumed.
-    """
-
-    name: str
-    network: Callable[[Tensor], Tensor]
+    network: Network
     sample_rate: float
     input_shape: tuple[int, ...]
     remarks: list[str]
@@ -47,9 +37,8 @@ class NetworkTarget:
 
 @dataclass(frozen=True, eq=False)
 class RecordingTarget:
-    """A recording: its name, samples ``(channels, time)``, and sample rate in Hz."""
+    """A recording: samples ``(channels, time)``, and the sample rate in Hz."""
 
-    name: str
     signal: Tensor
     sample_rate: int
 
@@ -67,10 +56,10 @@ def open_target(
         target: Path of an Asteroid model file or of a recording, or ``package.module:factory``,
             which is called with ``settings`` and gives a network.
         sample_rate: Of the network's output, in Hz; the network's own if ``None``.
-        input_shape: With the batch; guessed if ``None``: one example of as many channels as the
-            network says or its first convolution takes.
-        seconds: Length of a guessed input.
-        settings: For a factory.
+        input_shape: Of the test signal, with the batch; if ``None`` one example of as many channels
+            as the network says, or as its first convolution takes.
+        seconds: Length of the test signal if ``input_shape`` is ``None``.
+        settings: Arguments of the factory.
 
     Raises:
         UsageError: If there is no such thing, or it cannot be loaded.
@@ -79,14 +68,15 @@ def open_target(
     if path.suffix in MODEL_SUFFIXES:
         if not path.is_file():
             raise UsageError(f"{target}: no such file")
-        network: Any = load_model(path)
+        # of the same rank, so imported here; it registers our models with Asteroid
+        network = importlib.import_module("asteroid_upsamplers.models").load_model(path)
     elif path.is_file():
-        return RecordingTarget(target, read_wav(path), _rate_of(path))
+        return _recording(path)
     elif ":" in target:
         network = _built(target, settings or {})
     else:
         raise UsageError(
-            f"{target}: no such file, and no package.module:factory; allowed are a model file "
+            f"{target}: no such file, and no package.module:factory; pass a model file "
             f"({', '.join(MODEL_SUFFIXES)}), a recording, or package.module:factory"
         )
     remarks = []
@@ -95,47 +85,49 @@ def open_target(
         rate = DEFAULT_RATE
         remarks.append(f"the network states no sample rate: {rate} Hz assumed (--sample_rate)")
     shape = tuple(input_shape) if input_shape else _guessed_shape(network, rate, seconds)
-    return NetworkTarget(target, network, float(rate), shape, remarks)
+    return NetworkTarget(network, float(rate), shape, remarks)
 
 
-def _rate_of(path: Path) -> int:
-    return int(soundfile.info(path).samplerate)
+def _recording(path: Path) -> RecordingTarget:
+    import soundfile
+
+    from ..audio import read_wav
+
+    return RecordingTarget(read_wav(path), int(soundfile.info(path).samplerate))
 
 
-def _built(target: str, settings: dict[str, Any]) -> Any:
+def _built(target: str, settings: dict[str, Any]) -> Network:
     module_name, _, factory_name = target.partition(":")
     if "" not in sys.path:
         sys.path.insert(0, "")  # a factory in the folder that the command is called from
     try:
-        module = importlib.import_module(module_name)
-        factory = getattr(module, factory_name)
+        factory = getattr(importlib.import_module(module_name), factory_name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(f"{target}: {error}") from None
+        raise UsageError(f"{target}: {error}") from error
     try:
         network = factory(**settings)
     except Exception as error:  # whatever a stranger's factory raises
-        reason = str(error).splitlines()[0] if str(error) else ""
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         raise UsageError(
-            f"{target}: cannot be built with {settings or 'no settings'}: "
-            f"{type(error).__name__}: {reason} (--settings)"
+            f"{target}: cannot be built with {settings or 'no settings'}: {reason} (--settings)"
         ) from error
     if not callable(network):
-        raise UsageError(f"{target}: gives a {type(network).__name__}, a network is needed")
-    return network.eval() if isinstance(network, nn.Module) else network
+        raise UsageError(f"{target}: gives a {type(network).__name__}, but must give a network")
+    return network
 
 
-def _attribute(network: Any, names: Sequence[str]) -> Any:
+def _attribute(network: Network, names: Sequence[str]) -> float | None:
     values = (getattr(network, name, None) for name in names)
     return next((v for v in values if isinstance(v, (int, float)) and v > 0), None)
 
 
-def _guessed_shape(network: Any, rate: float, seconds: float) -> tuple[int, ...]:
+def _guessed_shape(network: Network, rate: float, seconds: float) -> tuple[int, ...]:
     channels = _attribute(network, CHANNEL_ATTRIBUTES)
     if channels is None and isinstance(network, nn.Module):
         first = (m for m in network.modules() if isinstance(m, (nn.Conv1d, nn.ConvTranspose1d)))
-        channels = next((m.in_channels for m in first), None)
-    channels = int(channels or 1)
-    if channels > MOST_WAVEFORM_CHANNELS:
-        hop = _attribute(network, ("hop", "hop_length", "hop_size"))
-        return (1, channels, round(seconds * rate / hop) if hop else FRAMES)
-    return (1, channels, round(seconds * rate))
+        channels = next((m.in_channels for m in first), 1)
+    time = round(seconds * rate)
+    if channels and channels > MOST_WAVEFORM_CHANNELS:
+        hop = _attribute(network, HOP_ATTRIBUTES)
+        time = round(seconds * rate / hop) if hop else FRAMES
+    return 1, int(channels or 1), time

@@ -1,153 +1,132 @@
-"""What a probe found, as text."""
+"""What a probe found, in words and tables, for the terminal and for a page."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from .recording import RecordingReport
 from .results import ProbeReport
+from .style import Section
 
 LOUDEST = 8
-"""Tones that are shown of each list."""
+"""So many tones of each list are shown."""
+
+LAYERS = (
+    "What each layer makes of a constant, computed from its weights: the share of the output's "
+    "power that is tones, and the level of each against the rms. Attribution: by how much the "
+    "tones in silence (or noise) fall if the layer's own are taken out of its output."
+)
 
 
-def network_text(report: ProbeReport, name: str) -> str:
-    """Three tables and a verdict."""
-    shape = " x ".join(str(size) for size in report.input_shape)
-    parts = [
-        f"{name}: output at {report.sample_rate:g} Hz, input {shape}",
-        "Upsampling layers, for a constant, from the weights:\n" + _aligned(layer_rows(report)),
-        f"Silence in: {silence_words(report)}",
-        _aligned(silence_rows(report)) if report.silence.rms else "",
-        near_silence_words(report),
-        noise_words(report),
-        _aligned(noise_rows(report)),
-        verdict(report),
-        *(f"note: {remark}" for remark in report.remarks),
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+@dataclass(frozen=True)
+class Description:
+    """A report for people: heading, conclusion, tables, and what to keep in mind."""
+
+    title: str
+    summary: str
+    text: str
+    sections: list[Section]
+    notes: list[str]
+
+    def __str__(self) -> str:
+        tables = [f"{part.title}\n{part.text}\n{_aligned(part)}" for part in self.sections]
+        notes = [f"note: {note}" for note in self.notes]
+        parts = [f"{self.title}\n{self.text}", *tables, self.summary, *notes]
+        return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-def layer_rows(report: ProbeReport) -> list[dict[str, str]]:
-    """One row a layer."""
-    rows = []
-    for layer in report.layers:
-        tones = [
-            f"{hertz(tone['frequency_hz'])} ({level(tone['level_db'])})" for tone in layer.tones[:4]
-        ]
-        fraction = layer.tonal_fraction
-        rows.append(
-            {
-                "layer": layer.name,
-                "kind": layer.kind,
-                "stride": str(layer.stride),
-                "output rate": hertz(layer.output_rate_hz),
-                "tonal": "unknown" if fraction is None else f"{100 * fraction:.1f} %",
-                "tones (dB against its rms)": ", ".join(tones) or "none",
-                "blame": "-" if layer.blame_db is None else f"{abs(layer.blame_db):.1f} dB",
-            }
-        )
-    return rows
-
-
-def silence_rows(report: ProbeReport) -> list[dict[str, str]]:
-    """The loudest tones in silence."""
-    return [
-        {"frequency": hertz(tone["frequency_hz"]), "level": level(tone["level_db"])}
-        for tone in report.silence.tones[:LOUDEST]
-        if tone["level_db"] > -400
-    ]
-
-
-def noise_rows(report: ProbeReport) -> list[dict[str, str]]:
-    """The most prominent tones in noise."""
-    tones = report.noise.tones[:LOUDEST] if report.noise else []
-    return [
-        {"frequency": hertz(tone["frequency_hz"]), "prominence": level(tone["prominence_db"])}
-        for tone in tones
-    ]
-
-
-def silence_words(report: ProbeReport) -> str:
-    """Level and share in a sentence."""
-    silence = report.silence
-    if not silence.rms:
-        return "exact silence out."
-    return (
-        f"{silence.rms_db:.1f} dB out (against 1, without its mean), "
-        f"{100 * silence.share_at_predicted_tones:.1f} % of it at predicted tones. The loudest:"
-    )
-
-
-def near_silence_words(report: ProbeReport) -> str:
-    """Level and share for very quiet noise."""
-    found = report.near_silence
-    share = 100 * found.share_at_predicted_tones
-    return f"White noise of -80 dB in: {found.rms_db:.1f} dB out, {share:.1f} % at predicted tones."
-
-
-def noise_words(report: ProbeReport) -> str:
-    """What the next table is."""
-    if report.noise is None:
-        return ""
-    return (
-        f"White noise in: {report.noise.rms_db:.1f} dB out. Prominence over the floor around "
-        f"(windows of {report.noise.n_fft} samples; noise alone exceeds "
-        f"{report.noise.threshold_db:.1f} dB anywhere once in a thousand):"
-    )
-
-
-def verdict(report: ProbeReport) -> str:
-    """Which layers to blame."""
-    if report.blame:
-        return f"To blame for tones in {report.blamed_for}: {', '.join(report.blame)}"
-    if report.noise and report.noise.standing():
-        return "Tones stand out in noise; no single layer is to blame."
-    return "No tones to speak of."
-
-
-def recording_text(report: RecordingReport, name: str) -> str:
-    """Tones, the quiet windows, and remarks."""
-    parts = [f"{name}: {report.seconds:.2f} s at {report.sample_rate} Hz, {report.rms_db:.1f} dB"]
-    rows = recording_rows(report)
-    if report.tones is not None:
-        certain = [row for row in rows if row["tone"] == "yes"]
-        rate = report.tones.false_alarm * len(report.tones.frequencies_hz)
-        parts.append(
-            f"Steady tones at multiples of the sample rate / stride ({rate:g} false alarms a "
-            f"recording): {len(certain)} of {len(rows)}\n" + _aligned(rows)
-        )
-    if report.quiet is not None:
-        quiet = report.quiet
-        which = "silent" if quiet.silent else "quietest"
-        parts.append(
-            f"In its {quiet.windows} {which} windows of a second: {quiet.rms_db:.1f} dB, tones "
-            f"{level(quiet.tones_db)} ({100 * quiet.share_at_tones:.1f} %)"
-        )
-    return "\n\n".join([*parts, *(f"note: {remark}" for remark in report.remarks)]) + "\n"
-
-
-def recording_rows(report: RecordingReport) -> list[dict[str, str]]:
-    """One row a frequency."""
-    tones = report.tones
-    if tones is None:
-        return []
-    columns = zip(
-        tones.frequencies_hz,
-        tones.levels_db,
-        tones.over_floor_db,
-        tones.p_values,
-        tones.present,
-        strict=True,
-    )
-    return [
+def describe_network(report: ProbeReport, name: str) -> Description:
+    """The report of a network called ``name``."""
+    silence, near, noise = report.silence, report.near_silence, report.noise
+    layers = [
         {
-            "frequency": hertz(frequency),
-            "level": level(tone),
-            "over 1 Hz of floor": level(over),
-            "p": f"{p:.2g}",
-            "tone": "yes" if present else "no",
+            "layer": layer.name,
+            "kind": layer.kind,
+            "stride": layer.stride,
+            "output rate": hertz(layer.output_rate_hz),
+            "tonal": percent(layer.tonal_fraction),
+            "tones": ", ".join(
+                f"{hertz(tone['frequency_hz'])} ({level(tone['level_db'])})"
+                for tone in layer.tones[:4]
+            )
+            or "none",
+            "attribution": "-" if layer.attribution_db is None else level(layer.attribution_db),
         }
-        for frequency, tone, over, p, present in columns
+        for layer in report.layers
     ]
+    quiet = (
+        "Output: exact silence."
+        if not silence.rms
+        else f"Output: {silence.rms_db:.1f} dB (rms against 1, without the mean), of which "
+        f"{percent(silence.share_at_predicted_tones)} is at frequencies of the layers' tones."
+    )
+    quiet += (
+        f" For white noise of -80 dB: {near.rms_db:.1f} dB, "
+        f"{percent(near.share_at_predicted_tones)} at these frequencies."
+    )
+    loud = (
+        "Unknown: the output is too short."
+        if noise is None
+        else f"Output: {noise.rms_db:.1f} dB. Prominence: the level above the noise around it, in "
+        f"windows of {noise.n_fft} samples. Without tones, one in a thousand outputs has a value "
+        f"above {noise.threshold_db:.1f} dB."
+    )
+    tones = [tone for tone in silence.tones[:LOUDEST] if tone["level_db"] > -400]
+    standing = noise.tones[:LOUDEST] if noise else []
+    return Description(
+        f"Upsampling artifacts of {name}",
+        conclusion(report),
+        f"Output at {report.sample_rate:g} Hz, input {' x '.join(map(str, report.input_shape))}.",
+        [
+            Section("Upsampling layers", LAYERS, layers),
+            Section("Silence as input", quiet, _rows(tones, "level")),
+            Section("White noise as input", loud, _rows(standing, "prominence")),
+        ],
+        report.remarks,
+    )
+
+
+def conclusion(report: ProbeReport) -> str:
+    """Which layers the tones come from, in a sentence."""
+    if report.attributed_to:
+        return f"Tones in {report.attributed_tones} come from: {', '.join(report.attributed_to)}"
+    if report.attributed_tones == "silence":
+        return "Tones in silence; which layer they come from is unknown."
+    if report.noise and report.noise.standing():
+        return "Tones in noise; which layer they come from is unknown."
+    if report.noise is None or report.silence.unexplained:
+        return "Unknown whether there are tones; see the notes."
+    return "No tones found."
+
+
+def describe_recording(report: RecordingReport, name: str) -> Description:
+    """The report of a recording called ``name``."""
+    sections, summary = [], "Unknown whether there are tones; see the notes."
+    if report.tones is not None:
+        found, count = report.tones, sum(report.tones.present)
+        names = ("frequency", "level", "over 1 Hz of floor", "p", "tone")
+        columns = (
+            map(hertz, found.frequencies_hz),
+            map(level, found.levels_db),
+            map(level, found.over_floor_db),
+            (f"{p:.2g}" for p in found.p_values),
+            ("yes" if present else "no" for present in found.present),
+        )
+        rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+        summary = f"Steady tones at {count} of {len(rows)} frequencies"
+        alarms = found.false_alarm * len(rows)
+        text = f"Multiples of the sample rate / stride; {alarms:g} false alarms a recording."
+        sections.append(Section("Steady tones", text, rows))
+    if report.quiet is not None:
+        quiet, which = report.quiet, "silent" if report.quiet.silent else "quietest"
+        text = (
+            f"In the {quiet.windows} {which} windows of a second: {quiet.rms_db:.1f} dB, of which "
+            f"tones {level(quiet.tones_db)} ({percent(quiet.share_at_tones)})."
+        )
+        sections.append(Section("Where it is quiet", text))
+    title = f"Upsampling artifacts in {name}"
+    text = f"{report.seconds:.2f} s at {report.sample_rate} Hz, {report.rms_db:.1f} dB."
+    return Description(title, summary, text, sections, report.remarks)
 
 
 def hertz(frequency: float) -> str:
@@ -159,17 +138,25 @@ def level(decibels: float | None) -> str:
     """In dB; none below -300."""
     if decibels is None:
         return "unknown"
-    return "none" if decibels < -300 else f"{decibels:.1f} dB"
+    return "none" if decibels < -300 else f"{decibels:.1f} dB".replace("-0.0 ", "0.0 ")
 
 
-def _aligned(rows: list[dict[str, str]]) -> str:
-    """Columns of equal width, to the left."""
-    if not rows:
-        return ""
-    lines = [list(rows[0]), *(list(row.values()) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+def percent(share: float | None) -> str:
+    """A share from 0 to 1."""
+    return "unknown" if share is None else f"{100 * share:.1f} %"
+
+
+def _rows(tones: list[dict[str, float]], quantity: str) -> list[dict[str, str]]:
+    key = f"{quantity}_db"
+    return [{"frequency": hertz(t["frequency_hz"]), quantity: level(t[key])} for t in tones]
+
+
+def _aligned(section: Section) -> str:
+    """The table of a section in columns of equal width."""
+    lines = [[name for name, _ in section.columns], *([*row.values()] for row in section.rows)]
+    widths = [max(len(str(cell)) for cell in column) for column in zip(*lines, strict=True)]
     padded = (
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        "  ".join(f"{cell!s:<{width}}" for cell, width in zip(line, widths, strict=True))
         for line in lines
     )
     return "\n".join(line.rstrip() for line in padded)

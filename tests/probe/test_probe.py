@@ -35,12 +35,12 @@ def test_demucs_before_training(upsampler):
         assert report.near_silence.share_at_predicted_tones > 0.9
         assert report.near_silence.rms == pytest.approx(report.silence.rms, rel=0.05)
         assert at_quarter > 20
-        assert report.blame[0] == "decoder.3.upsampler"
+        assert report.attributed_to[0] == "decoder.3.upsampler"
         assert report.layers[-1].tonal_fraction > 0.3
     else:
         assert report.silence.rms_db < -100
         assert at_quarter < -10
-        assert report.blame == []
+        assert report.attributed_to == []
         assert report.layers[-1].tonal_fraction < 1e-6
 
 
@@ -60,7 +60,7 @@ def test_modified_demucs_is_silent():
     assert report.silence.share_at_predicted_tones == 0
     assert -140 < report.near_silence.rms_db < -80  # it is no amplifier
     assert report.near_silence.share_at_predicted_tones < 0.5
-    assert report.blamed_for == "noise"
+    assert report.attributed_tones == "noise"
 
 
 def test_a_network_that_is_silent_is_blamed_for_tones_in_noise():
@@ -75,8 +75,8 @@ def test_a_network_that_is_silent_is_blamed_for_tones_in_noise():
     )
     report = probe(network, 8000, (1, 1, 16000))
     assert report.silence.rms == 0
-    assert (report.blame, report.blamed_for) == (["3"], "noise")
-    assert report.layers[1].blame_db > 10 > 1 > abs(report.layers[0].blame_db)
+    assert (report.attributed_to, report.attributed_tones) == (["3"], "noise")
+    assert report.layers[1].attribution_db > 10 > 1 > abs(report.layers[0].attribution_db)
 
 
 def test_levels_in_silence_are_those_of_a_known_stack():
@@ -93,8 +93,8 @@ def test_levels_in_silence_are_those_of_a_known_stack():
     nn.init.ones_(innocent.weight)
     network = nn.Sequential(Offset(), innocent, guilty)
     report = probe(network, 8000, (1, 1, 8000))
-    assert report.blame == ["2"]
-    assert report.layers[0].blame_db == pytest.approx(0, abs=1e-6)
+    assert report.attributed_to == ["2"]
+    assert report.layers[0].attribution_db == pytest.approx(0, abs=1e-6)
     loudest = report.silence.tones[0]
     assert loudest["frequency_hz"] == 2000
     assert loudest["level_db"] == pytest.approx(10 * torch.tensor(0.005).log10().item(), abs=1e-4)
@@ -189,7 +189,7 @@ def hdemucs():
             (1, 1, 99),
             "infinities or NaN",
         ),
-        (lambda x: None, (1, 1, 99), "gives no signal"),
+        (lambda x: None, (1, 1, 99), "gives a NoneType"),
     ],
     ids=["none", "shape", "nan", "nothing"],
 )

@@ -12,10 +12,10 @@ from asteroid.losses import PITLossWrapper, pairwise_neg_sisdr
 from asteroid.metrics import get_metrics
 from tqdm import tqdm
 
-from asteroid_upsamplers.artifacts import probe
 from asteroid_upsamplers.errors import UsageError, one_line_errors
 from asteroid_upsamplers.files import whole_or_nothing
 from asteroid_upsamplers.models import UpsamplerConvTasNet as ConvTasNet
+from asteroid_upsamplers.probe import probe
 
 NOISE_SECONDS = 6
 

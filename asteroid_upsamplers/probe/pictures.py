@@ -1,0 +1,106 @@
+"""Pictures and sounds of what was probed, for a page."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+
+from ..artifacts import filtering_of_signal
+from .recording import RecordingReport
+from .results import ProbeReport, ProbeSignals
+from .style import Section, png_of
+
+MARKED = 64
+"""So many tones are marked in a picture: the loudest."""
+
+HEARD_PEAK = 0.5
+LEAST_FOR_RESPONSE = 4096
+DYNAMIC_RANGE_DB = 100
+
+
+def network_pictures(report: ProbeReport, signals: ProbeSignals) -> list[Section]:
+    """What a network gives for silence and for noise, and the responses of its layers."""
+    rate, silence = report.sample_rate, report.silence
+    tones = [t["frequency_hz"] for t in silence.tones if t["level_db"] > -300]
+    sections = _heard("Output for silence", signals.silence, rate, tones) if silence.rms else []
+    tones = report.noise.standing() if report.noise else []
+    sections += _heard("Output for white noise", signals.noise, rate, tones)
+    return [*sections, _responses(report, signals)]
+
+
+def recording_pictures(report: RecordingReport, signal: Tensor) -> list[Section]:
+    """A recording, ``(channels, time)``; nothing if there is nothing in it."""
+    if report.tones is None:
+        return []
+    pairs = zip(report.tones.frequencies_hz, report.tones.present, strict=True)
+    tones = [frequency for frequency, present in pairs if present]
+    return _heard("Spectrogram", signal, report.sample_rate, tones)
+
+
+def _heard(title: str, signal: Tensor, rate: float, tones: Sequence[float]) -> list[Section]:
+    """A spectrogram with marks at the tones, and the sound."""
+    from matplotlib.figure import Figure
+
+    mono = signal[0].double().numpy()
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    axes = figure.subplots()
+    window = min(2048, 2 ** int(np.log2(len(mono))))
+    peak = max(float(np.abs(mono).max()), 1e-30)
+    levels, _, _, image = axes.specgram(
+        mono / peak + 1e-12, NFFT=window, Fs=rate, noverlap=window * 3 // 4, cmap="magma"
+    )
+    top = 10 * np.log10(levels.max())
+    image.set_clim(top - DYNAMIC_RANGE_DB, top)
+    figure.colorbar(image, label="dB")
+    place = axes.get_yaxis_transform()
+    axes.hlines(tones[:MARKED], 1, 1.02, "tab:red", clip_on=False, transform=place)
+    axes.set(ylim=(0, rate / 2), xlabel="time (s)", ylabel="frequency (Hz)")
+    caption = (
+        "Red marks on the right: the tones that are present. First channel; its peak is "
+        f"{20 * np.log10(peak):.1f} dB, the levels in the picture are relative to it."
+    )
+    return [Section(title, png=png_of(figure), caption=caption), _sound(title, signal, rate)]
+
+
+def _sound(title: str, signal: Tensor, rate: float) -> Section:
+    """16 bit, scaled for the ear."""
+    import soundfile
+
+    samples = signal[:2].double()
+    samples = samples - samples.mean(1, keepdim=True)
+    gain = HEARD_PEAK / max(float(samples.abs().max()), 1e-30)
+    buffer = io.BytesIO()
+    soundfile.write(buffer, (gain * samples).T.numpy(), int(rate), "PCM_16", format="WAV")
+    caption = f"{int(rate)} Hz, amplified by {20 * np.log10(gain):.1f} dB, without its mean"
+    return Section(f"{title}, to listen to", wav=buffer.getvalue(), caption=caption)
+
+
+def _responses(report: ProbeReport, signals: ProbeSignals) -> Section:
+    """Of every layer from its weights, and of the whole network from its output for noise."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    axes = figure.subplots()
+    for layer in report.layers:
+        found = signals.responses.get(layer.name)
+        if found is not None:
+            hertz = np.array(found.frequencies) * layer.output_rate_hz
+            axes.plot(hertz, found.response_db, lw=0.9, label=layer.name)
+    if signals.noise.shape[-1] >= LEAST_FOR_RESPONSE:
+        whole = filtering_of_signal(signals.noise, max(2, report.layers[-1].stride))
+        hertz = np.array(whole.frequencies) * report.sample_rate
+        axes.plot(hertz, whole.response_db, lw=0.7, color="0.6", label="whole network", zorder=1)
+    axes.set(
+        xlabel="frequency (Hz)", ylabel="power (dB)", ylim=(max(-90, axes.get_ylim()[0]), None)
+    )
+    axes.grid(lw=0.3)
+    axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    caption = (
+        "Mean power response of each layer, computed from its weights, up to half of its own "
+        "output rate, against its mean below half of its input rate. Grey: the spectrum of the "
+        "network's output for white noise, in the same way."
+    )
+    return Section("Frequency responses", png=png_of(figure), caption=caption)
