@@ -2,8 +2,8 @@
 
     python benchmarks/loader.py
 
-Songs of seeded noise are written as wav files and packed; the training engine's own loader then
-reads both, with several numbers of worker processes.
+Songs of seeded noise are written as wav files; the training engine's own loader then reads them,
+with several numbers of worker processes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 from training import PASSES, matrix_precision
 
-from asteroid_upsamplers.data import SOURCES, Augment, Extract, seeded, training_songs
+from asteroid_upsamplers.data import SOURCES, Augment, seeded
 from asteroid_upsamplers.training.config import Config, load_config
 from asteroid_upsamplers.training.loaders import PREFETCH, make_loaders, samples
 from asteroid_upsamplers.training.processes import Processes
@@ -51,7 +51,7 @@ def run(
     depth: int = 6,
     dtype: torch.dtype = torch.float32,
 ) -> list[dict[str, Any]]:
-    """Rows of four kinds: ``pack``, ``load``, ``step`` and ``augment``.
+    """Rows of three kinds: ``load``, ``step`` and ``augment``.
 
     Args:
         device: That trains.
@@ -69,16 +69,16 @@ def run(
     with tempfile.TemporaryDirectory() as folder, matrix_precision("high"):
         root = Path(folder)
         write_songs(root / "songs" / "train", songs, song_seconds)
-        rows = [packing(root)]
         size = Size(channels, depth, seconds, batch)
         conf = configuration(root, seconds, batch)
         processes = Processes("gpu" if device.type == "cuda" else "cpu", 1, 1)
-        for packed in (True, False):
-            chosen = loading(conf, processes, packed, None, batches, root)
+        rows = []
+        for cold in (True, False):
+            chosen = loading(conf, processes, None, batches, root if cold else None)
             rows.append({**chosen, "chosen": True})
-            for count in workers:
-                row = loading(conf, processes, packed, count, batches, None)
-                rows.append({**row, "chosen": count == chosen["workers"]})
+        for count in workers:
+            row = loading(conf, processes, count, batches, None)
+            rows.append({**row, "chosen": count == chosen["workers"]})
         for row in rows:
             row |= {"songs": songs, "song_seconds": song_seconds}
         return rows + training_rows(device, size, rounds, dtype, conf)
@@ -96,17 +96,6 @@ def write_songs(folder: Path, songs: int, seconds: float) -> None:
             soundfile.write(song / f"{source}.wav", noise, SAMPLE_RATE, subtype="PCM_16")
 
 
-def packing(root: Path) -> dict[str, Any]:
-    """Megabytes of wav files a second: packed, and checked afterwards by their checksums."""
-    megabytes = sum(path.stat().st_size for path in root.rglob("*.wav")) / 1e6
-    row: dict[str, Any] = {"kind": "pack", "megabytes": round(megabytes, 1)}
-    for name, verify in (("pack", False), ("verify", True)):
-        begin = time.perf_counter()
-        training_songs(root / "songs", root / "wav", SAMPLE_RATE, True, verify, progress=False)
-        row[f"{name}_mb_per_s"] = round(megabytes / (time.perf_counter() - begin), 1)
-    return row
-
-
 def configuration(root: Path, seconds: float, batch: int) -> Config:
     """The recipe's own, with these songs; the shift is a tenth of an extract, as there."""
     conf = copy.deepcopy(load_config(RECIPE / "local" / "conf.yml"))
@@ -121,7 +110,6 @@ def configuration(root: Path, seconds: float, batch: int) -> Config:
 def loading(
     conf: Config,
     processes: Processes,
-    packed: bool,
     workers: int | None,
     batches: int,
     cold: Path | None,
@@ -131,12 +119,11 @@ def loading(
     Args:
         conf: As :func:`configuration` gives it.
         processes: Those that train.
-        packed: Whether to read packed copies.
         workers: Processes that read; ``None``: as the engine chooses.
         batches: To time.
         cold: Folder whose files are first dropped from the page cache; ``None``: none.
     """
-    data = {**conf["data"], "packed": packed, "num_workers": workers}
+    data = {**conf["data"], "num_workers": workers}
     loader, _ = make_loaders({**conf, "data": data}, processes)
     if cold is not None:
         drop_from_page_cache(cold)
@@ -150,7 +137,6 @@ def loading(
     taken = time.perf_counter() - begin
     return {
         "kind": "load",
-        "packed": packed,
         "workers": loader.num_workers,
         "cache": "warm" if cold is None else "cold",
         "extract_seconds": conf["data"]["segment"] + conf["augmentation"]["shift"],
@@ -160,7 +146,7 @@ def loading(
     }
 
 
-def _endless(loader: DataLoader) -> Iterator[Extract]:
+def _endless(loader: DataLoader) -> Iterator[torch.Tensor]:
     while True:
         yield from loader
 

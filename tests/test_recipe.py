@@ -74,7 +74,7 @@ def test_another_system_and_its_upsampler(songs, tmp_path):
         assert table.loc[name, "songs"] == 2
         assert table.loc[name, "real_time_factor"] > 0
     folders = {p.name.removeprefix(songs.name) for p in (tmp_path / "data" / "wav").iterdir()}
-    assert folders == {"_22050", "_22050_packed", "_packed"}
+    assert folders == {"_22050"}
 
 
 @pytest.mark.slow

@@ -1,8 +1,9 @@
 """Audio files of any format: reading, resampling and writing them, whole or block by block."""
 
 from .ffmpeg import require_ffmpeg
-from .streaming import read_blocks, readable, resample_file
-from .wav import read_wav, write_wav, writing_wavs
+from .reading import read_blocks, read_wav, readable
+from .resampling import resample_file
+from .writing import write_wav, writing_wavs
 
 __all__ = [
     "read_blocks",

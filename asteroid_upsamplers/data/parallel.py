@@ -1,22 +1,20 @@
-"""Work on many songs at a time, in threads: what is slow in it holds no lock of Python's."""
+"""Work on many songs at a time, in threads: the slow parts release the GIL."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, TypeVar
 
-from tqdm import tqdm
+from tqdm.contrib.concurrent import thread_map
 
 from ..errors import UsageError
-from .songs import shorten
 
 Item = TypeVar("Item")
 
 
 def cores() -> int:
-    """Those that this process may use, which a cluster can make fewer than the machine has."""
+    """CPU cores available to this process."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -26,8 +24,8 @@ def for_each(
     function: Callable[[Item], Any],
     items: Sequence[Item],
     title: str,
-    jobs: int | None,
-    progress: bool,
+    jobs: int | None = None,
+    progress: bool = True,
 ) -> None:
     """Call ``function`` on every item, and report what failed when all others are done.
 
@@ -41,20 +39,31 @@ def for_each(
     Raises:
         UsageError: The first of the problems, and how many more there are.
     """
-    if not items:
-        return
-    problems = []
-    with ThreadPoolExecutor(jobs or cores()) as pool:
-        futures = [pool.submit(function, item) for item in items]
+
+    def attempt(item: Item) -> str | None:
         try:
-            bar = tqdm(as_completed(futures), title, len(futures), disable=not progress)
-            for future in bar:
-                try:
-                    future.result()
-                except UsageError as error:
-                    problems.append(str(error))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+            function(item)
+        except UsageError as error:
+            return str(error)
+        return None
+
+    if items:
+        jobs = jobs or cores()
+        results = thread_map(attempt, items, max_workers=jobs, desc=title, disable=not progress)
+        raise_problems([problem for problem in results if problem], len(items), "files")
+
+
+def raise_problems(problems: Sequence[str], tried: int, kind: str) -> None:
+    """Name the first problems in one line, and how many more there are; nothing without any.
+
+    Raises:
+        UsageError: If there are problems.
+    """
     if problems:
-        raise UsageError(f"{len(problems)} of {len(items)} files: {shorten(sorted(problems))}")
+        raise UsageError(f"{len(problems)} of {tried} {kind}: {shorten(problems)}")
+
+
+def shorten(problems: Sequence[str], most: int = 3) -> str:
+    """Several problems in one line: the first ones, and how many more there are."""
+    more = f"; and {len(problems) - most} more" if len(problems) > most else ""
+    return "; ".join(problems[:most]) + more

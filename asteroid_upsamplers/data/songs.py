@@ -18,12 +18,12 @@ import soundfile
 import torch
 import yaml
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..audio import read_wav
 from ..dsp import mono_level
 from ..errors import UsageError
 from ..files import is_leftover
+from .parallel import raise_problems
 
 logger = logging.getLogger(__name__)
 
@@ -38,14 +38,14 @@ class Song:
     """A checked song: every file has the same rate, number of channels and length.
 
     Args:
-        folder: Where its wav files are; its name is the song's.
+        folder: Where its files are; its name is the song's.
         frames: Length in samples.
-        full_scale: What a sample of value 1 is in :meth:`stored`.
+        channels: Number of channels.
     """
 
     folder: Path
     frames: int
-    full_scale: float = 1.0
+    channels: int = 2
 
     @property
     def name(self) -> str:
@@ -56,29 +56,27 @@ class Song:
         """The file of one source, or of the mixture."""
         return self.folder / f"{source}.wav"
 
-    def stored(self, sources: Sequence[str], start: int = 0, frames: int | None = None) -> Tensor:
-        """An extract of some sources as it is stored; before and past the song it is silent.
+    def read(self, sources: Sequence[str], start: int = 0, frames: int | None = None) -> Tensor:
+        """Some samples of some sources; before its start and past its end a song is silent.
+
+        Args:
+            sources: Names of files, such as ``("vocals", "mixture")``.
+            start: First sample; may be negative.
+            frames: How many; to the end of the song if ``None``.
 
         Returns:
-            ``(len(sources), channels, frames)``; for the value of a sample divide by
-            :attr:`full_scale`.
+            ``(len(sources), channels, frames)``, float32.
 
         Raises:
             UsageError: If it cannot be read.
         """
         frames = self.frames - start if frames is None else frames
-        first, stop = max(0, start), min(start + frames, self.frames)
-        extract = self._within(sources, first, stop)
-        before, after = first - start, start + frames - stop
-        return F.pad(extract, (before, after)) if before or after else extract
-
-    def _within(self, sources: Sequence[str], first: int, stop: int) -> Tensor:
-        return torch.stack([read_wav(self.path(source), first, stop) for source in sources])
-
-    def read(self, sources: Sequence[str], start: int = 0, frames: int | None = None) -> Tensor:
-        """:meth:`stored`, as float32 in [-1, 1] for whole-number formats, else as in the files."""
-        extract = self.stored(sources, start, frames)
-        return extract if self.full_scale == 1 else extract.float() / self.full_scale
+        first, stop = (min(max(0, at), self.frames) for at in (start, start + frames))
+        samples = torch.zeros(len(sources), self.channels, frames)
+        inside = samples[..., first - start : stop - start]
+        for row, source in zip(inside, sources, strict=True):
+            read_wav(self.path(source), first, stop, out=row)
+        return samples
 
     def level(self, sources: Sequence[str], block: int = 2**22) -> float:
         """Level of the sum of some sources (:func:`dsp.mono_level`), in bounded memory."""
@@ -113,8 +111,7 @@ def find_songs(
             songs.append(_check_song(folder, wanted, sample_rate, channels))
         except UsageError as error:
             problems.append(str(error))
-    if problems:
-        raise UsageError(f"{len(problems)} of {len(folders)} songs: {shorten(problems)}")
+    raise_problems(problems, len(folders), "songs")
     return songs
 
 
@@ -154,15 +151,8 @@ def musdb_validation_names() -> frozenset[str]:
     return frozenset(yaml.safe_load(settings.read_text())["validation_tracks"])
 
 
-def shorten(problems: Sequence[str], most: int = 3) -> str:
-    """Several problems in one line: the first ones, and how many more there are."""
-    more = f"; and {len(problems) - most} more" if len(problems) > most else ""
-    return "; ".join(problems[:most]) + more
-
-
 def _is_song(folder: Path) -> bool:
-    hidden = folder.name.startswith(".") or is_leftover(folder)
-    return folder.is_dir() and not hidden and any(folder.glob("*.wav"))
+    return folder.is_dir() and not folder.name.startswith(".") and not is_leftover(folder)
 
 
 def _check_song(folder: Path, wanted: Sequence[str], sample_rate: int, channels: int) -> Song:
@@ -185,4 +175,4 @@ def _check_song(folder: Path, wanted: Sequence[str], sample_rate: int, channels:
     if len(set(lengths.values())) > 1:
         listing = ", ".join(f"{source} {frames}" for source, frames in lengths.items())
         raise UsageError(f"{folder}: files differ in length ({listing} samples)")
-    return Song(folder, lengths[wanted[0]])
+    return Song(folder, lengths[wanted[0]], channels)

@@ -32,7 +32,7 @@ _WHOLE |= {"accumulate": 1, "num_nodes": 1, "devices": 1, "batch": 1}
 _FROM_THE_MACHINE = {"num_workers", "devices"}
 """Keys that may be null: as many as the machine has."""
 
-_SWITCHES = {"packed", "checkpoint_activations", "compile"}
+_SWITCHES = {"checkpoint_activations", "compile"}
 
 _NUMBERS: dict[str, tuple[float, float]] = {
     "segment": (1e-3, math.inf),
@@ -221,7 +221,7 @@ def save_config(conf: Config, exp_dir: Path) -> None:
         partial.write_text(yaml.safe_dump(conf, sort_keys=False))
 
 
-_MAY_CHANGE = {"epochs", "num_workers", "packed", "accumulate", "devices", "num_nodes"}
+_MAY_CHANGE = {"epochs", "num_workers", "accumulate", "devices", "num_nodes"}
 _MAY_CHANGE |= {"strategy", "checkpoint_activations", "compile", "batch"}
 """How long, and on what: the same experiment up to rounding."""
 

@@ -48,7 +48,7 @@ class LearningCurve(Callback):
         pl_module.log("epoch_seconds", self._seconds)
         logged = trainer.callback_metrics  # in all processes, which compute them together
         row = {"epoch": trainer.current_epoch, "epoch_seconds": self._seconds}
-        row |= {name: float(logged[name]) for name in ("loss_epoch", "unreadable_extracts")}
+        row |= {name: float(logged[name]) for name in ("loss_epoch", "unreadable_segments")}
         self._rows.append(row | self._validated)
         self._validated = {}
         if trainer.is_global_zero:
@@ -61,7 +61,7 @@ def learning_curve(exp_dir: Path) -> list[dict[str, float]]:
 
     Returns:
         One dictionary an epoch, in order: ``epoch``, ``epoch_seconds`` (of its training batches,
-        without validation), ``loss_epoch``, ``unreadable_extracts`` and, if the epoch was
+        without validation), ``loss_epoch``, ``unreadable_segments`` and, if the epoch was
         validated, ``val_loss``.
     """
     try:

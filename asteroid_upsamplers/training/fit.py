@@ -16,7 +16,7 @@ from pytorch_lightning.strategies import Strategy
 from pytorch_lightning.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
-from ..data import Augment, Extracts, ExtractSampler, WholeSongs
+from ..data import Augment, Segments, SegmentSampler, WholeSongs
 from ..errors import UsageError, is_out_of_memory
 from ..files import whole_or_nothing
 from .checkpoints import (
@@ -105,7 +105,7 @@ def _fit(conf: Config, exp_dir: Path) -> None:
         val_loader=val_loader,
         config=conf,
     )
-    steps = cast(ExtractSampler, train_loader.sampler).steps
+    steps = cast(SegmentSampler, train_loader.sampler).steps
     trainer, checkpoints = _trainer(conf, exp_dir, processes, strategy, steps)
     last, done = newest_checkpoint(checkpoints)
     if last is not None:
@@ -122,7 +122,7 @@ def _fit(conf: Config, exp_dir: Path) -> None:
         if "DataLoader worker" not in str(error):
             raise
         raise UsageError(
-            f"a process that reads extracts died ({str(error).splitlines()[0]}); if memory is "
+            f"a process that reads segments died ({str(error).splitlines()[0]}); if memory is "
             f"short, lower data.num_workers ({train_loader.num_workers}); run the same command "
             "again to go on from the last whole epoch"
         ) from None
@@ -131,7 +131,7 @@ def _fit(conf: Config, exp_dir: Path) -> None:
 
 
 def _as_said(error: UsageError) -> str:
-    """Without the traceback of the process that reads extracts, if it was said there."""
+    """Without the traceback of the process that reads segments, if it was said there."""
     said_by = f"{UsageError.__module__}.{UsageError.__qualname__}: "
     return str(error).strip().splitlines()[-1].removeprefix(said_by)
 
@@ -160,13 +160,10 @@ def dry_run(conf: Config) -> str:
     processes = planned_processes(conf)
     frames = samples(conf, "data", "segment")
     context = model.needed_context(frames)
-    # neither levels are measured nor songs packed, which takes long
-    data, network = {**conf["data"], "packed": False}, {**conf["model"], "normalize": False}
-    train_loader, val_loader = make_loaders(
-        {**conf, "data": data, "model": network}, processes, context
-    )
+    network = {**conf["model"], "normalize": False}  # to measure levels takes long
+    train_loader, val_loader = make_loaders({**conf, "model": network}, processes, context)
     songs = {
-        "train on": cast(Extracts, train_loader.dataset).songs,
+        "train on": cast(Segments, train_loader.dataset).songs,
         "validate on": cast(WholeSongs, val_loader.dataset).songs,
     }
     return describe_run(conf, frames + sum(context), train_loader, songs, processes.world)
@@ -187,7 +184,7 @@ def _go_on_from(last: Path, done: int, conf: Config, train_loader: DataLoader) -
             f"training.epochs is {conf['training']['epochs']}, but {last} has {done} already"
         )
     # Lightning chooses the epoch only after worker processes have begun to read
-    cast(ExtractSampler, train_loader.sampler).set_epoch(done)
+    cast(SegmentSampler, train_loader.sampler).set_epoch(done)
 
 
 def _trainer(
@@ -243,7 +240,7 @@ def _finish(conf: Config, exp_dir: Path) -> None:
         "best_epoch": int(best["epoch"]) + 1,
         "best_val_loss": min(float(score) for score in scores if score is not None),
         "seconds_per_epoch": statistics.median(seconds) if seconds else None,
-        "unreadable_extracts": int(sum(row["unreadable_extracts"] for row in curve)),
+        "unreadable_segments": int(sum(row["unreadable_segments"] for row in curve)),
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "seed": conf["training"]["seed"],
         **provenance(),

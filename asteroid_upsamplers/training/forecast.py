@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ..data import ExtractSampler, Song
+from ..data import SegmentSampler, Song
 from ..models import MusicSeparator
 from .config import Config, build_model
 from .losses import LOSSES
@@ -29,8 +29,8 @@ def describe_run(
 
     Args:
         conf: A checked configuration.
-        samples: Of an extract as the network sees it, with its context.
-        train_loader: Of the extracts.
+        samples: Of a segment as the network sees it, with its context.
+        train_loader: Of the segments.
         songs: By their use.
         devices: Among which a batch is divided.
     """
@@ -39,12 +39,12 @@ def describe_run(
         model = build_model(conf)
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     part = train_loader.batch_size or 1
-    steps = cast(ExtractSampler, train_loader.sampler).steps
+    steps = cast(SegmentSampler, train_loader.sampler).steps
     memory = {name: parameters * size for name, size in BYTES_A_PARAMETER.items()}
     if training["ema"]:
         memory["moving average"] = 4 * parameters
     half = "16-mixed" in training["precision"]
-    memory[f"activations of {part} extracts"] = (
+    memory[f"activations of {part} segments"] = (
         part * saved_bytes(conf, samples) // (2 if half else 1)
     )
     listing = ", ".join(f"{name} {size / GIGABYTE:.2f}" for name, size in memory.items())
@@ -56,22 +56,22 @@ def describe_run(
         [
             f"model: {conf['model']['name']}, {parameters:,} parameters",
             f"memory of a device, estimated: {sum(memory.values()) / GIGABYTE:.2f} GB ({listing})",
-            f"data: {found}, {steps * training['batch_size']:,} extracts an epoch",
+            f"data: {found}, {steps * training['batch_size']:,} segments an epoch",
             f"steps: {steps:,} an epoch, {steps * training['epochs']:,} in all "
-            f"{training['epochs']} epochs, each of {training['batch_size']} extracts: {devices} "
+            f"{training['epochs']} epochs, each of {training['batch_size']} segments: {devices} "
             f"device(s) x {training['accumulate']} part(s) x {part}",
         ]
     )
 
 
 def saved_bytes(conf: Config, samples: int) -> int:
-    """Bytes that one extract's forward pass keeps for its backward pass, in float32.
+    """Bytes that one segment's forward pass keeps for its backward pass, in float32.
 
     Counted on shapes alone, without any numbers, where the network allows that, else on the CPU.
 
     Args:
         conf: A checked configuration.
-        samples: Of the extract.
+        samples: Of the segment.
     """
     try:
         return _saved_bytes(conf, samples, "meta")

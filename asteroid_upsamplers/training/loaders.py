@@ -1,4 +1,4 @@
-"""From a configuration to batches of extracts, and to whole songs to validate on."""
+"""From a configuration to batches of segments, and to whole songs to validate on."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch.utils.data import DataLoader
 
 from ..data import (
     SOURCES,
-    Extracts,
-    ExtractSampler,
+    Segments,
+    SegmentSampler,
     SharedSongs,
     WholeSongs,
     cores,
+    songs_at_rate,
     split_validation,
-    training_songs,
 )
 from ..errors import UsageError
 from .config import Config
@@ -41,7 +41,7 @@ def samples(conf: Config, section: str, key: str) -> int:
 
 
 def part_of_batch(conf: Config, processes: Processes) -> int:
-    """Extracts that a device takes at a time: whole groups among which sources are exchanged.
+    """Segments that a device takes at a time: whole groups among which sources are exchanged.
 
     Raises:
         UsageError: If the devices and parts do not divide the batch so.
@@ -61,12 +61,12 @@ def part_of_batch(conf: Config, processes: Processes) -> int:
 def make_loaders(
     conf: Config, processes: Processes, context: tuple[int, int] = (0, 0)
 ) -> tuple[DataLoader, DataLoader]:
-    """The loaders of one process: of extracts to train on, and of songs to validate on.
+    """The loaders of one process: of segments to train on, and of songs to validate on.
 
     Args:
         conf: A checked configuration.
         processes: Those that share a batch.
-        context: Samples that the network needs before and after an extract.
+        context: Samples that the network needs before and after a segment.
 
     Raises:
         UsageError: If the songs cannot be used, or are too few.
@@ -74,31 +74,25 @@ def make_loaders(
     data, training = conf["data"], conf["training"]
     rate, normalize = data["sample_rate"], conf["model"]["normalize"]
     folders = Path(data["musdb18_dir"]), Path(data["wav_dir"])
-    train, valid = split_validation(training_songs(*folders, rate, data["packed"]))
+    train, valid = split_validation(songs_at_rate(*folders, "train", rate))
     frames = samples(conf, "data", "segment") + samples(conf, "augmentation", "shift")
     part = part_of_batch(conf, processes)
-    sampler = ExtractSampler(
-        train,
-        frames,
-        samples(conf, "data", "segment_stride"),
-        training["seed"],
-        training["batch_size"],
-        part,
-    )
+    hop = samples(conf, "data", "segment_stride")
+    segments = Segments(train, frames, hop, normalize, context=context)
+    sampler = SegmentSampler(segments, training["seed"], training["batch_size"], part)
     if not sampler.steps:
         raise UsageError(
             f"training.batch_size is {training['batch_size']}, but there are "
-            f"{len(sampler.places)} extracts of {frames / rate:g} s in {len(train)} songs: lower "
+            f"{len(segments)} segments of {frames / rate:g} s in {len(train)} songs: lower "
             "it, data.segment or data.segment_stride"
         )
-    extracts = Extracts(train, frames, normalize, context=context)
     workers = data["num_workers"]
     if workers is None:
-        channels, item = 2, torch.int16.itemsize if data["packed"] else torch.float32.itemsize
+        channels, item = 2, torch.float32.itemsize
         size = part * len(SOURCES) * channels * (frames + sum(context)) * item
         workers = fitting_workers(size, processes)
     train_loader = DataLoader(
-        extracts,
+        segments,
         batch_size=part,
         sampler=sampler,
         num_workers=workers,

@@ -10,23 +10,23 @@ import torch
 from asteroid.engine.system import System
 from torch import Tensor, nn
 
-from ..data import Extract, Extracts, seeded
+from ..data import Segments, seeded
 from ..separation import overlap_add
 
 logger = logging.getLogger(__name__)
 
 
 class SeparationSystem(System):
-    """Trains on augmented extracts, validates on whole songs in overlapping chunks.
+    """Trains on augmented segments, validates on whole songs in overlapping chunks.
 
-    The mixture is the sum of the sources. Which random numbers extracts are augmented with depends
+    The mixture is the sum of the sources. Which random numbers segments are augmented with depends
     on the seed, the epoch and their places in it, not on the devices and parts that share a batch.
 
     Args:
         augment: Module of ``(sources, generator)``, used in training.
         remix_group: Extracts that are augmented together; divides what a device takes at a time.
         seed: Seed of the augmentation.
-        context: Samples before and after the extracts in a training batch, which the network sees
+        context: Samples before and after the segments in a training batch, which the network sees
             and is not asked to separate.
         chunk: Length of a validation chunk in samples.
         overlap: Samples shared by neighbouring chunks.
@@ -57,29 +57,16 @@ class SeparationSystem(System):
         self.make_optimizer = make_optimizer
         network = self.model.forward_with_context
         self.network = torch.compile(network, dynamic=False) if compiled else network
-        self.skipped: dict[int, int] = {}
+        self.unreadable = 0
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Made late, as strategies may exchange the parameters."""
         return self.make_optimizer(self.model.parameters())
 
-    def transfer_batch_to_device(
-        self, batch: Any, device: torch.device, dataloader_idx: int
-    ) -> Any:
-        """All of it, but what is read on the CPU in every step."""
-        if not isinstance(batch, Extract):
-            return super().transfer_batch_to_device(batch, device, dataloader_idx)
-        samples = batch.samples.to(device, non_blocking=True)
-        divisor = batch.divisor.to(device, non_blocking=True)
-        return batch._replace(samples=samples, divisor=divisor)
-
-    def on_train_batch_start(self, batch: Extract, batch_nb: int) -> None:
-        """Before strategies bring all of the batch to the device, from where it is slow to read."""
-        self._count_unreadable(batch)
-
-    def training_step(self, batch: Extract, batch_nb: int) -> Tensor:
-        """Loss of a batch of extracts."""
-        sources = self._augmented(batch.sources().to(self.dtype), batch_nb)
+    def training_step(self, batch: Tensor, batch_nb: int) -> Tensor:
+        """Loss of a batch of segments."""
+        self._log_unreadable()
+        sources = self._augmented(batch.to(self.dtype), batch_nb)
         estimates = self.network(sources.sum(1))
         wanted = sources[..., self.before : self.before + estimates.shape[-1]]
         loss = self.loss_func(estimates, wanted)
@@ -99,22 +86,12 @@ class SeparationSystem(System):
             ]
         )
 
-    def _count_unreadable(self, batch: Extract) -> None:
-        """Name a song that could not be read once, and count the extracts that others stood for."""
-        unreadable = [number for number in batch.unreadable.tolist() if number >= 0]
-        for number in unreadable:
-            if number not in self.skipped:
-                folder = cast(Extracts, self.train_loader.dataset).songs[number].folder
-                logger.error("%s: cannot be read, other songs stand in for it", folder)
-            self.skipped[number] = self.skipped.get(number, 0) + 1
-        self.log(
-            "unreadable_extracts",
-            float(len(unreadable)),
-            on_step=False,
-            on_epoch=True,
-            reduce_fx="sum",
-            sync_dist=True,
-        )
+    def _log_unreadable(self) -> None:
+        """Count the segments that others stand for, as their songs could not be read."""
+        unreadable = int(cast(Segments, self.train_loader.dataset).unreadable.sum())
+        new, self.unreadable = unreadable - self.unreadable, unreadable
+        how = {"on_step": False, "on_epoch": True, "reduce_fx": "sum", "sync_dist": True}
+        self.log("unreadable_segments", float(new), **how)
 
     def on_validation_epoch_start(self) -> None:
         """No song is validated yet."""

@@ -22,7 +22,7 @@ from asteroid_upsamplers.data import (
     songs_at_rate,
     wav_root,
 )
-from asteroid_upsamplers.data.prepare import STREAMS
+from asteroid_upsamplers.data.stems import STREAMS
 from asteroid_upsamplers.errors import UsageError
 from tests.conftest import RATE, write_song
 
@@ -69,20 +69,33 @@ def test_stems_are_written_as_musdb_decodes_them(stem_set, tmp_path):
     assert [t.name for t in again] == [t.name for t in tracks]
 
 
+def changed(before, root):
+    """Names of the songs whose files are not those of before."""
+    after = times(root)
+    assert after.keys() == before.keys()
+    return {path.parent.name for path in after if after[path] != before[path]}
+
+
 def test_a_second_run_does_only_what_is_missing(stem_set, tmp_path):
     root = prepare(stem_set, tmp_path / "wav", progress=False)
     before = times(root)
     assert len(before) == 15
     prepare(stem_set, root, progress=False)
     assert times(root) == before
-    (root / "train" / "A - One" / "bass.wav").unlink()  # damaged by someone
-    shutil.copytree(root / "test" / "C - Three", root / "test" / "C - Three.partial")  # broken off
-    shutil.rmtree(root / "test" / "C - Three")
+    (root / "train" / "A - One" / "bass.wav").write_bytes(b"")  # damaged by someone
+    shutil.move(root / "test" / "C - Three", root / "test" / "C - Three.partial")  # broken off
     prepare(stem_set, root, progress=False)
-    after = times(root)
-    assert after.keys() == before.keys()
-    kept = [path for path in after if after[path] == before[path]]
-    assert {path.parent.name for path in kept} == {"B - It's «Zwei»"}
+    assert changed(before, root) == {"A - One", "C - Three"}
+    assert not list(root.rglob("*.partial"))
+
+
+def test_a_stem_file_that_changed_is_converted_again(stem_set, tmp_path):
+    root = prepare(stem_set, tmp_path / "wav", progress=False)
+    before = times(root)
+    write_stems(stem_set / "test" / "C - Three.stem.mp4", seconds=1.5)
+    prepare(stem_set, root, progress=False)
+    assert changed(before, root) == {"C - Three"}
+    assert soundfile.info(root / "test" / "C - Three" / "bass.wav").duration > 1.4
 
 
 def damage(path, kind):
@@ -142,10 +155,14 @@ def test_songs_at_another_rate_are_what_julius_makes_of_them(song_set, tmp_path)
         torch.testing.assert_close(song.read(STREAMS), expected, atol=1e-6, rtol=0)
         assert song.frames == original.frames * 6000 // RATE
     before = times(tmp_path / "wav_6000")
-    (song_set / "test" / "test 0").rename(song_set / "test" / "another")
+    write_song(song_set / "test" / "new", seed=5)
+    shutil.copytree(song_set / "test" / "new", song_set / "test" / "test 0", dirs_exist_ok=True)
     again = songs_at_rate(*folders, "test", 6000, progress=False)
-    assert [song.name for song in again] == ["another", "test 1"]
-    assert before.items() <= times(tmp_path / "wav_6000").items()
+    assert [song.name for song in again] == ["new", "test 0", "test 1"]
+    assert torch.equal(again[0].read(STREAMS), again[1].read(STREAMS))
+    after = times(tmp_path / "wav_6000")
+    kept = {path.parent.name for path in after if after[path] == before.get(path)}
+    assert kept == {"test 1"}
 
 
 def test_a_song_of_another_rate_than_its_set_is_named(song_set, tmp_path):

@@ -51,7 +51,7 @@ def write_songs(root: Path, names: list[str]) -> None:
 def command(stage: int, work: Path, *more: object) -> list[str]:
     """What ``run.sh`` runs in a stage, for the songs and the experiment below ``work``."""
     songs = ["--musdb18_dir", work / "data" / "musdb18"]
-    songs += ["--wav_dir", work / "data" / "wav" / "musdb18", "--packed", "true"]
+    songs += ["--wav_dir", work / "data" / "wav" / "musdb18"]
     exp_dir = work / "exp" / "tiny"
     words = {
         0: ["prepare_data.py", *songs],

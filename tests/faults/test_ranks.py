@@ -77,7 +77,7 @@ def test_a_rank_that_cannot_go_on_takes_the_others_along(tmp_path, rank):
     words = [*PYTHON, str(TRAIN), "--conf", str(conf), "--exp_dir", str(exp_dir), "--devices", "2"]
     song = tmp_path / "set" / "train" / ("train 3", "train 1")[rank]  # the longest one first
     with subprocess.Popen(
-        [*words, "--packed", "false"],
+        words,
         stderr=subprocess.PIPE,
         text=True,
         env=ENVIRONMENT,

@@ -308,7 +308,7 @@ def test_a_dry_run_says_what_fit_finds(conf, tmp_path):
     summary = json.loads((tmp_path / "exp" / "training.json").read_text())
     last = torch.load(tmp_path / "exp" / "checkpoints" / "last.ckpt", weights_only=True)
     assert f"model: DemucsLike, {summary['parameters']:,} parameters" in words
-    assert f"{last['global_step']:,} in all 2 epochs, each of 4 extracts" in words
+    assert f"{last['global_step']:,} in all 2 epochs, each of 4 segments" in words
     assert "1 songs to train on (0.00 h), 2 songs to validate on" in words
     conf["training"].update(accumulate=1, devices=2)  # a step is a step, whoever shares it
     shared = dry_run(conf)
@@ -330,7 +330,7 @@ def test_batches_see_every_song_at_level_one(conf):
     train_loader, val_loader = make_loaders(conf, processes)
     for _, song in val_loader:
         assert song.sum(0).mean(0).std().item() == pytest.approx(1, rel=1e-3)
-    assert next(iter(train_loader)).sources().shape == (4, 4, 2, round(0.7 * RATE))
+    assert next(iter(train_loader)).shape == (4, 4, 2, round(0.7 * RATE))
     conf["model"]["normalize"] = False
     _, song = next(iter(make_loaders(conf, processes)[1]))
     assert song.abs().max() < 0.21
@@ -452,7 +452,7 @@ def test_fewer_epochs_than_there_are_is_refused(conf, tmp_path):
         fit(conf, tmp_path / "exp")
 
 
-def test_too_few_extracts_for_a_batch(conf, tmp_path):
+def test_too_few_segments_for_a_batch(conf, tmp_path):
     conf["training"]["batch_size"] = 100
     with pytest.raises(UsageError, match="batch_size is 100, but there are"):
         fit(conf, tmp_path / "exp")

@@ -20,8 +20,6 @@ usage: ./run.sh [options] [-- options of train.py]
   --variant NAME        instead of the two above: a file of local/variants, or all (Table 1's six)
   --size NAME           full (default, Table 1's size), or a file of local/sizes
   --dry_run             print parameters, memory, data and steps of stage 1 (after stage 0), and stop
-  --packed true|false   whether to read the songs from packed copies, which stage 0 makes (default
-                        true: as much disk again as the wav files of the training songs)
   --id GPUS             GPUs to use, such as 0,1 (default: all there are)
   --num_nodes N         machines that train together, this script started on each by SLURM's srun
   --torchrun OPTIONS    instead: start stage 1 with torchrun, such as "--nproc_per_node 4
@@ -39,7 +37,7 @@ fail() { echo "error: $1" >&2; exit 2; }
 trap 'exit 143' TERM
 
 musdb18_dir= download_sample=false demo=false dry_run= stage=0 stop_stage=5 tag= id=${CUDA_VISIBLE_DEVICES-}
-model=DemucsLike upsampler= modified=false variant= size= python=python workers= packed=true num_nodes= torchrun=
+model=DemucsLike upsampler= modified=false variant= size= python=python workers= num_nodes= torchrun=
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 exp_root=$here/exp data_root=$here/data
 
@@ -50,7 +48,7 @@ while [ $# -gt 0 ]; do
     --dry_run) dry_run=--dry_run; shift ;;
     --demo | --download_sample) declare "${1#--}=true"; shift ;;
     --musdb18_dir | --stage | --stop_stage | --tag | --model | --upsampler | --modified | --variant | --size | \
-      --id | --packed | --num_nodes | --exp_root | --data_root | --workers | --python)
+      --id | --num_nodes | --exp_root | --data_root | --workers | --python)
       [[ $# -gt 1 && $2 != --* ]] || fail "$1 needs a value"
       declare "${1#--}=$2"; shift 2 ;;
     --torchrun) [ $# -gt 1 ] || fail "$1 needs a value"; torchrun=$2; shift 2 ;;
@@ -60,7 +58,6 @@ done
 [[ $stage =~ ^[0-5]$ && $stop_stage =~ ^[0-5]$ ]] || fail "stages are 0 to 5, not $stage to $stop_stage"
 [[ $upsampler =~ ^[a-z_]*$ ]] || fail "--upsampler is '$upsampler', allowed are letters and _"
 [[ $modified =~ ^(true|false)$ ]] || fail "--modified is '$modified', allowed is true or false"
-[[ $packed =~ ^(true|false)$ ]] || fail "--packed is '$packed', allowed is true or false"
 [[ $num_nodes =~ ^([1-9][0-9]*)?$ ]] || fail "--num_nodes is '$num_nodes', allowed is a number from 1 up"
 [[ $tag =~ ^[A-Za-z0-9._-]*$ && $tag != . && $tag != .. ]] || fail "--tag is '$tag', allowed are letters, digits and . _ -"
 [ $((${#musdb18_dir} > 0)) -eq 0 ] || { [ $demo = false ] && [ $download_sample = false ]; } ||
@@ -85,7 +82,7 @@ size=${size:-full}
 cd "$here"
 
 names() { (cd "$1" && ls | sed 's/\.yml$//' | tr '\n' ' '); }
-options=(--musdb18_dir "$musdb18_dir" --wav_dir "$wav_dir" --packed "$packed")
+options=(--musdb18_dir "$musdb18_dir" --wav_dir "$wav_dir")
 [ -z "$num_nodes" ] || options+=(--num_nodes "$num_nodes")
 [ "$size" = full ] || [ -f "local/sizes/$size.yml" ] ||
   fail "unknown size '$size'. Known: full $(names local/sizes)"
@@ -143,7 +140,7 @@ say() { echo "== stage $1: $2" >&2; }
 
 if runs 0; then
   say 0 "data"
-  songs_from=(--musdb18_dir "$musdb18_dir" --wav_dir "$wav_dir" --packed "$packed")
+  songs_from=(--musdb18_dir "$musdb18_dir" --wav_dir "$wav_dir")
   [ $demo = false ] || songs_from+=(--demo)
   [ $download_sample = false ] || songs_from+=(--download_sample)
   "$python" -W ignore local/prepare_data.py "${songs_from[@]}"

@@ -1,4 +1,4 @@
-"""Stage 0: make or check the wav files that the other stages read, and their packed copies."""
+"""Stage 0: make or check the wav files that the other stages read."""
 
 import argparse
 import logging
@@ -15,9 +15,6 @@ if __name__ == "__main__":
     parser.add_argument(
         "--download_sample", action="store_true", help="fetch musdb's 7-second excerpts there first"
     )
-    parser.add_argument(
-        "--packed", choices=["true", "false"], default="true", help="pack the songs to train on"
-    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with one_line_errors():
@@ -25,8 +22,5 @@ if __name__ == "__main__":
             data.render_demo_set(arguments.musdb18_dir)
         elif arguments.download_sample:
             data.download_sample(arguments.musdb18_dir)
-        folders = arguments.musdb18_dir, arguments.wav_dir
-        root = data.prepare(*folders)
-        if arguments.packed == "true":
-            data.training_songs(*folders, data.rate_of_set(root), packed=True, verify=True)
+        root = data.prepare(arguments.musdb18_dir, arguments.wav_dir)
         logging.info("songs: %s", root)

@@ -1,61 +1,19 @@
-"""Audio files of any format and rate, block by block, so that a long one need not be in memory."""
+"""Audio files at another sample rate, block by block, so that a long one need not be in memory."""
 
 from __future__ import annotations
 
 import math
-import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import julius
 import soundfile
-from torch import Tensor
 
 from ..errors import UsageError
-from .wav import read_wav, writing_wavs
+from .reading import BLOCK_SECONDS, read_wav
+from .writing import writing_wavs
 
-BLOCK_SECONDS = 30
 LARGEST_RATIO = 10**7
 """Product of two rates over their common divisor: julius keeps some kernel taps for each unit."""
-
-
-def readable(path: Path, scratch: Path) -> Path:
-    """``path`` itself if libsndfile reads it, else a copy that ffmpeg decodes into ``scratch``.
-
-    Args:
-        path: Any file with sound in it; of several streams ffmpeg takes the first.
-        scratch: Folder for the copy: 32-bit float, with the rate and the channels of the file.
-
-    Raises:
-        UsageError: If there is no such file, or neither can read it.
-    """
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file")
-    try:
-        soundfile.info(path)
-    except soundfile.LibsndfileError as error:
-        reason = str(error)
-    else:
-        return path
-    if shutil.which("ffmpeg") is None:
-        raise UsageError(f"{path}: not readable as audio ({reason}); with ffmpeg more formats are")
-    decoded = scratch / "decoded.wav"
-    words = ["ffmpeg", "-nostdin", "-loglevel", "error", "-y", "-i", str(path.resolve())]
-    words += ["-map", "0:a:0", "-c:a", "pcm_f32le", "-rf64", "auto", str(decoded)]
-    result = subprocess.run(words, capture_output=True, text=True, errors="replace")
-    if result.returncode:
-        words = result.stderr.strip().splitlines() or ["ffmpeg failed"]
-        raise UsageError(f"{path}: not readable as audio ({words[-1]})")
-    return decoded
-
-
-def read_blocks(path: Path, seconds: float = BLOCK_SECONDS) -> Iterator[Tensor]:
-    """The samples of a file in consecutive blocks ``(channels, time)``."""
-    info = soundfile.info(path)
-    step = max(1, round(seconds * info.samplerate))
-    for start in range(0, info.frames, step):
-        yield read_wav(path, start, min(start + step, info.frames))
 
 
 def resample_file(
@@ -83,7 +41,7 @@ def resample_file(
     if old * new > LARGEST_RATIO:
         raise UsageError(
             f"{source.name}: {info.samplerate} Hz and {sample_rate} Hz have too small a common "
-            "divisor to resample between them; allowed are the usual rates"
+            "divisor to resample between them; use a usual rate, such as 44100 or 48000 Hz"
         )
     resampler = julius.ResampleFrac(info.samplerate, sample_rate)
     context = 2 + math.ceil(resampler.zeros / resampler.rolloff / min(old, new))

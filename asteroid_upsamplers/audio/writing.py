@@ -1,4 +1,4 @@
-"""Reading and writing wav files; what can go wrong with them, in one line."""
+"""Writing wav files, whole or block by block; a full disk is told in one line."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-import torch
-from torch import Tensor
 
-from ..errors import UsageError
 from ..files import tell_full_disk
 
 _WRITE_ERRORS = (soundfile.LibsndfileError, AssertionError)
@@ -20,31 +17,6 @@ _WRITE_ERRORS = (soundfile.LibsndfileError, AssertionError)
 
 WAV_LIMIT = 2**32 - 2**16
 """Bytes of samples that a wav file can hold, and room for its header."""
-
-
-def read_wav(path: Path, start: int = 0, stop: int | None = None) -> Tensor:
-    """Samples ``start`` to ``stop`` of a file, in [-1, 1] for whole-number formats, else as stored.
-
-    Args:
-        path: Any file that soundfile reads.
-        start: First sample.
-        stop: One past the last sample; the end of the file if ``None``.
-
-    Returns:
-        ``(channels, time)``, float32.
-
-    Raises:
-        UsageError: If the file cannot be read, is truncated, or holds NaN or infinite samples.
-    """
-    try:
-        samples, _ = soundfile.read(path, start=start, stop=stop, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise UsageError(f"{path}: cannot be read ({error})") from None
-    if stop is not None and len(samples) < stop - start:
-        raise UsageError(f"{path}: cannot be read (truncated before sample {stop})")
-    if not np.isfinite(samples).all():
-        raise UsageError(f"{path}: holds NaN or infinite samples")
-    return torch.from_numpy(samples.T.copy())
 
 
 def write_wav(path: Path, samples: np.ndarray, sample_rate: int, subtype: str) -> None:
