@@ -50,40 +50,69 @@ def _list(arguments: argparse.Namespace) -> None:
 
 
 def _add_separate(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("separate", help="separate audio files with a trained model")
-    parser.add_argument("model", type=Path, help="file of any Asteroid model, best_model.pth")
-    parser.add_argument(
-        "files", nargs="+", type=Path, metavar="FILE", help="audio of any format, or a folder of it"
+    parser = commands.add_parser(
+        "separate",
+        help="separate audio files with a trained model",
+        description="Write NAME_SOURCE.wav for every file: 32-bit float at the file's own sample "
+        "rate, not rescaled. Files that exist are kept.",
     )
     parser.add_argument(
-        "-o", "--output_dir", "--output-dir", type=Path, help="default: beside the files"
+        "model", type=Path, help="file of any Asteroid model, such as best_model.pth"
+    )
+    parser.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="audio file of any format, or a folder, which is searched for audio files",
+    )
+    parser.add_argument(
+        "-o",
+        "--output_dir",
+        "--output-dir",
+        type=Path,
+        help="folder to write to (default: beside each file)",
     )
     parser.add_argument(
         "-f",
         "--force_overwrite",
         "--force-overwrite",
         action="store_true",
-        help="replace what is there",
+        help="replace files that exist",
     )
     parser.add_argument("-d", "--device", help="such as cuda:0 (default: a GPU if there is one)")
-    parser.add_argument("--chunk", type=float, default=10.0, help="seconds at a time (default 10)")
     parser.add_argument(
-        "--overlap", type=float, default=0.25, help="share of a chunk (default 0.25)"
+        "--chunk",
+        type=float,
+        default=10.0,
+        metavar="SECONDS",
+        help="length of the chunks that a file is cut into (default: 10; inf: the whole file)",
+    )
+    parser.add_argument(
+        "--overlap",
+        type=float,
+        default=0.25,
+        metavar="SHARE",
+        help="share of a chunk that it has in common with the next, 0 to 0.5 (default: 0.25)",
     )
     parser.add_argument(
         "--shifts",
         type=int,
         default=0,
-        help="average over so many random delays: better estimates, slower (default 0)",
+        metavar="N",
+        help="average the estimates over N random delays: better, and N times slower (default: 0)",
     )
     parser.add_argument(
         "--batch",
         type=int,
         default=1,
         metavar="N",
-        help="chunks at once: more is faster on a GPU and needs more memory (default 1)",
+        help="chunks that go through the network at once: more is faster on a GPU and needs more "
+        "memory (default: 1)",
     )
-    parser.add_argument("--json", action="store_true", help="print what was written, for a program")
+    parser.add_argument(
+        "--json", action="store_true", help="print the names of the written files as JSON"
+    )
     parser.set_defaults(run=_separate)
 
 

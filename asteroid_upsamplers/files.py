@@ -58,22 +58,6 @@ def whole_or_nothing(path: str | os.PathLike) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def scratch_folder(path: Path) -> Iterator[Path]:
-    """An empty folder for intermediate files, removed at the end; an earlier one is emptied first.
-
-    Args:
-        path: The file that is being made; the folder lies beside it, hidden.
-    """
-    folder = path.with_name(f".{path.name}{PARTIAL}")
-    _remove(folder)
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        _remove(folder)
-
-
-@contextlib.contextmanager
 def locked(path: Path, wait: bool) -> Iterator[None]:
     """Hold a lock file, so that of several processes one does what is inside; the dead hold none.
 

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from asteroid_upsamplers.data import SOURCES, cores
 from asteroid_upsamplers.evaluation import ScoringJob, score_song, score_songs
-from asteroid_upsamplers.evaluation.scoring import WORKER_ENVIRONMENT, load_museval
+from asteroid_upsamplers.evaluation.scoring import load_museval
 
 SAMPLE_RATE = 44100
 LOUDEST = 8000
@@ -79,7 +79,7 @@ def write_songs(folder: Path, lengths: list[float], loudest: int = LOUDEST) -> N
 def taken_by(folder: Path, workers: int) -> float:
     """Seconds that :func:`score` takes in a process of its own, which is set up as workers are."""
     words = [sys.executable, __file__, "--score", str(folder), "--workers", str(workers)]
-    environment = {**os.environ, **WORKER_ENVIRONMENT}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     return round(float(done.stdout), 3)
 
@@ -102,7 +102,7 @@ def score(folder: Path, workers: int) -> float:
     else:
         with threadpool_limits(1):
             for job in tqdm(jobs, desc="one after the other", unit="song", leave=False):
-                score_song(job.reference_dir, job.estimate_dir, SOURCES)
+                score_song(job.references, job.estimates, SOURCES)
     return time.perf_counter() - begin
 
 

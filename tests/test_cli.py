@@ -8,6 +8,7 @@ import sys
 import pytest
 import soundfile
 import torch
+from asteroid.models import ConvTasNet
 
 from asteroid_upsamplers import __version__, layers
 from asteroid_upsamplers.cli import main
@@ -51,6 +52,28 @@ def test_a_checkpoint_is_converted_and_separates(capsys, tmp_path):
     assert load_model(model).resample
 
 
+def test_separate_a_file_of_asteroid(capsys, tmp_path):
+    small = {"n_blocks": 1, "n_repeats": 1, "bn_chan": 4, "hid_chan": 4, "skip_chan": 4}
+    model, song = tmp_path / "best_model.pth", tmp_path / "it's a mix.wav"
+    torch.save(ConvTasNet(2, **small).serialize(), model)
+    soundfile.write(song, 0.1 * torch.randn(4000).numpy(), 8000)
+    main(["separate", str(model), str(song), "-d", "cpu", "--shifts", "1", "--json"])
+    written = json.loads(capsys.readouterr().out)
+    assert written == [str(tmp_path / f"it's a mix_est{i}.wav") for i in (1, 2)]
+    assert all(soundfile.info(path).frames == 4000 for path in written)
+    for arguments in (
+        [str(song), str(song)],
+        [str(model), str(tmp_path / "none.wav")],
+        [str(model), str(song), "-d", "nonsense"],
+        [str(model), str(song), "--batch", "0"],
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(["separate", *arguments])
+        assert stop.value.code == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert line.startswith("error: ")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -71,7 +94,7 @@ def test_wrong_use_exits_with_2(capsys, tmp_path, monkeypatch, arguments, words)
     assert words in capsys.readouterr().err.splitlines()[-1]
 
 
-@pytest.mark.parametrize("command", ["list", "demo-data", "report", "convert"])
+@pytest.mark.parametrize("command", ["list", "separate", "demo-data", "report", "convert"])
 def test_every_command_has_help(capsys, command):
     with pytest.raises(SystemExit) as caught:
         main([command, "--help"])

@@ -1,10 +1,9 @@
-"""Separation of whole songs, museval per song, and the figures of a results table."""
+"""Separation of a set's test songs, museval per song, and the figures of a results table."""
 
 from .aggregation import METRICS, aggregate, load_scores
-from .evaluate import (
+from .experiments import (
     BASELINE,
     load_music_separator,
-    read_config,
     score_experiments,
     separate_experiments,
     songs_to_test,
@@ -18,7 +17,6 @@ __all__ = [
     "aggregate",
     "load_music_separator",
     "load_scores",
-    "read_config",
     "score_experiments",
     "score_song",
     "score_songs",

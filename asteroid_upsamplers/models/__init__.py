@@ -1,6 +1,6 @@
 """Networks whose upsampler is chosen by name; each is registered with Asteroid."""
 
-from .base import MAX_SHIFT, MusicSeparator, PortableModel, load_model
+from .base import MusicSeparator, PortableModel, load_model
 from .cross_net_open_unmix import CrossNetOpenUnmix
 from .demucs_checkpoint import convert_demucs_checkpoint, load_demucs_checkpoint
 from .demucs_like import DemucsLike
@@ -22,7 +22,6 @@ from .with_upsampler import (
 )
 
 __all__ = [
-    "MAX_SHIFT",
     "CrossNetOpenUnmix",
     "DemucsLike",
     "LogMelSpectrogram",

@@ -5,16 +5,17 @@
 
 from __future__ import annotations
 
+import importlib
+import math
 import pickle
 import zipfile
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import julius
 import numpy as np
-import soundfile
 import torch
 from asteroid.models import BaseModel
 from torch import Tensor, nn
@@ -27,10 +28,6 @@ from ..files import damage_of
 
 torch.serialization.add_safe_globals([TorchVersion])
 """Asteroid's own files hold one, a string; its own loading reads them now, too."""
-
-
-MAX_SHIFT = 0.5
-"""s, the longest delay of the shift trick ([3])."""
 
 
 class PortableModel(BaseModel):
@@ -146,8 +143,8 @@ class MusicSeparator(PortableModel):
 
         Args:
             wav: ``(batch, audio_channels, time)``.
-            shifts: Over how many random delays of up to 0.5 s to average (:mod:`.dsp.shifts`, [3]
-                takes 10), for as many times the work; 0 for none.
+            shifts: How many random delays of up to 0.5 s the estimates are averaged over
+                (:mod:`..separation.shifts`; [3] takes 10), for as many times the work; 0 for none.
             seed: Of the delays.
 
         Returns:
@@ -158,11 +155,9 @@ class MusicSeparator(PortableModel):
             levels = wav.new_tensor([mono_level([signal]) for signal in wav])
         network: Callable[[Tensor], Tensor] = self
         if shifts:
-            from ..separation import shift_averaged
-
-            longest = round(MAX_SHIFT * self.sample_rate)
-            generator = torch.Generator().manual_seed(seed)
-            network = shift_averaged(self, shifts, longest, generator)
+            separation = _separation()
+            longest = round(separation.MAX_SHIFT * self.sample_rate)
+            network = separation.shift_averaged(self, shifts, longest, seed)
             wav = F.pad(wav, (longest, longest))
         estimates = network(wav / levels[:, None, None])
         return estimates * levels[:, None, None, None]
@@ -202,31 +197,26 @@ class MusicSeparator(PortableModel):
     ) -> None:
         """Separate a file into ``<name>_<source>.wav``, 32-bit float, at the file's own rate.
 
+        The estimates are never rescaled: never normalise what is later scored.
+
         Args:
-            filename: Any format that soundfile reads, with the model's number of channels.
+            filename: Any format that libsndfile or ffmpeg reads, with the model's number of
+                channels, or mono.
             output_dir: Where to write; beside the file if ``None``.
-            force_overwrite: Whether to replace files that exist (else nothing is done).
+            force_overwrite: Whether to replace files that exist, else they are kept.
             resample: Whether to resample a file with another rate, and the estimates back.
-            **kwargs: For :meth:`forward_wav`.
+            **kwargs: ``seed`` of the shift trick, and what :class:`..separation.Chunking` takes; if
+                no ``chunk`` is given, the whole file goes through the network at once.
+
+        Raises:
+            UsageError: If the file cannot be separated.
         """
-        path = Path(filename)
-        folder = Path(output_dir) if output_dir is not None else path.parent
-        outputs = [folder / f"{path.stem}_{source}.wav" for source in self.sources]
-        if all(output.exists() for output in outputs) and not force_overwrite:
-            return
-        try:
-            wav, rate = soundfile.read(path, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            raise UsageError(f"{path}: not readable as audio ({error})") from None
-        own_rate = int(self.sample_rate)
-        if rate != own_rate and not resample:
-            raise UsageError(f"{path}: {rate} Hz, the model needs {own_rate} Hz or resample=True")
-        mixture = julius.resample_frac(torch.from_numpy(wav.T.copy()), rate, own_rate)
-        estimates = self.torch_separate(mixture, **kwargs)
-        estimates = julius.resample_frac(estimates, own_rate, rate, output_length=len(wav))
-        folder.mkdir(parents=True, exist_ok=True)
-        for output, estimate in zip(outputs, estimates, strict=True):
-            soundfile.write(output, estimate.T.numpy(), rate, subtype="FLOAT")
+        separation = _separation()
+        seed = kwargs.pop("seed", 0)
+        chunking = separation.Chunking(**{"chunk": math.inf, **kwargs})
+        path, folder = Path(filename), None if output_dir is None else Path(output_dir)
+        outputs = separation.output_paths(path, separation.source_names(self), folder)
+        separation.separate_file(self, path, outputs, chunking, force_overwrite, resample, seed)
 
     def separate(self, wav: Any, **kwargs: Any) -> Any:
         """:meth:`torch_separate`, :meth:`numpy_separate` or :meth:`file_separate`, by type."""
@@ -276,6 +266,11 @@ def load_model(path: str | PathLike) -> BaseModel:
         return PortableModel.from_pretrained(package).eval()
     except (TypeError, ValueError, RuntimeError) as error:
         raise UsageError(f"{path}: cannot build its model ({_first_line(error)})") from None
+
+
+def _separation() -> ModuleType:
+    """The room that cuts and reads files: built on the models, so it cannot be imported above."""
+    return importlib.import_module("asteroid_upsamplers.separation")
 
 
 def _is_checkpoint(package: Any) -> bool:

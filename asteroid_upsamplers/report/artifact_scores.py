@@ -25,11 +25,10 @@ from ..artifacts import (
 )
 from ..data import MIXTURE, Song, songs_at_rate
 from ..dsp import mono_level
-from ..evaluation import load_music_separator, read_config
+from ..evaluation import load_music_separator
 from ..files import alone_in, whole_or_nothing
 from ..models import MusicSeparator
 from ..probe import tone_frequencies, watching
-from ..separation import on_best_device
 from .unusual_sounds import unusual_sounds
 
 ARTIFACTS = "artifacts.json"
@@ -43,7 +42,9 @@ EXCERPT_SECONDS = 30
 """So much of each test song is looked at, from its start."""
 
 
-def measure_experiments(exp_dirs: Sequence[Path], progress: bool = True) -> None:
+def measure_experiments(
+    exp_dirs: Sequence[Path], musdb18_dir: Path, wav_dir: Path, progress: bool = True
+) -> None:
     """Write ``artifacts.json`` into each folder: ``trained`` and ``untrained`` scores.
 
     Both hold
@@ -65,23 +66,22 @@ def measure_experiments(exp_dirs: Sequence[Path], progress: bool = True) -> None
             run is at work in a folder.
     """
     for exp_dir in tqdm(exp_dirs, "measuring artifacts", disable=not progress):
-        data = read_config(exp_dir)["data"]
+        model = load_music_separator(exp_dir)
         with alone_in(exp_dir):
             if not _is_measured(exp_dir / ARTIFACTS, exp_dir / "best_model.pth"):
-                _measure(exp_dir, data, progress)
+                songs = songs_at_rate(
+                    musdb18_dir, wav_dir, "test", int(model.sample_rate), progress
+                )
+                _measure(exp_dir, model, songs)
 
 
-def _measure(exp_dir: Path, data: dict[str, Any], progress: bool) -> None:
-    model = load_music_separator(exp_dir / "best_model.pth")
-    folders = Path(data["musdb18_dir"]), Path(data["wav_dir"])
-    songs = songs_at_rate(*folders, "test", int(model.sample_rate), progress)
+def _measure(exp_dir: Path, model: MusicSeparator, songs: Sequence[Song]) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         untrained = type(model)(**model.get_model_args()).eval()
     scores: dict[str, Any] = {"version": VERSION}
-    for state, network in (("trained", model), ("untrained", untrained)):
-        with on_best_device(network):
-            scores[state] = _scores(network, songs)
+    scores["trained"] = _scores(model, songs)
+    scores["untrained"] = _scores(untrained.to(next(model.parameters()).device), songs)
     with whole_or_nothing(exp_dir / ARTIFACTS) as partial:
         partial.write_text(json.dumps(scores, indent=2))
 

@@ -1,20 +1,23 @@
 """What a user runs on audio: separating files of any format, in chunks, with any Asteroid model."""
 
+from .channels import source_names
 from .chunks import Context, no_context, overlap_add, separate_chunks
-from .files import Chunking, load_on_device, separate_files
-from .shifts import shift_averaged, shifted_context
-from .songs import on_best_device, separate_songs
+from .file import Chunking, separate_file
+from .files import load_on_device, output_paths, separate_files
+from .shifts import MAX_SHIFT, shift_averaged, shifted_context
 
 __all__ = [
+    "MAX_SHIFT",
     "Chunking",
     "Context",
     "load_on_device",
     "no_context",
-    "on_best_device",
+    "output_paths",
     "overlap_add",
     "separate_chunks",
+    "separate_file",
     "separate_files",
-    "separate_songs",
     "shift_averaged",
     "shifted_context",
+    "source_names",
 ]

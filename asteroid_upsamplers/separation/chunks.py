@@ -14,11 +14,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Context = Callable[[int], tuple[int, int]]
-"""For a time, how many samples a function needs before and after it, beyond the chunk."""
+"""For a chunk of so many samples, how many samples a function needs before and after it."""
+
+Match = Callable[[Tensor, Tensor], Tensor]
+"""Of a reference ``(n_src, ..., time)`` and estimates of at least that length: the estimates in the
+order of the reference. For networks whose sources come in any order."""
 
 
 def no_context(time: int) -> tuple[int, int]:
-    """That of a function which sees the chunk only."""
+    """The context of a function that sees nothing but the chunk."""
     return 0, 0
 
 
@@ -28,55 +32,54 @@ def separate_chunks(
     total: int,
     chunk: int,
     overlap: int,
-    match: Callable[[Tensor, Tensor], Tensor] | None = None,
+    match: Match | None = None,
     context: Context = no_context,
     batch: int = 1,
 ) -> Iterator[Tensor]:
     """Yield the output of ``function`` block by block, in order and without gaps.
 
-    Nothing is read ahead but the chunks of one call, with their context; of what was before them,
-    only the samples shared with the next chunk are kept.
+    Only the chunks of one call are in memory, with their context, and the samples that the last of
+    them shares with the next chunk.
 
     Args:
-        function: ``(n, channels, before + time + after)`` -> ``(n, ..., time)`` or longer (what is
-            more is dropped), for n chunks up to ``batch``, any time up to ``chunk`` and the
-            ``context`` of that time.
+        function: ``(n, channels, before + time + after)`` -> ``(n, ..., time)`` or longer (the rest
+            is dropped), for 1 to ``batch`` chunks, any time up to ``chunk`` and the ``context`` of
+            that time.
         read: ``read(start, stop)`` gives the input samples ``(channels, stop - start)``.
         total: Length of the whole signal in samples.
-        chunk: Length of a chunk in samples.
+        chunk: Length of a chunk in samples, at least 1.
         overlap: Samples shared by neighbouring chunks, at most half a chunk.
-        match: Called with what the last chunk gave for the shared samples, ``(..., overlap)``, and
-            with all that this one gave; what it returns takes the place of that. For networks whose
-            sources come in any order.
-        context: ``context(time)`` gives ``(before, after)``: what ``function`` sees on either side
-            of a chunk; beyond the ends of the signal these are zeros.
-        batch: How many consecutive chunks at most go through ``function`` in one call; a last chunk
-            that is shorter goes alone.
+        match: Brings the sources of a chunk into the order of the chunk before, by the samples that
+            both have.
+        context: ``context(time)`` gives ``(before, after)``: how many samples around a chunk
+            ``function`` needs. Beyond the ends of the signal these are zeros.
+        batch: How many consecutive chunks at most go through ``function`` in one call; a shorter
+            last chunk goes alone.
 
     Yields:
-        Blocks ``(..., time)`` whose times add up to ``total``, one for each chunk.
+        Blocks ``(..., time)``, one for each chunk; their lengths add up to ``total``.
 
     Raises:
-        ValueError: If ``chunk``, ``overlap`` or ``batch`` makes no sense.
+        ValueError: If ``chunk``, ``overlap`` or ``batch`` is out of range.
     """
     if chunk < 1 or not 0 <= overlap <= chunk // 2:
         raise ValueError(
-            f"chunk {chunk} and overlap {overlap} (samples): chunk must be at least 1 "
-            "and overlap between 0 and half a chunk"
+            f"chunk {chunk} and overlap {overlap} (samples): chunk must be at least 1 and overlap "
+            "between 0 and half a chunk"
         )
     if batch < 1:
-        raise ValueError(f"batch {batch} (chunks): it must be at least 1")
+        raise ValueError(f"batch {batch} (chunks): must be at least 1")
 
-    def excerpt(start: int, stop: int) -> Tensor:
+    def segment(start: int, stop: int) -> Tensor:
         before, after = context(stop - start)
         x = read(max(0, start - before), min(total, stop + after))
         return F.pad(x, (max(0, before - start), max(0, stop + after - total)))
 
     fade_in = (torch.arange(overlap) + 0.5) / max(1, overlap)
     tail: Tensor | None = None
-    for places in chunk_batches(total, chunk, overlap, batch):
-        outputs = function(torch.stack([excerpt(*place) for place in places]))
-        for (start, stop), output in zip(places, outputs, strict=True):
+    for spans in _spans(total, chunk, overlap, batch):
+        outputs = function(torch.stack([segment(*span) for span in spans]))
+        for (start, stop), output in zip(spans, outputs, strict=True):
             y = output[..., : stop - start]
             if tail is not None:
                 y = y if match is None or overlap == 0 else match(tail, y)
@@ -90,34 +93,6 @@ def separate_chunks(
         del outputs, output, y  # before the next batch is read
 
 
-def chunk_batches(
-    total: int, chunk: int, overlap: int, batch: int
-) -> Iterator[list[tuple[int, int]]]:
-    """Where the chunks of a signal start and stop, up to ``batch`` of one length at a time.
-
-    Args:
-        total: Length of the whole signal in samples.
-        chunk: Length of a chunk in samples; the last one may be shorter.
-        overlap: Samples shared by neighbouring chunks.
-        batch: How many chunks at most.
-
-    Example:
-        >>> list(chunk_batches(total=11, chunk=4, overlap=1, batch=2))
-        [[(0, 4), (3, 7)], [(6, 10)], [(9, 11)]]
-    """
-    places: list[tuple[int, int]] = []
-    start = stop = 0
-    while stop < total:
-        stop = min(start + chunk, total)
-        if len(places) == batch or (places and stop - start < chunk):
-            yield places
-            places = []
-        places.append((start, stop))
-        start += chunk - overlap
-    if places:
-        yield places
-
-
 def overlap_add(
     function: Callable[[Tensor], Tensor],
     x: Tensor,
@@ -126,15 +101,11 @@ def overlap_add(
     context: Context = no_context,
     batch: int = 1,
 ) -> Tensor:
-    """:func:`separate_chunks` for a signal that is in memory.
+    """:func:`separate_chunks` for a signal in memory.
 
     Args:
-        function: As there.
+        function: As there, and so are the other arguments.
         x: ``(channels, time)``, at least one sample.
-        chunk: As there.
-        overlap: As there.
-        context: As there.
-        batch: As there.
 
     Returns:
         ``(..., time)``.
@@ -144,13 +115,21 @@ def overlap_add(
         >>> torch.allclose(overlap_add(lambda chunk: 2 * chunk, x, chunk=4, overlap=2), 2 * x)
         True
     """
-    blocks = separate_chunks(
-        function,
-        lambda start, stop: x[..., start:stop],
-        x.shape[-1],
-        chunk,
-        overlap,
-        context=context,
-        batch=batch,
-    )
+
+    def read(start: int, stop: int) -> Tensor:
+        return x[..., start:stop]
+
+    total = x.shape[-1]
+    blocks = separate_chunks(function, read, total, chunk, overlap, context=context, batch=batch)
     return torch.cat(list(blocks), -1)
+
+
+def _spans(total: int, chunk: int, overlap: int, batch: int) -> Iterator[list[tuple[int, int]]]:
+    """Where chunks start and stop, in lists of up to ``batch`` chunks of one length."""
+    starts = range(0, max(1, total - overlap), chunk - overlap) if total else ()
+    spans = [(start, min(start + chunk, total)) for start in starts]
+    short = spans[-1:] if spans and spans[-1][1] - spans[-1][0] < chunk else []
+    whole = spans[: len(spans) - len(short)]
+    yield from (whole[first : first + batch] for first in range(0, len(whole), batch))
+    if short:
+        yield short

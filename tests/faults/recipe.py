@@ -56,9 +56,9 @@ def command(stage: int, work: Path, *more: object) -> list[str]:
     words = {
         0: ["prepare_data.py", *songs],
         1: ["train.py", "--exp_dir", exp_dir, *songs, "--num_workers", 0, *NETWORK],
-        2: ["eval.py", "separate", exp_dir],
-        3: ["eval.py", "score", exp_dir],
-        4: ["eval.py", "artifacts", exp_dir],
+        2: ["eval.py", "separate", exp_dir, *songs],
+        3: ["eval.py", "score", exp_dir, *songs],
+        4: ["eval.py", "artifacts", exp_dir, *songs],
         5: ["-m", "asteroid_upsamplers.cli", "report", exp_dir, "--out", work / "exp" / "report"],
     }[stage]
     words[0] = f"local/{words[0]}" if stage == 0 else words[0]

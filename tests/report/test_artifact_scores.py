@@ -40,7 +40,7 @@ def exp_dir(tmp_path):
 
 
 def test_scores_of_both_states(exp_dir):
-    measure_experiments([exp_dir], progress=False)
+    measure_experiments([exp_dir], exp_dir.parent / "set", exp_dir.parent / "wav", progress=False)
     scores = json.loads((exp_dir / "artifacts.json").read_text())
     for state in ("trained", "untrained"):
         assert len(scores[state]["tonal_fraction"]) == 3
@@ -58,20 +58,22 @@ def test_scores_of_both_states(exp_dir):
 
 
 def test_scores_are_kept_until_the_model_is_newer(exp_dir):
-    measure_experiments([exp_dir], progress=False)
+    measure_experiments([exp_dir], exp_dir.parent / "set", exp_dir.parent / "wav", progress=False)
     path = exp_dir / "artifacts.json"
     first = path.stat().st_mtime_ns
-    measure_experiments([exp_dir], progress=False)
+    measure_experiments([exp_dir], exp_dir.parent / "set", exp_dir.parent / "wav", progress=False)
     assert path.stat().st_mtime_ns == first
     path.write_text("{}")
-    measure_experiments([exp_dir], progress=False)
+    measure_experiments([exp_dir], exp_dir.parent / "set", exp_dir.parent / "wav", progress=False)
     assert "trained" in json.loads(path.read_text())
 
 
 def test_an_experiment_without_a_model_is_named(exp_dir):
     (exp_dir / "best_model.pth").unlink()
     with pytest.raises(UsageError, match="best_model.pth"):
-        measure_experiments([exp_dir], progress=False)
+        measure_experiments(
+            [exp_dir], exp_dir.parent / "set", exp_dir.parent / "wav", progress=False
+        )
 
 
 def test_unusual_sounds_are_as_said(exp_dir, tmp_path):

@@ -1,161 +1,177 @@
-"""Chunked processing: no gap, no seam, no rescaling."""
+"""Chunks and shifts: no gap, no seam, no rescaling; the shift trick keeps what moves along."""
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asteroid_upsamplers.separation import overlap_add, separate_chunks
-
-BATCHES = [1, 2, 3, 7]
+from asteroid_upsamplers.models import WaveUNet
+from asteroid_upsamplers.separation import (
+    no_context,
+    overlap_add,
+    separate_chunks,
+    shift_averaged,
+    shifted_context,
+)
 
 
 @given(
     total=st.integers(1, 200),
     chunk=st.integers(1, 60),
     share=st.floats(0, 0.5, allow_subnormal=False),
+    batch=st.integers(1, 4),
 )
-@settings(max_examples=200, deadline=None)
-def test_a_pointwise_function_sees_no_chunks(total, chunk, share):
-    overlap = int(chunk * share)
+@settings(max_examples=100, deadline=None)
+def test_a_pointwise_function_sees_no_chunks(total, chunk, share, batch):
+    overlap, shapes = int(chunk * share), []
+
+    def function(c):
+        shapes.append(c.shape)
+        return torch.stack([c.sin(), -2 * c], 1)
+
     x = torch.randn(2, total, dtype=torch.float64)
-    y = overlap_add(lambda c: torch.stack([c.sin(), -2 * c], 1), x, chunk, overlap)
+    y = overlap_add(function, x, chunk, overlap, batch=batch)
     torch.testing.assert_close(y, torch.stack([x.sin(), -2 * x]))
+    *whole, last = shapes
+    assert all(n <= batch and time == chunk for n, _, time in whole)
+    assert last[2] == min(chunk, total) or last[0] == 1  # a shorter chunk goes alone
 
 
-def test_no_chunk_is_longer_than_asked_and_blocks_are_consecutive():
+def test_the_seam_is_a_linear_cross_fade_and_sums_to_one():
+    levels = iter([0.0, 1.0])
+    y = overlap_add(lambda c: c + next(levels), torch.zeros(1, 12), chunk=8, overlap=4)
+    expected = torch.tensor([0, 0, 0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1, 1, 1])
+    torch.testing.assert_close(y[0], expected)
+    y = overlap_add(torch.ones_like, torch.zeros(1, 50), chunk=10, overlap=5)
+    torch.testing.assert_close(y, torch.ones(1, 50))
+
+
+def test_chunks_in_batches_give_what_they_give_one_by_one():
+    """Each chunk begins with a click of its own, so that chunks can be told apart."""
+
+    def clicks(z):
+        return torch.cat([z[..., :1] + 1, z[..., 1:]], -1)
+
+    x = torch.randn(2, 100)
+    one = overlap_add(clicks, x, 12, 4)
+    for batch in (2, 3, 50):
+        assert torch.equal(overlap_add(clicks, x, 12, 4, batch=batch), one)
+
+
+def test_only_the_chunks_of_a_call_are_read_ahead():
+    chunk, overlap, before, after, total, batch = 30, 10, 3, 5, 1000, 3
     reads = []
 
     def read(start, stop):
         reads.append((start, stop))
         return torch.arange(start, stop, dtype=torch.float64)[None]
-
-    blocks = list(separate_chunks(lambda c: c, read, 1000, 300, 100))
-    assert reads == [(0, 300), (200, 500), (400, 700), (600, 900), (800, 1000)]
-    assert [b.shape[-1] for b in blocks] == [200, 200, 200, 200, 200]
-    torch.testing.assert_close(torch.cat(blocks, -1)[0], torch.arange(1000.0, dtype=torch.float64))
-
-
-def test_the_seam_is_a_linear_cross_fade():
-    offsets = iter([0.0, 1.0])
-    y = overlap_add(lambda c: c + next(offsets), torch.zeros(1, 12), chunk=8, overlap=4)
-    torch.testing.assert_close(
-        y[0], torch.tensor([0, 0, 0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1, 1, 1])
-    )
-
-
-@pytest.mark.parametrize(("chunk", "overlap"), [(0, 0), (10, 6), (10, -1)])
-def test_impossible_chunks_are_refused(chunk, overlap):
-    with pytest.raises(ValueError, match="chunk .* overlap"):
-        overlap_add(lambda c: c, torch.zeros(1, 30), chunk, overlap)
-
-
-def test_an_empty_batch_is_refused():
-    with pytest.raises(ValueError, match="batch 0"):
-        overlap_add(lambda c: c, torch.zeros(1, 30), 10, 0, batch=0)
-
-
-def one_by_one(function, x, chunk, overlap):
-    """Every chunk on its own, added to what is there over the samples that they share."""
-    y = function(x[None, :, :chunk])[0]
-    ramp = (torch.arange(overlap) + 0.5) / max(1, overlap)
-    while y.shape[-1] < x.shape[-1]:
-        start = y.shape[-1] - overlap
-        more = function(x[None, :, start : start + chunk])[0]
-        shared = y[..., start:] * (1 - ramp) + more[..., :overlap] * ramp
-        y = torch.cat([y[..., :start], shared, more[..., overlap:]], -1)
-    return y
-
-
-@pytest.mark.parametrize("batch", BATCHES)
-@pytest.mark.parametrize("overlap", [0, 1, 4, 6])
-@pytest.mark.parametrize("total", [1, 11, 12, 13, 20, 30, 36, 100])
-def test_chunks_in_batches_give_what_they_give_one_by_one(total, overlap, batch):
-    """To the last bit, with any length of the last chunk; only that one may be shorter."""
-    x, shapes = torch.randn(2, total), []
-
-    def function(z):  # begins with a click of its own, so that chunks can be told apart
-        shapes.append(z.shape)
-        click = torch.zeros(z.shape[-1])
-        click[:3] = 1
-        return torch.stack([z * z + click, -z], 1)
-
-    y = overlap_add(function, x, 12, overlap, batch=batch)
-    calls = list(shapes)
-    assert torch.equal(y, one_by_one(function, x, 12, overlap))
-    assert all(n == batch for n, _, _ in calls[:-2])
-    assert all(n <= batch and time == 12 for n, _, time in calls[:-1])
-    assert calls[-1][2] == 12 or calls[-1][0] == 1
-
-
-@pytest.mark.parametrize("batch", BATCHES)
-def test_nothing_is_read_ahead_but_the_chunks_of_a_call(batch):
-    chunk, overlap, before, after, total = 30, 10, 3, 5, 1000
-    reads = []
-
-    def read(start, stop):
-        reads.append((start, stop))
-        return torch.arange(start, stop, dtype=torch.float64)[None]
-
-    def function(z):
-        assert len(z) <= batch
-        return z[..., before:]
 
     blocks = separate_chunks(
-        function, read, total, chunk, overlap, context=lambda time: (before, after), batch=batch
+        lambda z: z[..., before:],
+        read,
+        total,
+        chunk,
+        overlap,
+        context=lambda time: (before, after),
+        batch=batch,
     )
+    done = 0
     for number, block in enumerate(blocks):
-        called = number // batch + 1
-        assert len(reads) <= batch * called
-        given = block[0, -1] + 1
-        assert reads[-1][1] <= given + overlap + after + (batch - 1) * (chunk - overlap)
-    assert len(reads) == number + 1
+        torch.testing.assert_close(block[0], torch.arange(done, done + block.shape[-1]).double())
+        done += block.shape[-1]
+        assert len(reads) <= batch * (number // batch + 1)
+    assert done == total
     assert all(stop - start <= before + chunk + after for start, stop in reads)
 
 
-@pytest.mark.parametrize("batch", BATCHES)
-@pytest.mark.parametrize("total", [50, 52])
-def test_blocks_are_matched_with_the_one_before(total, batch):
+@pytest.mark.parametrize("batch", [1, 3])
+def test_sources_are_brought_into_the_order_of_the_chunk_before(batch):
     """A network that swaps its two outputs at every other chunk is put right over the overlap."""
-    x = torch.randn(1, total)
-    swapped, matched = [], []
+    x, count = torch.randn(1, 52), iter(range(100))
 
     def swapping(chunks):
-        both = torch.stack([chunks, -chunks], 1)
-        for row in range(len(both)):
-            swapped.append(len(swapped) % 2 == 1)
-            both[row] = both[row].flip(0) if swapped[-1] else both[row]
-        return both
+        pairs = [torch.stack([c, -c]) for c in chunks]
+        return torch.stack([pair.flip(0) if next(count) % 2 else pair for pair in pairs])
 
     def match(tail, y):
-        assert tail.shape == (2, 1, 4) and y.shape[:-1] == (2, 1)
-        matched.append(not torch.allclose(tail, y[..., :4]))
-        return y.flip(0) if matched[-1] else y
+        return y if torch.allclose(tail, y[..., :4]) else y.flip(0)
 
-    blocks = separate_chunks(swapping, lambda a, b: x[:, a:b], total, 10, 4, match, batch=batch)
-    y = torch.cat(list(blocks), -1)
-    assert len(swapped) > 7 and matched == swapped[1:]
-    torch.testing.assert_close(y, torch.stack([x, -x]))
+    blocks = separate_chunks(swapping, lambda a, b: x[:, a:b], 52, 10, 4, match, batch=batch)
+    torch.testing.assert_close(torch.cat(list(blocks), -1), torch.stack([x, -x]))
 
 
-@pytest.mark.parametrize("batch", BATCHES)
-@pytest.mark.parametrize(("chunk", "overlap"), [(200, 0), (30, 0), (30, 10), (7, 3), (1, 0)])
-def test_with_context_a_filter_sees_no_chunks(chunk, overlap, batch):
-    """A convolution without padding, given the samples it needs, sees zeros beyond the ends only.
+@pytest.mark.parametrize(("chunk", "overlap", "batch"), [(200, 0, 1), (30, 10, 1), (30, 10, 2)])
+def test_a_network_without_padding_sees_the_signal_around_a_chunk(chunk, overlap, batch):
+    """With context, chunks give what the whole signal gives. Chunks begin where its levels fall."""
+    torch.manual_seed(0)
+    model = WaveUNet(depth=2, channels=2).eval()
+    chunk, overlap = 8 * chunk, 8 * overlap
+    total = next(n for n in range(1500, 1600) if model.valid_length(n) == n + model.margin)
+    x = 0.3 * torch.randn(2, total)
+    with torch.no_grad():
+        whole = model(x[None])[0]
+        chunked = overlap_add(
+            model.forward_with_context, x, chunk, overlap, model.needed_context, batch
+        )
+    torch.testing.assert_close(chunked, whole, atol=1e-5, rtol=1e-5)
 
-    As a network whose levels must fit it asks for more than it needs, and gives more.
-    """
-    x, kernel = torch.randn(1, 100), torch.randn(1, 1, 8)
-    lengths = []
 
-    def context(time):
-        return 3, 4 + -time % 4
+@pytest.mark.parametrize(
+    "wrong", [(0, 0, 1), (10, 6, 1), (10, -1, 1), (10, 0, 0)], ids=lambda wrong: str(wrong)
+)
+def test_impossible_chunks_are_refused(wrong):
+    chunk, overlap, batch = wrong
+    with pytest.raises(ValueError, match=r"must be at least 1"):
+        overlap_add(lambda c: c, torch.zeros(1, 30), chunk, overlap, batch=batch)
 
-    def filtered(z):
-        lengths.append(z.shape[-1])
-        return torch.nn.functional.conv1d(z, kernel)
 
-    y = overlap_add(filtered, x, chunk, overlap, context, batch)
-    expected = torch.nn.functional.conv1d(torch.nn.functional.pad(x, (3, 4)), kernel)
-    torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)
-    assert all(length % 4 == 3 for length in lengths)
+def hums(x):
+    """Has a tone that stays where it is, and a filter that sees to the left."""
+    tone = torch.arange(x.shape[-1]) % 4 == 0
+    return x + 0.5 * torch.nn.functional.pad(x, (1, 0))[..., :-1] + tone
+
+
+def test_shifts_give_the_mean_over_delayed_signals():
+    """Against delays written out: put zeros before, run, and take as many samples away."""
+    x, longest, shifts = torch.randn(3, 2, 40), 6, 9
+    delays = torch.randint(longest + 1, (shifts,), generator=torch.Generator().manual_seed(3))
+    assert len(set(delays.tolist())) > 3
+    expected = 0
+    for delay in delays.tolist():
+        delayed = torch.nn.functional.pad(x, (delay, longest - delay))
+        expected = expected + hums(delayed)[..., delay : delay + 40] / shifts
+    average = shift_averaged(hums, shifts, longest, seed=3)
+    torch.testing.assert_close(average(torch.nn.functional.pad(x, (longest, longest))), expected)
+
+
+def test_shifts_average_a_tone_away_that_does_not_move_with_the_signal():
+    x = torch.zeros(1, 1, 4000)
+    y = shift_averaged(hums, 400, 399)(x)
+    assert hums(x).std() > 0.4
+    assert y.std() < 0.05
+    assert y.mean() == pytest.approx(0.25, abs=0.01)
+
+
+def test_shifts_of_chunks_see_the_signal_around_them():
+    """A function that moves with the signal isn't changed, whatever the delays and chunks."""
+    x = torch.randn(2, 100)
+    average = shift_averaged(torch.cos, 3, 7)
+    y = overlap_add(average, x, 30, 10, shifted_context(no_context, 7), batch=2)
+    torch.testing.assert_close(y, x.cos())
+
+
+def test_shifts_do_not_mix_sources_that_come_in_any_order():
+    """Each signal of a batch is matched with its own first output."""
+    count = iter(range(100))
+
+    def swaps(x):
+        pairs = [torch.stack([signal, -signal]) for signal in x]
+        return torch.stack([pair.flip(0) if next(count) % 5 else pair for pair in pairs])
+
+    def match(reference, y):
+        return y if torch.allclose(reference, y) else y.flip(0)
+
+    x = torch.randn(3, 1, 50)
+    y = shift_averaged(swaps, 4, 5, match=match)(x)
+    torch.testing.assert_close(y[0], torch.stack([x[0], -x[0]])[..., 5:45])  # 0 % 5 == 0
+    torch.testing.assert_close(y[1], torch.stack([-x[1], x[1]])[..., 5:45])

@@ -86,18 +86,18 @@ def test_every_file_is_a_whole_configuration(name, size):
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_from_songs_to_scores_and_artifacts(tiny, experiments, name):
-    exp_dir = experiments / name
+def test_from_songs_to_scores_and_artifacts(tiny, experiments, name, songs):
+    exp_dir, where = experiments / name, (songs, songs.parent / "wav")
     fit(tiny(name), exp_dir)
     model = BaseModel.from_pretrained(str(exp_dir / "best_model.pth"))
     assert type(model).__name__ == name
     assert model.sources == SOURCES
-    evaluation.separate_experiments([exp_dir], progress=False)
+    evaluation.separate_experiments([exp_dir], *where, progress=False)
     pace = json.loads((exp_dir / "evaluation.json").read_text())
     assert pace["audio_seconds"] == 1
     assert pace["real_time_factor"] == pytest.approx(pace["seconds"])
-    evaluation.score_experiments([exp_dir], workers=1, progress=False)
-    report.measure_experiments([exp_dir], progress=False)
+    evaluation.score_experiments([exp_dir], *where, workers=1, progress=False)
+    report.measure_experiments([exp_dir], *where, progress=False)
     table = report.collect([exp_dir])
     assert list(table.index) == ["mixture", name]
     row = table.loc[name]
@@ -120,7 +120,7 @@ def test_at_another_rate_than_the_songs(tiny, tmp_path, name, songs):
     fit(tiny(name, rate=4000), exp_dir)
     resampled = songs.parent / "wav_4000" / "train"
     assert sorted(p.name for p in resampled.iterdir()) == ["train 0", "train 1", "train 2"]
-    evaluation.separate_experiments([exp_dir], progress=False)
+    evaluation.separate_experiments([exp_dir], songs, songs.parent / "wav", progress=False)
     paths = list((exp_dir / "estimates" / "test" / "test").iterdir())
     assert sorted(path.stem for path in paths) == sorted(SOURCES)
     assert {(soundfile.info(p).samplerate, soundfile.info(p).frames) for p in paths} == {

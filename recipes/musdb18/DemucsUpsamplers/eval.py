@@ -6,23 +6,72 @@ from pathlib import Path
 
 from asteroid_upsamplers.errors import one_line_errors
 
-if __name__ == "__main__":
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line; none of it is part of what was trained."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("step", choices=["separate", "score", "artifacts"])
     parser.add_argument("exp_dirs", nargs="+", type=Path, help="folders of trained experiments")
-    parser.add_argument(
+    songs = parser.add_argument_group("songs")
+    songs.add_argument(
+        "--musdb18_dir",
+        type=Path,
+        default=Path("data/musdb18"),
+        help="MUSDB18 (.stem.mp4) or MUSDB18-HQ (wav) (default: %(default)s)",
+    )
+    songs.add_argument(
+        "--wav_dir",
+        type=Path,
+        default=Path("data/wav/musdb18"),
+        help="where stage 0 put the wav files of MUSDB18 (default: %(default)s)",
+    )
+    separate = parser.add_argument_group("separate")
+    separate.add_argument(
+        "--chunk", type=float, default=10.0, help="length of a chunk in seconds (default: 10)"
+    )
+    separate.add_argument(
+        "--overlap",
+        type=float,
+        default=0.25,
+        help="share of a chunk that it has in common with the next, 0 to 0.5 (default: 0.25)",
+    )
+    separate.add_argument(
+        "--shifts",
+        type=int,
+        default=0,
+        help="average the estimates over this many random delays; Demucs' best figures took 10 "
+        "(default: 0, no delays)",
+    )
+    separate.add_argument(
+        "--batch",
+        type=int,
+        default=1,
+        help="chunks that go through the network at once: more is faster on a GPU and needs more "
+        "memory (default: 1)",
+    )
+    score = parser.add_argument_group("score")
+    score.add_argument(
         "--workers",
         type=int,
-        help="songs scored at a time (default: one a core); each needs 1 GB and 1.5 GB a minute",
+        help="songs scored at a time; each needs 1 GB of memory and 1.5 GB more per minute of song "
+        "(default: one per core)",
     )
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    arguments = parse_arguments()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with one_line_errors():
-        from asteroid_upsamplers import evaluation, report
+        from asteroid_upsamplers import evaluation, report, separation
 
+        exp_dirs, songs = arguments.exp_dirs, (arguments.musdb18_dir, arguments.wav_dir)
         if arguments.step == "separate":
-            evaluation.separate_experiments(arguments.exp_dirs)
+            chunking = separation.Chunking(
+                arguments.chunk, arguments.overlap, arguments.shifts, arguments.batch
+            )
+            evaluation.separate_experiments(exp_dirs, *songs, chunking)
         elif arguments.step == "score":
-            evaluation.score_experiments(arguments.exp_dirs, arguments.workers)
+            evaluation.score_experiments(exp_dirs, *songs, arguments.workers)
         else:
-            report.measure_experiments(arguments.exp_dirs)
+            report.measure_experiments(exp_dirs, *songs)

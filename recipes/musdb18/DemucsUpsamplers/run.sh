@@ -26,6 +26,10 @@ usage: ./run.sh [options] [-- options of train.py]
                         --max_restarts 3", also on several machines (docs/scaling.md)
   --exp_root DIR        where experiments go (default: exp beside this script)
   --data_root DIR       where songs go (default: data beside this script)
+  --shifts N            stage 2: average over N random delays (default 0)
+  --chunk SECONDS       stage 2: what is separated at a time (default 10)
+  --overlap SHARE       stage 2: share of a chunk that it has in common with the next (default 0.25)
+  --batch N             stage 2: chunks that go through the network at once (default 1)
   --workers N           songs scored at a time (default: one a core); lower it if memory runs out
   --python PATH         Python to use (default python)
 EOF
@@ -37,7 +41,7 @@ fail() { echo "error: $1" >&2; exit 2; }
 trap 'exit 143' TERM
 
 musdb18_dir= download_sample=false demo=false dry_run= stage=0 stop_stage=5 tag= id=${CUDA_VISIBLE_DEVICES-}
-model=DemucsLike upsampler= modified=false variant= size= python=python workers= num_nodes= torchrun=
+model=DemucsLike upsampler= modified=false variant= size= python=python workers= num_nodes= torchrun= separate=()
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 exp_root=$here/exp data_root=$here/data
 
@@ -51,6 +55,9 @@ while [ $# -gt 0 ]; do
       --id | --num_nodes | --exp_root | --data_root | --workers | --python)
       [[ $# -gt 1 && $2 != --* ]] || fail "$1 needs a value"
       declare "${1#--}=$2"; shift 2 ;;
+    --shifts | --chunk | --overlap | --batch)
+      [[ $# -gt 1 && $2 != --* ]] || fail "$1 needs a value"
+      separate+=("$1" "$2"); shift 2 ;;
     --torchrun) [ $# -gt 1 ] || fail "$1 needs a value"; torchrun=$2; shift 2 ;;
     *) fail "unknown option $1 (./run.sh --help lists them; options of train.py go behind --)" ;;
   esac
@@ -134,16 +141,17 @@ files_of() {
   done
 }
 
+songs_from=(--musdb18_dir "$musdb18_dir" --wav_dir "$wav_dir")
 [ -z "$dry_run" ] || stage=1 stop_stage=1
 runs() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 say() { echo "== stage $1: $2" >&2; }
 
 if runs 0; then
   say 0 "data"
-  songs_from=(--musdb18_dir "$musdb18_dir" --wav_dir "$wav_dir")
-  [ $demo = false ] || songs_from+=(--demo)
-  [ $download_sample = false ] || songs_from+=(--download_sample)
-  "$python" -W ignore local/prepare_data.py "${songs_from[@]}"
+  prepare=("$python" -W ignore local/prepare_data.py "${songs_from[@]}")
+  [ $demo = false ] || prepare+=(--demo)
+  [ $download_sample = false ] || prepare+=(--download_sample)
+  "${prepare[@]}"
 fi
 
 if runs 1; then
@@ -163,17 +171,17 @@ fi
 
 if runs 2; then
   say 2 "separate"
-  "$python" -W ignore eval.py separate "${exp_dirs[@]}"
+  "$python" -W ignore eval.py separate "${exp_dirs[@]}" "${songs_from[@]}" ${separate[@]+"${separate[@]}"}
 fi
 
 if runs 3; then
   say 3 "evaluate"
-  "$python" -W ignore eval.py score ${workers:+--workers "$workers"} "${exp_dirs[@]}"
+  "$python" -W ignore eval.py score "${exp_dirs[@]}" "${songs_from[@]}" ${workers:+--workers "$workers"}
 fi
 
 if runs 4; then
   say 4 "artifacts"
-  "$python" -W ignore eval.py artifacts "${exp_dirs[@]}"
+  "$python" -W ignore eval.py artifacts "${exp_dirs[@]}" "${songs_from[@]}"
 fi
 
 if runs 5; then

@@ -1,0 +1,187 @@
+"""Stages 2 and 3 for experiment folders: from ``best_model.pth`` to museval's score files."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import soundfile
+import torch
+from tqdm import tqdm
+
+from ..data import MIXTURE, SOURCES, Song, find_songs, rate_of_set, wav_root
+from ..errors import UsageError
+from ..files import LOCK, alone_in, discard, locked, whole_or_nothing
+from ..models import MusicSeparator
+from ..separation import Chunking, load_on_device, separate_file, source_names
+from .scoring import ScoringJob, score_songs
+
+MODEL = "best_model.pth"
+ESTIMATES, SCORES = Path("estimates/test"), Path("scores/test")
+SETTINGS = Path("estimates/separation.json")
+"""How the estimates beside it were made."""
+
+EVALUATION = "evaluation.json"
+"""How fast the test songs were separated."""
+
+BASELINE = "mixture"
+"""Name of the folder, beside the experiments, of the mixture scored as its own estimate."""
+
+
+def songs_to_test(musdb18_dir: Path, wav_dir: Path) -> list[Song]:
+    """The test songs of a set, at its own rate, in which they are scored.
+
+    Raises:
+        UsageError: If there is no set, or songs in it cannot be used.
+    """
+    root = wav_root(musdb18_dir, wav_dir)
+    return find_songs(root, "test", rate_of_set(root) or 44100)
+
+
+def load_music_separator(exp_dir: Path) -> MusicSeparator:
+    """The trained model of an experiment, on a GPU if there is one.
+
+    Raises:
+        UsageError: If there is no such model, or it has no names for its sources.
+    """
+    path = exp_dir / MODEL
+    if not path.exists():
+        raise UsageError(f"{exp_dir}: no experiment here (no {MODEL}); train one first")
+    model = load_on_device(path)
+    if not isinstance(model, MusicSeparator):
+        raise UsageError(
+            f"{path}: a {type(model).__name__}, must be a MusicSeparator, whose sources have names"
+        )
+    return model
+
+
+def separate_experiments(
+    exp_dirs: Sequence[Path],
+    musdb18_dir: Path,
+    wav_dir: Path,
+    chunking: Chunking | None = None,
+    progress: bool = True,
+) -> None:
+    """Separate the test songs with the model of each experiment into ``estimates/test/<song>/``.
+
+    Estimates are kept unless the model or the mixture is newer, or they were made with another
+    chunk, overlap or number of shifts.
+
+    Args:
+        exp_dirs: Folders with a ``best_model.pth``.
+        musdb18_dir: MUSDB18, or a set in MUSDB18-HQ's layout.
+        wav_dir: Where stage 0 put the wav files of MUSDB18.
+        chunking: How songs are cut into chunks; :class:`..separation.Chunking` has the defaults.
+        progress: Whether to show a progress bar, in seconds of audio.
+
+    Raises:
+        UsageError: If an experiment has no trained model, a song cannot be used, or another run is
+            at work in a folder.
+    """
+    songs = songs_to_test(musdb18_dir, wav_dir)
+    for exp_dir in exp_dirs:
+        model = load_music_separator(exp_dir)
+        with alone_in(exp_dir):
+            _separate_experiment(exp_dir, model, songs, chunking or Chunking(), progress)
+
+
+def _separate_experiment(
+    exp_dir: Path, model: MusicSeparator, songs: Sequence[Song], chunking: Chunking, progress: bool
+) -> None:
+    _discard_outdated(exp_dir, songs, chunking)
+    names = source_names(model)
+    todo = [song for song in songs if not (exp_dir / ESTIMATES / song.name).is_dir()]
+    if not todo:
+        return
+    total = sum(soundfile.info(song.path(MIXTURE)).duration for song in todo)
+    start = time.perf_counter()
+    with tqdm(None, exp_dir.name, total, disable=not progress, unit="s", unit_scale=True) as bar:
+        for song in todo:
+            with whole_or_nothing(exp_dir / ESTIMATES / song.name) as folder:
+                outputs = [folder / f"{name}.wav" for name in names]
+                separate_file(model, song.path(MIXTURE), outputs, chunking, bar=bar)
+    seconds = time.perf_counter() - start
+    cuda = torch.cuda.is_available()
+    note = {
+        "real_time_factor": seconds / total,
+        "audio_seconds": total,
+        "seconds": seconds,
+        "separated_on": torch.cuda.get_device_name() if cuda else "CPU",
+        "threads": torch.get_num_threads(),
+    }
+    _write_json(exp_dir / EVALUATION, note)
+
+
+def _discard_outdated(exp_dir: Path, songs: Sequence[Song], chunking: Chunking) -> None:
+    """Remove estimates that a run with these settings would not make, and note the settings."""
+    settings = {key: value for key, value in asdict(chunking).items() if key != "batch"}
+    estimates, path = exp_dir / ESTIMATES, exp_dir / SETTINGS
+    if not path.exists() or json.loads(path.read_text()) != settings:
+        if estimates.exists():
+            discard(estimates)
+        _write_json(path, settings)
+    for song in songs:
+        folder = estimates / song.name
+        if _older(folder, exp_dir / MODEL) or _older(folder, song.path(MIXTURE)):
+            discard(folder)
+
+
+def score_experiments(
+    exp_dirs: Sequence[Path],
+    musdb18_dir: Path,
+    wav_dir: Path,
+    workers: int | None = None,
+    progress: bool = True,
+) -> None:
+    """Score the estimates of each experiment into ``scores/test/<song>.json``.
+
+    The mixture as its own estimate is scored as well, once for experiments that lie side by side.
+
+    Args:
+        exp_dirs: Folders with estimates.
+        musdb18_dir: As :func:`separate_experiments` takes it.
+        wav_dir: As :func:`separate_experiments` takes it.
+        workers: How many songs are scored at a time; one a core if ``None``.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        UsageError: If songs cannot be scored (the others are scored all the same), or another run
+            is at work in a folder.
+    """
+    songs = songs_to_test(musdb18_dir, wav_dir)
+    baselines = dict.fromkeys(exp_dir.parent / BASELINE for exp_dir in exp_dirs)
+    with contextlib.ExitStack() as stack:
+        for exp_dir in exp_dirs:
+            stack.enter_context(alone_in(exp_dir))
+        for folder in baselines:
+            stack.enter_context(locked(folder / LOCK, wait=True))  # of other experiments, too
+        jobs = [_job(exp_dir, song) for exp_dir in exp_dirs for song in songs]
+        jobs += [_job(folder, song, song.path(MIXTURE)) for folder in baselines for song in songs]
+        for job in jobs:
+            if _older(job.json_path, job.estimates):
+                job.json_path.unlink()
+        score_songs(jobs, SOURCES, workers=workers, progress=progress)
+
+
+def _job(folder: Path, song: Song, estimates: Path | None = None) -> ScoringJob:
+    return ScoringJob(
+        name=f"{folder.name}: {song.name}",
+        references=song.folder,
+        estimates=estimates or folder / ESTIMATES / song.name,
+        json_path=folder / SCORES / f"{song.name}.json",
+    )
+
+
+def _older(product: Path, origin: Path) -> bool:
+    """Whether a product must be made again because what it was made from is newer."""
+    both = product.exists() and origin.exists()
+    return both and product.stat().st_mtime < origin.stat().st_mtime
+
+
+def _write_json(path: Path, content: dict) -> None:
+    with whole_or_nothing(path) as partial:
+        partial.write_text(json.dumps(content, indent=2))

@@ -1,0 +1,172 @@
+"""Separate one audio file: any format, rate, channels and length, in bounded memory."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+from asteroid.models import BaseModel
+from tqdm import tqdm
+
+from ..audio import read_blocks, read_wav, readable, resample_file, writing_wavs
+from ..dsp import mono_level
+from ..errors import UsageError, is_out_of_memory
+from ..files import PARTIAL
+from ..models import MusicSeparator
+from .channels import SHORTEST, same_order, separator
+from .chunks import no_context, separate_chunks
+from .shifts import MAX_SHIFT, shift_averaged, shifted_context
+
+
+@dataclass(frozen=True)
+class Chunking:
+    """How a long signal is cut into chunks.
+
+    Args:
+        chunk: Length of a chunk in s; ``math.inf`` for the whole file at once.
+        overlap: Share of a chunk that it has in common with the next, 0 to 0.5.
+        shifts: How many random delays each chunk is averaged over (:mod:`.shifts`); 0 for none.
+        batch: How many chunks go through the network at once: more is faster on a GPU and needs
+            more memory.
+
+    Raises:
+        UsageError: If one of them is out of range.
+    """
+
+    chunk: float = 10.0
+    overlap: float = 0.25
+    shifts: int = 0
+    batch: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.chunk > 0:
+            raise UsageError(f"chunk is {self.chunk} s, must be above 0")
+        if not 0 <= self.overlap <= 0.5:
+            raise UsageError(f"overlap is {self.overlap}, must be between 0 and 0.5 of a chunk")
+        if self.shifts < 0:
+            raise UsageError(f"shifts is {self.shifts}, must be at least 0")
+        if self.batch < 1:
+            raise UsageError(f"batch is {self.batch}, must be at least 1")
+
+
+def separate_file(
+    model: BaseModel,
+    path: Path,
+    outputs: Sequence[Path],
+    chunking: Chunking | None = None,
+    force_overwrite: bool = False,
+    resample: bool = True,
+    seed: int = 0,
+    bar: tqdm | None = None,
+) -> list[Path]:
+    """Write the sources of one file, each as 32-bit float wav with the file's rate and channels.
+
+    Estimates are never rescaled. A model that was trained on music of level 1 gets the file divided
+    by its level, and the estimates are multiplied by it. All else here is a loop around this
+    function.
+
+    Args:
+        model: Any Asteroid model from waveform to waveforms, in evaluation mode, on its device.
+        path: The mixture, in any format that libsndfile or ffmpeg reads.
+        outputs: A file for each source, in the model's order.
+        chunking: How it is cut into chunks; :class:`Chunking` has the defaults.
+        force_overwrite: Whether to replace outputs that exist, else they are kept.
+        resample: Whether a file whose rate is not the model's is resampled, and the estimates back
+            to its rate, else it is refused.
+        seed: Of the delays of the shift trick.
+        bar: Progress bar in seconds of audio; its total grows where this file exceeds it.
+
+    Returns:
+        The outputs that were written.
+
+    Raises:
+        UsageError: If the file cannot be separated.
+    """
+    chunking = chunking or Chunking()
+    missing = [output for output in outputs if force_overwrite or not output.exists()]
+    if not missing:
+        return []
+    if not model.sample_rate:
+        raise UsageError(
+            f"the {type(model).__name__} states no sample rate; asteroid-register-sr writes one "
+            "into its file"
+        )
+    bar = tqdm(disable=True) if bar is None else bar
+    folder = outputs[0].parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(PARTIAL, ".", folder) as name:
+        scratch, rate = Path(name), int(model.sample_rate)
+        mixture = readable(path, scratch)
+        info = soundfile.info(mixture)
+        wanted = model.in_channels or 1
+        if wanted != 1 and info.channels not in (1, wanted):
+            raise UsageError(f"{path}: {info.channels} channels, must be 1 or {wanted}")
+        if info.samplerate != rate:
+            if not resample:
+                raise UsageError(f"{path}: {info.samplerate} Hz, the model needs {rate} Hz")
+            resample_file(mixture, scratch / "mixture.wav", rate)
+            mixture = scratch / "mixture.wav"
+        bar.total = max(bar.total or 0, bar.n + info.frames / info.samplerate)
+        bar.set_postfix_str(path.name)
+        estimates = [scratch / f"{number}.wav" for number, _ in enumerate(outputs)]
+        try:
+            _separate_wav(model, mixture, estimates, chunking, seed, bar)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise UsageError(
+                f"{path}: the device is out of memory: lower batch ({chunking.batch} chunks) or "
+                f"chunk ({chunking.chunk:g} s)"
+            ) from error
+        for output, estimate in zip(outputs, estimates, strict=True):
+            if output not in missing:
+                continue
+            if info.samplerate != rate:
+                back = estimate.with_suffix(".resampled.wav")
+                resample_file(estimate, back, info.samplerate, info.frames)
+                estimate = back
+            os.replace(estimate, output)
+    return missing
+
+
+def _separate_wav(
+    model: BaseModel,
+    mixture: Path,
+    estimates: list[Path],
+    chunking: Chunking,
+    seed: int,
+    bar: tqdm,
+) -> None:
+    """Separate a file of the model's rate into files of the same length and channels."""
+    info = soundfile.info(mixture)
+    rate = info.samplerate
+    chunk = info.frames if math.isinf(chunking.chunk) else round(chunking.chunk * rate)
+    chunk = max(1 if isinstance(model, MusicSeparator) else SHORTEST, chunk)
+    match = None if getattr(model, "sources", None) else same_order
+    separate = separator(model, info.channels, match)
+    context = getattr(model, "needed_context", no_context)
+    if chunking.shifts:
+        longest = round(MAX_SHIFT * rate)
+        separate = shift_averaged(separate, chunking.shifts, longest, seed, match)
+        context = shifted_context(context, longest)
+    level = mono_level(read_blocks(mixture)) if getattr(model, "normalize", False) else 1.0
+    blocks = separate_chunks(
+        lambda x: separate(x / level) * level,
+        lambda start, stop: read_wav(mixture, start, stop),
+        info.frames,
+        chunk,
+        int(chunking.overlap * chunk),
+        match,
+        context,
+        chunking.batch,
+    )
+    with writing_wavs(estimates, rate, info.channels, info.frames) as files:
+        for block in blocks:
+            for file, estimate in zip(files, block, strict=True):
+                file.write(estimate.T.numpy())
+            bar.update(block.shape[-1] / rate)

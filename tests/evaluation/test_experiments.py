@@ -1,0 +1,115 @@
+"""From a trained model to scores: what is made, what is kept, what is made again."""
+
+import json
+import os
+import shutil
+
+import pytest
+import torch
+
+from asteroid_upsamplers import evaluation
+from asteroid_upsamplers.data import SOURCES
+from asteroid_upsamplers.errors import UsageError
+from asteroid_upsamplers.evaluation.experiments import ESTIMATES, EVALUATION, SCORES
+from asteroid_upsamplers.models import DemucsLike, UpsamplerConvTasNet
+from asteroid_upsamplers.separation import Chunking
+from tests.conftest import RATE, write_song
+
+CHUNKING = Chunking(0.7)
+
+
+@pytest.fixture
+def songs(tmp_path):
+    """Where the songs lie."""
+    root = tmp_path / "set"
+    write_song(root / "train" / "train", seconds=0.5)
+    for index in range(2):
+        write_song(root / "test" / f"test {index}", seconds=1.0, seed=index)
+    return root, tmp_path / "wav"
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    """A folder that looks trained."""
+    exp_dir = tmp_path / "exp" / "nearest"
+    exp_dir.mkdir(parents=True)
+    torch.manual_seed(0)
+    model = DemucsLike(channels=2, depth=3, sample_rate=RATE, normalize=True)
+    torch.save(model.serialize(), exp_dir / "best_model.pth")
+    return exp_dir
+
+
+def ages(folder, suffix):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob(f"*{suffix}")}
+
+
+def test_from_a_model_to_scores_and_the_mixture_as_baseline(experiment, songs):
+    """Of one song: museval takes seconds for the shortest."""
+    shutil.rmtree(songs[0] / "test" / "test 1")
+    for _ in range(2):  # the second run does nothing
+        evaluation.separate_experiments([experiment], *songs, CHUNKING, progress=False)
+        evaluation.score_experiments([experiment], *songs, workers=1, progress=False)
+        before = ages(experiment.parent, "")
+    assert ages(experiment.parent, "") == before
+    names = [f"{source}.wav" for source in sorted(SOURCES)]
+    assert sorted(p.name for p in (experiment / ESTIMATES / "test 0").iterdir()) == names
+    note = json.loads((experiment / EVALUATION).read_text())
+    assert note["audio_seconds"] == 1
+    assert note["real_time_factor"] == pytest.approx(note["seconds"])
+    baseline = experiment.parent / evaluation.BASELINE
+    for folder in (experiment, baseline):
+        assert [p.name for p in (folder / SCORES).iterdir()] == ["test 0.json"]
+    # Four equal noises: each is 1/4 of the power, so the mixture's SDR is near -10 log10(3).
+    table = evaluation.aggregate(evaluation.load_scores(baseline / "scores"))
+    assert table["SDR"].to_list() == pytest.approx([-4.77] * 5, abs=0.7)
+
+
+def test_estimates_are_made_again_where_something_differs(experiment, songs):
+    def separate(chunking=CHUNKING):
+        evaluation.separate_experiments([experiment], *songs, chunking, progress=False)
+        return ages(experiment, ".wav")
+
+    first = separate()
+    assert separate(Chunking(0.7, batch=2)) == first  # gives the same
+    for chunking in (Chunking(0.9), Chunking(0.7, overlap=0.1), Chunking(0.7, shifts=1), CHUNKING):
+        again = separate(chunking)
+        assert again.keys() == first.keys()
+        assert not first.items() & again.items()
+        first = again
+    os.utime(songs[0] / "test" / "test 0" / "mixture.wav", (4e9, 4e9))
+    again = separate()
+    assert {path.parent.name for path in first if first[path] != again[path]} == {"test 0"}
+    os.utime(songs[0] / "test" / "test 0" / "mixture.wav", (1e9, 1e9))
+    first = separate()
+    os.utime(experiment / "best_model.pth", (4e9, 4e9))  # trained for longer since
+    assert not first.items() & separate().items()
+
+
+def test_scores_of_older_estimates_are_made_again(experiment, songs, monkeypatch):
+    scored = []
+    monkeypatch.setattr(
+        evaluation.experiments, "score_songs", lambda jobs, *rest, **more: scored.append(jobs)
+    )
+    evaluation.separate_experiments([experiment], *songs, CHUNKING, progress=False)
+    for name, time in (("test 0", 1e9), ("test 1", 4e9)):
+        path = experiment / SCORES / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+        os.utime(path, (time, time))
+    evaluation.score_experiments([experiment], *songs)
+    assert [p.name for p in (experiment / SCORES).iterdir()] == ["test 1.json"]
+    assert [job.name for job in scored[0]] == [
+        f"{folder}: test {i}" for folder in ("nearest", "mixture") for i in (0, 1)
+    ]
+
+
+def test_a_folder_without_a_usable_model_is_named(experiment, songs, tmp_path):
+    with pytest.raises(UsageError, match="nothing: no experiment here"):
+        evaluation.separate_experiments([tmp_path / "nothing"], *songs)
+    (experiment / "best_model.pth").write_text("no model")
+    with pytest.raises(UsageError, match=r"best_model\.pth: .* no model file"):
+        evaluation.separate_experiments([experiment], *songs)
+    nameless = UpsamplerConvTasNet(2, n_blocks=1, n_repeats=1, bn_chan=4, hid_chan=4, skip_chan=4)
+    torch.save(nameless.serialize(), experiment / "best_model.pth")
+    with pytest.raises(UsageError, match="a UpsamplerConvTasNet, must be a MusicSeparator"):
+        evaluation.separate_experiments([experiment], *songs)
