@@ -223,24 +223,51 @@ def _report(arguments: argparse.Namespace) -> None:
 
 
 def _add_probe(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("probe", help="find tones of upsampling layers, in decibels")
+    parser = commands.add_parser(
+        "probe",
+        help="find the tones that upsampling layers make, in a network or a recording",
+        description="Find the upsampling layers of a network, measure the tones that they make "
+        "of silence and of noise, and attribute these to layers; or look for such tones in a "
+        "recording.",
+    )
     parser.add_argument(
         "target", help="Asteroid model file, recording, or package.module:factory of a network"
     )
-    parser.add_argument("--json", action="store_true", help="for a program to read")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures")
-    parser.add_argument("--sample_rate", type=float, help="of the output, in Hz, if not stated")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.add_argument(
-        "--input_shape", type=_shape, metavar="1,2,N", help="of the input, with the batch"
-    )
-    parser.add_argument("--seconds", type=float, default=6.0, help="of a guessed input (default 6)")
-    parser.add_argument(
-        "--settings", type=_settings, default={}, metavar="JSON", help="for the factory"
+        "--html", type=Path, metavar="FILE", help="also write a page with pictures and sounds"
     )
     parser.add_argument(
-        "--strides", type=_shape, metavar="4,8", help="to look for in a recording (default: usual)"
+        "--sample_rate",
+        type=float,
+        help="sample rate of the network's output in Hz, if the network does not state it",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the noise (default 0)")
+    parser.add_argument(
+        "--input_shape",
+        type=_shape,
+        metavar="1,2,N",
+        help="shape of the test signal, batch included, if the network does not state its input",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=6.0,
+        help="length of the test signal in seconds, if --input_shape is omitted (default 6)",
+    )
+    parser.add_argument(
+        "--settings",
+        type=_settings,
+        default={},
+        metavar="JSON",
+        help="arguments of the factory, such as '{\"channels\": 16}'",
+    )
+    parser.add_argument(
+        "--strides",
+        type=_shape,
+        metavar="4,8",
+        help="strides of the layers to look for in a recording (default: the usual ones)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the test noise (default 0)")
     parser.set_defaults(run=_probe)
 
 
@@ -251,7 +278,7 @@ def _shape(text: str) -> tuple[int, ...]:
         sizes = ()
     if not sizes or min(sizes) < 1:
         raise argparse.ArgumentTypeError(
-            f"{text!r}: whole numbers from 1 up are needed, as in 1,2,44100"
+            f"{text!r}: must be positive integers with commas between, such as 1,2,44100"
         )
     return sizes
 
@@ -263,7 +290,7 @@ def _settings(text: str) -> dict:
         settings = None
     if not isinstance(settings, dict):
         raise argparse.ArgumentTypeError(
-            f"{text!r}: a JSON object is needed, as in '{{\"channels\": 16}}'"
+            f"{text!r}: must be a JSON object, such as '{{\"channels\": 16}}'"
         )
     return settings
 
@@ -282,7 +309,7 @@ def _probe(arguments: argparse.Namespace) -> None:
         page=arguments.html,
     )
     if arguments.json:
-        sys.stdout.write(json.dumps(result.report.to_dict(), indent=2) + "\n")
+        sys.stdout.write(json.dumps(result.report.to_dict(), indent=2, allow_nan=False) + "\n")
     else:
         sys.stdout.write(result.text)
     if arguments.html:

@@ -53,31 +53,32 @@ def probe_recording(
     Args:
         signal: ``(channels, time)``.
         sample_rate: In Hz.
-        strides: Of the upsampling layers to think of: a product of the last few for their replicas.
+        strides: Of the upsampling layers that may have made it; for the tones of earlier layers
+            pass the product of the last few strides.
         false_alarm: Probability that a recording without tones shows any.
 
     Raises:
         UsageError: For an empty signal, one that is not finite, or a stride below 2.
     """
     if signal.dim() != 2 or not signal.numel():
-        raise UsageError(f"signal of shape {tuple(signal.shape)}, (channels, time) is needed")
+        raise UsageError(f"signal has shape {tuple(signal.shape)}, but must be (channels, time)")
     if not torch.isfinite(signal).all():
         raise UsageError("the signal has infinities or NaN")
     if not strides or min(strides) < 2:
-        raise UsageError(f"strides are {list(strides)}, allowed are whole numbers from 2 up")
+        raise UsageError(f"strides are {list(strides)}, but must be at least 2")
     signal = signal.double()
     remarks = []
     clipped = int((signal.abs() >= FULL_SCALE).sum())
     if clipped:
         remarks.append(
-            f"{clipped} samples at full scale: clipping makes harmonics, which are no layer's fault"
+            f"{clipped} samples at full scale: clipping makes harmonics, which no layer caused"
         )
     varying = signal - signal.mean(1, keepdim=True)
     tones = quiet = None
     if not signal.any():
-        remarks.append("every sample is 0: there is nothing to hear, and no tone")
+        remarks.append("every sample is 0: digital silence, without tones")
     elif not varying.any():
-        remarks.append("a constant: no tone, and nothing else")
+        remarks.append("every sample has the same value: a constant, without tones")
     elif signal.shape[1] < 64:
         remarks.append(f"{signal.shape[1]} samples: at least 64 are needed to look for tones")
     else:

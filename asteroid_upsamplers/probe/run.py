@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import UsageError
 from .network import examine
@@ -18,8 +18,7 @@ from .targets import NetworkTarget, RecordingTarget, open_target
 from .text import Description, describe_network, describe_recording
 
 
-@dataclass(frozen=True)
-class ProbeResult:
+class ProbeResult(NamedTuple):
     """A report, and the same as text."""
 
     report: ProbeReport | RecordingReport
@@ -39,11 +38,13 @@ def run_probe(
     """Probe a model file, a ``package.module:factory``, or a recording.
 
     Args:
-        target: As :func:`open_target` takes it, like the next four.
-        sample_rate: See there.
-        input_shape: See there.
-        seconds: See there.
-        settings: See there.
+        target: Path of an Asteroid model file or of a recording, or ``package.module:factory``,
+            which is called with ``settings`` and gives a network.
+        sample_rate: Of the network's output, in Hz; the network's own if ``None``.
+        input_shape: Of the test signal, with the batch; if ``None`` one example of as many channels
+            as the network says, or as its first convolution takes.
+        seconds: Length of the test signal if ``input_shape`` is ``None``.
+        settings: Arguments of the factory.
         strides: To look for in a recording; the usual ones if ``None``.
         seed: Of the noise that a network is given.
         page: Where to write an HTML page; nowhere if ``None``.

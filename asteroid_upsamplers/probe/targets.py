@@ -50,20 +50,7 @@ def open_target(
     seconds: float = 6.0,
     settings: dict[str, Any] | None = None,
 ) -> NetworkTarget | RecordingTarget:
-    """Find out what a target is, and load it.
-
-    Args:
-        target: Path of an Asteroid model file or of a recording, or ``package.module:factory``,
-            which is called with ``settings`` and gives a network.
-        sample_rate: Of the network's output, in Hz; the network's own if ``None``.
-        input_shape: Of the test signal, with the batch; if ``None`` one example of as many channels
-            as the network says, or as its first convolution takes.
-        seconds: Length of the test signal if ``input_shape`` is ``None``.
-        settings: Arguments of the factory.
-
-    Raises:
-        UsageError: If there is no such thing, or it cannot be loaded.
-    """
+    """Find out what a target is, and load it; the arguments are those of :func:`run_probe`."""
     path = Path(target)
     if path.suffix in MODEL_SUFFIXES:
         if not path.is_file():

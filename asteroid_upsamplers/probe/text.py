@@ -88,31 +88,33 @@ def describe_network(report: ProbeReport, name: str) -> Description:
 
 def conclusion(report: ProbeReport) -> str:
     """Which layers the tones come from, in a sentence."""
+    unknown = report.noise is None or report.silence.unexplained
     if report.attributed_to:
-        return f"Tones in {report.attributed_tones} come from: {', '.join(report.attributed_to)}"
-    if report.attributed_tones == "silence":
-        return "Tones in silence; which layer they come from is unknown."
-    if report.noise and report.noise.standing():
-        return "Tones in noise; which layer they come from is unknown."
+        before = "Partly unknown, see the notes. " if unknown else ""
+        names = ", ".join(report.attributed_to)
+        return f"{before}Tones in {report.attributed_tones} come from: {names}"
     if report.noise is None or report.silence.unexplained:
-        return "Unknown whether there are tones; see the notes."
+        return "Unknown whether there are tones, see the notes."
+    if report.attributed_tones == "silence" or report.noise.standing():
+        return f"Tones in {report.attributed_tones}; which layer they come from is unknown."
     return "No tones found."
 
 
 def describe_recording(report: RecordingReport, name: str) -> Description:
     """The report of a recording called ``name``."""
-    sections, summary = [], "Unknown whether there are tones; see the notes."
+    sections, summary = [], "Unknown whether there are tones, see the notes."
     if report.tones is not None:
         found, count = report.tones, sum(report.tones.present)
-        names = ("frequency", "level", "over 1 Hz of floor", "p", "tone")
-        columns = (
-            map(hertz, found.frequencies_hz),
-            map(level, found.levels_db),
-            map(level, found.over_floor_db),
-            (f"{p:.2g}" for p in found.p_values),
-            ("yes" if present else "no" for present in found.present),
-        )
-        rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+        rows = [
+            {
+                "frequency": hertz(frequency),
+                "level": level(found.levels_db[index]),
+                "over 1 Hz of floor": level(found.over_floor_db[index]),
+                "p": f"{found.p_values[index]:.2g}",
+                "tone": "yes" if found.present[index] else "no",
+            }
+            for index, frequency in enumerate(found.frequencies_hz)
+        ]
         summary = f"Steady tones at {count} of {len(rows)} frequencies"
         alarms = found.false_alarm * len(rows)
         text = f"Multiples of the sample rate / stride; {alarms:g} false alarms a recording."
@@ -153,10 +155,8 @@ def _rows(tones: list[dict[str, float]], quantity: str) -> list[dict[str, str]]:
 
 def _aligned(section: Section) -> str:
     """The table of a section in columns of equal width."""
-    lines = [[name for name, _ in section.columns], *([*row.values()] for row in section.rows)]
-    widths = [max(len(str(cell)) for cell in column) for column in zip(*lines, strict=True)]
-    padded = (
-        "  ".join(f"{cell!s:<{width}}" for cell, width in zip(line, widths, strict=True))
-        for line in lines
-    )
-    return "\n".join(line.rstrip() for line in padded)
+    lines = [[name for name, _ in section.columns]]
+    lines += [[str(cell) for cell in row.values()] for row in section.rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    cells = [[cell.ljust(n) for cell, n in zip(line, widths, strict=True)] for line in lines]
+    return "\n".join("  ".join(line).rstrip() for line in cells)

@@ -24,15 +24,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from ..artifacts.system import transposed_filters
+from ..artifacts.system import AnyLayer, transposed_filters
 from ..layers import Upsampler
 from .calls import (
-    FAMILIES,
     UpsamplingCall,
     convolved_system,
     interpolation_system,
-    period_2d,
     subpixel_system,
+    transposed_system_2d,
 )
 
 CONVOLUTION = "input weight bias stride padding dilation groups"
@@ -47,6 +46,11 @@ MOVES |= {"permute", "transpose", "movedim", "moveaxis", "swapaxes", "swapdims",
 KEEPS = {"pad", "_pad", "contiguous", "clone", "to", "float", "double"}
 """Functions after which an interpolated signal still counts as that."""
 
+FAMILIES = {"nearest": "nearest", "nearest-exact": "nearest", "area": "nearest"}
+FAMILIES |= {"linear": "linear", "bilinear": "linear", "bicubic": "cubic"}
+"""Modes of ``F.interpolate``, and the families that they are."""
+
+Layer = Callable[[], AnyLayer]
 Change = Callable[[int, UpsamplingCall, Tensor], Tensor]
 
 
@@ -80,7 +84,7 @@ class _Interpolated:
     """Noted on an interpolated signal, which may be convolved next."""
 
     call: UpsamplingCall
-    mode: str
+    alone: Layer
     convolutions: int = 0
 
 
@@ -118,11 +122,11 @@ class _Watch(TorchFunctionMode):
     def leave(self, module: nn.Module, args: Any, output: Any) -> Any:
         while self.stack[-1] is not module:
             self.stack.pop()  # a module that was left by an exception
-        found = isinstance(module, Upsampler) and module.stride > 1 and self._upsamplers() == 1
-        if found:
-            output = self._found(module.name, module.stride, output, layer=lambda: module)
+        changed = None
+        if isinstance(module, Upsampler) and module.stride > 1 and self._upsamplers() == 1:
+            changed = self._found(module.name, module.stride, output, lambda: module)
         self.stack.pop()
-        return output if found else None
+        return changed
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
@@ -135,7 +139,7 @@ class _Watch(TorchFunctionMode):
             handler, names = self.handlers[func]
             given = dict(zip(names.split(), args, strict=False)) | kwargs
             return handler(output, given)
-        source = args[0] if args else kwargs.get("input")
+        source: Any = args[0] if args else kwargs.get("input")
         note, name = _note_on(source), getattr(func, "__name__", "")
         if isinstance(note, _Interpolated) and name in KEEPS:
             _put_note(output, note)
@@ -147,12 +151,12 @@ class _Watch(TorchFunctionMode):
         """How many of our own upsamplers are running; what they call is their own affair."""
         return sum(isinstance(module, Upsampler) for module in self.stack)
 
-    def _found(self, kind: str, stride: int, output: Tensor, **facts: Any) -> Tensor:
+    def _found(self, kind: str, stride: int, output: Tensor, layer: Layer | None) -> Tensor:
         names = [self.names[id(m)] for m in reversed(self.stack) if self.names.get(id(m))]
         name = names[0] if names else kind
         count = sum(call.name.split("#")[0] == name for call in self.calls)
         name = f"{name}#{count + 1}" if count else name
-        call = UpsamplingCall(name, kind, stride, output.shape[-1], **facts)
+        call = UpsamplingCall(name, kind, stride, output.shape[-1], layer)
         self.calls.append(call)
         return output if self.change is None else self.change(len(self.calls) - 1, call, output)
 
@@ -161,27 +165,29 @@ class _Watch(TorchFunctionMode):
         dimensions = weight.dim() - 2
         strides = _tuple(given.get("stride", 1), dimensions)
         dilations = _tuple(given.get("dilation", 1), dimensions)
+        kind, layer = "transposed", None
         if max(strides) == 1:
             return output
         if dimensions == 1:
-            layer = partial(transposed_filters, weight, bias, *strides, groups, *dilations)
-            return self._found("transposed", strides[0], output, layer=layer)
-        period = period_2d(weight, bias, strides, groups) if max(dilations) == 1 else None
-        return self._found("transposed2d", strides[1], output, period=period)
+            layer = partial(transposed_filters, weight, bias, strides[0], groups, dilations[0])
+        else:
+            kind = "transposed2d"
+            if max(dilations) == 1:
+                layer = partial(transposed_system_2d, weight, bias, strides, groups)
+        return self._found(kind, strides[-1], output, layer)
 
     def _interpolated(self, output: Tensor, given: dict[str, Any]) -> Tensor:
-        mode, sizes = given.get("mode", "nearest"), given["input"].shape[2:]
+        family, sizes = FAMILIES.get(given.get("mode", "nearest")), given["input"].shape[2:]
         factors = [after / before for before, after in zip(sizes, output.shape[2:], strict=True)]
         whole = all(factor == round(factor) for factor in factors)
-        if max(factors) <= 1 or not whole or mode not in FAMILIES:
+        if max(factors) <= 1 or not whole or family is None:
             return output
-        kind, stride = FAMILIES[mode], round(factors[-1])
-        if len(factors) > 1 or given.get("align_corners"):  # here, too, a constant stays one
-            ones = torch.ones(1, round(factors[0]) if factors[1:] else 1, stride).double()
-            return self._found(kind + "2d" * (len(factors) > 1), stride, output, period=ones)
-        layer = partial(interpolation_system, mode, stride, output.shape[1])
-        output = self._found(kind, stride, output, layer=layer)
-        _put_note(output, _Interpolated(self.calls[-1], mode))
+        kind, stride, layer = family + "2d" * (len(factors) > 1), round(factors[-1]), None
+        if not given.get("align_corners"):
+            layer = partial(interpolation_system, family, stride, output.shape[1])
+        output = self._found(kind, stride, output, layer)
+        if kind == family and layer is not None:
+            _put_note(output, _Interpolated(self.calls[-1], layer))
         return output
 
     def _convolved(self, output: Tensor, given: dict[str, Any]) -> Tensor:
@@ -190,12 +196,10 @@ class _Watch(TorchFunctionMode):
         note = _note_on(given["input"])
         if isinstance(note, _Interpolated):
             note.convolutions += 1
-            how: tuple = (note.mode, note.call.stride)
-            if stride == 1 and note.convolutions == 1:
-                note.call.layer = partial(convolved_system, *how, weight, bias, groups, dilation)
-            else:  # of several convolutions none is the layer's own
-                channels = given["input"].shape[1]
-                note.call.layer = partial(interpolation_system, *how, channels)
+            call, note.call.layer = note.call, note.alone
+            if stride == 1 and note.convolutions == 1:  # of several none is the layer's own
+                how = (weight, bias, groups, dilation)
+                call.layer = partial(convolved_system, call.kind, call.stride, *how)
         if stride == 1 and output.dim() == 3:
             _put_note(output, _Convolved(weight, bias, groups, dilation, *output.shape[1:]))
         return output
@@ -215,8 +219,7 @@ class _Watch(TorchFunctionMode):
             _put_note(output, replace(note, places=moved))
             return output
         how = (note.weight, note.bias, note.groups, note.dilation, rows)
-        layer = partial(subpixel_system, *how)
-        return self._found("subpixel", rows.shape[1], output, layer=layer)
+        return self._found("subpixel", rows.shape[1], output, partial(subpixel_system, *how))
 
 
 def _shuffled_rows(moved: Tensor, origin: _Convolved) -> Tensor | None:
