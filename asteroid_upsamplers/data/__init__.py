@@ -1,8 +1,8 @@
-"""Multitrack songs: finding, preparing, cutting into segments, augmenting; two-speaker mixtures."""
+"""Multitrack songs: finding, preparing, reading in segments, augmenting; demo songs and speech."""
 
 from .augment import Augment
 from .demo_mixtures import render_demo_mixtures
-from .demo_songs import render_demo_set
+from .demo_set import render_demo_set
 from .parallel import cores
 from .prepare import (
     download_sample,

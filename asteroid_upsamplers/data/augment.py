@@ -17,7 +17,7 @@ from ..errors import UsageError
 
 
 class FlipSign(nn.Module):
-    """Turn each source over, with probability 1/2."""
+    """Change the sign of each source, with probability 1/2."""
 
     def forward(self, sources: Tensor, generator: Generator) -> Tensor:
         signs = torch.randint(2, (*sources.shape[:2], 1, 1), generator=generator) * 2 - 1
@@ -38,7 +38,7 @@ class Gain(nn.Module):
     def __init__(self, low: float = 0.25, high: float = 1.25):
         super().__init__()
         if not 0 <= low <= high:
-            raise UsageError(f"gain from {low} to {high}: allowed is 0 <= low <= high")
+            raise UsageError(f"gain from {low} to {high}: must be 0 <= low <= high")
         self.low, self.high = low, high
 
     def forward(self, sources: Tensor, generator: Generator) -> Tensor:
@@ -47,7 +47,7 @@ class Gain(nn.Module):
 
 
 class Shift(nn.Module):
-    """Cut each source to ``time - samples``, starting at its own random place."""
+    """Take ``time - samples`` samples of each source, from its own random offset on."""
 
     def __init__(self, samples: int):
         super().__init__()
@@ -67,7 +67,7 @@ class Remix(nn.Module):
     def __init__(self, group: int = 4):
         super().__init__()
         if group < 1:
-            raise UsageError(f"remix group of {group}: allowed is 1 and up")
+            raise UsageError(f"remix group of {group}: must be at least 1")
         self.group = group
 
     def forward(self, sources: Tensor, generator: Generator) -> Tensor:
@@ -81,12 +81,12 @@ class Augment(nn.Module):
     """The whole schema, in the order of [3]: sign, channels, shift, remix; then the gain of [26].
 
     Args:
-        shift: Samples by which a source may be shifted; the output is as much shorter.
-        flip_sign: Whether to turn sources over.
+        shift: Samples by which a source may be shifted; the output is shorter by as many.
+        flip_sign: Whether to change signs.
         flip_channels: Whether to exchange left and right.
-        remix_group: Items between which sources are exchanged; 1 is none.
-        gain_min: Least gain.
-        gain_max: Greatest gain; both 1 is none.
+        remix_group: Number of items among which sources are exchanged, at least 1 (none).
+        gain_min: Smallest gain, at least 0.
+        gain_max: Largest gain.
     """
 
     def __init__(

@@ -13,15 +13,14 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from tqdm import tqdm
 
 from ..audio import read_wav, resample_file, write_wav
 from ..errors import UsageError
 from ..files import whole_or_nothing
 from . import demo_synths as synths
+from .demo_set import require_at_least
 
-SUBSETS = ("train", "dev", "test")
 BUILDS = ("man", "woman")
 VOICES = ("auto", "espeak-ng", "synthetic")
 LEVEL_DBFS = -26.0
@@ -73,44 +72,36 @@ def render_demo_mixtures(
     Raises:
         UsageError: For an impossible setting.
     """
-    counts = dict(zip(SUBSETS, (n_train, n_dev, n_test), strict=True))
-    for setting, value, least in (
-        *((f"n_{subset}", count, 1) for subset, count in counts.items()),
-        ("seconds", seconds, 1),
-        ("sample_rate", sample_rate, 8000),
-        ("seed", seed, 0),
-    ):
-        if not value >= least:
-            raise UsageError(f"{setting} is {value}, allowed is {least} and up")
+    counts = {"train": n_train, "dev": n_dev, "test": n_test}
+    require_at_least(1, n_train=n_train, n_dev=n_dev, n_test=n_test, seconds=seconds)
+    require_at_least(0, seed=seed)
+    require_at_least(8000, sample_rate=sample_rate)
     if voices not in VOICES:
-        raise UsageError(f"voices is {voices!r}, allowed is one of {', '.join(VOICES)}")
+        raise UsageError(f"voices is {voices!r}: must be one of {', '.join(VOICES)}")
     found = shutil.which("espeak-ng") is not None
     if voices == "espeak-ng" and not found:
         raise UsageError("espeak-ng not found on the PATH: 'apt-get install espeak-ng'")
     speaks = found and voices != "synthetic"
-    folders = {subset: root / "metadata" / subset for subset in SUBSETS}
-    todo = {subset: folder for subset, folder in folders.items() if not folder.is_dir()}
-    total = sum(counts[subset] for subset in todo)
-    with tqdm(total=total, desc="mixtures", disable=not (progress and todo)) as bar:
-        for subset, folder in todo.items():
-            rows, wavs = [], root / "wav" / subset
-            with whole_or_nothing(wavs) as partial:
-                for index in range(counts[subset]):
-                    number = (seed, SUBSETS.index(subset), index)
-                    rng = np.random.default_rng(number)
-                    name, samples = _mixture(index, seconds, sample_rate, rng, speaks)
-                    rows.append(_row(wavs.resolve(), name, len(samples["s1"])))
-                    for part, signal in samples.items():
-                        path = partial / part / f"{name}.wav"
-                        path.parent.mkdir(parents=True, exist_ok=True)
-                        write_wav(path, signal, sample_rate, subtype="PCM_16")
-                    bar.update()
-            with whole_or_nothing(folder) as partial:
-                partial.mkdir()
-                with (partial / f"mixture_{subset}_mix_clean.csv").open("w", newline="") as file:
-                    writer = csv.DictWriter(file, rows[0])
-                    writer.writeheader()
-                    writer.writerows(rows)
+    folders = {subset: root / "metadata" / subset for subset in counts}
+    for number, (subset, count) in enumerate(counts.items()):
+        if folders[subset].is_dir():
+            continue
+        rows, wavs = [], root / "wav" / subset
+        with whole_or_nothing(wavs) as partial:
+            for index in tqdm(range(count), f"{subset} mixtures", disable=not progress):
+                rng = np.random.default_rng((seed, number, index))
+                name, signals = _mixture(index, seconds, sample_rate, rng, speaks)
+                rows.append(_row(wavs.resolve(), name, len(signals["s1"])))
+                for kind, signal in signals.items():
+                    path = partial / kind / f"{name}.wav"
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    write_wav(path, signal, sample_rate, subtype="PCM_16")
+        with whole_or_nothing(folders[subset]) as partial:
+            partial.mkdir()
+            with (partial / f"mixture_{subset}_mix_clean.csv").open("w", newline="") as file:
+                writer = csv.DictWriter(file, rows[0])
+                writer.writeheader()
+                writer.writerows(rows)
     return folders
 
 
@@ -168,10 +159,7 @@ def _words(build: str, frames: int, rate: int, rng: synths.Random) -> np.ndarray
             words = ["espeak-ng", "-v", f"en+{voice}", "-p", str(pitch)]
             words += ["-s", str(rng.integers(140, 190)), "-w", str(said), text]
             subprocess.run(words, check=True, capture_output=True)
-            if soundfile.info(said).samplerate != rate:
-                resample_file(said, resampled, rate)
-            else:
-                resampled = said
+            resample_file(said, resampled, rate)
             pieces.append(read_wav(resampled)[0].numpy().astype(np.float64))
     return np.concatenate(pieces)[:frames]
 
@@ -183,9 +171,9 @@ def _syllables(build: str, frames: int, rate: int, rng: synths.Random) -> np.nda
     end = frames / rate
     while time < end - 0.1:
         phrase = rng.integers(3, 9)
-        for place in range(phrase):
+        for number in range(phrase):
             seconds = rng.uniform(0.12, 0.3)
-            falling = 2 - 4 * place / phrase + rng.normal(0, 0.8)
+            falling = 2 - 4 * number / phrase + rng.normal(0, 0.8)
             vowel = str(rng.choice(list(synths.FORMANTS)))
             line.append(
                 synths.Syllable(time, seconds, pitch + falling, vowel, bool(rng.random() < 0.3))

@@ -1,34 +1,21 @@
 """Multitrack demo songs, composed and synthesized from a seed.
 
-They let a separation model be trained and tried without a data set: drums, bass, chords and a
-vowel-singing voice on a common bar grid, in the folder layout of MUSDB18-HQ.
+Drums, bass, chords and a vowel-singing voice on a common bar grid.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import repeat
-from numbers import Integral, Real
-from pathlib import Path
 
 import numpy as np
-import soundfile
-from tqdm import tqdm
 
-from ..audio import write_wav
-from ..errors import UsageError
-from ..files import LOCK, locked, whole_or_nothing
 from . import demo_synths as synths
-from .parallel import cores
-from .songs import MIXTURE, SOURCES
+from .songs import SOURCES
 
 LEVELS = {"drums": -17.0, "bass": -19.0, "other": -21.0, "vocals": -18.0}  # dBFS rms while playing
-LOWEST = {"seed": 0, "n_train": 1, "n_test": 0, "seconds": 1, "sample_rate": 8000, "jobs": 1}
 STEPS = 16  # per bar of four beats
 SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 3, 5, 7, 9, 10))  # semitones
 PROGRESSIONS = ("0453", "0534", "5304", "0304", "0234", "1405", "0654", "0034")  # scale degrees
@@ -71,10 +58,8 @@ class Score:
         bars = {source: list(range(n_bars)) for source in SOURCES}
         for start in range(0, n_bars - 3, 8):
             if rng.random() < 0.5:
-                source, first = (
-                    _pick(SOURCES, rng),
-                    start + rng.integers(min(7, n_bars - start - 1)),
-                )
+                source = _pick(SOURCES, rng)
+                first = start + rng.integers(min(7, n_bars - start - 1))
                 rests = first, first + rng.integers(2)
                 bars[source] = [bar for bar in bars[source] if bar not in rests]
         swing = rng.uniform(0.1, 0.35) if rng.random() < 0.5 else 0.0
@@ -218,7 +203,6 @@ def render_song(
         The stem of each of :data:`SOURCES`: float32, shape ``(round(seconds * sample_rate), 2)``.
         Their sum is exact in float32 and stays within -0.9 to 0.9.
     """
-    _refuse_impossible(seed=seed, seconds=seconds, sample_rate=sample_rate)
     frames = round(seconds * sample_rate)
     score_rng, *rngs = (np.random.default_rng((seed, part)) for part in range(1 + len(SOURCES)))
     score = Score.draw(frames, sample_rate, score_rng)
@@ -232,74 +216,3 @@ def render_song(
     gain = 0.89 / np.abs(sum(stems.values())).max()
     # Whole multiples of 2**-23 add up without rounding errors in float32, in any order.
     return {k: (np.round(gain * v * 2**23) / 2**23).astype(np.float32) for k, v in stems.items()}
-
-
-def song_name(seed: int) -> str:
-    """Folder name of a song, such as "Demo - 007"."""
-    return f"Demo - {seed:03d}"
-
-
-def render_demo_set(
-    root: str | os.PathLike,
-    n_train: int = 8,
-    n_test: int = 2,
-    seconds: float = 12.0,
-    seed: int = 0,
-    sample_rate: int = 44100,
-    jobs: int | None = None,
-    progress: bool = True,
-) -> None:
-    """Write ``root/{train,test}/<song name>/{mixture,drums,bass,other,vocals}.wav`` (float32).
-
-    Songs that are there already, whole and with this length and rate, are kept. Train songs have
-    even seeds and test songs odd ones, so that no later and larger set mixes the two.
-
-    Args:
-        root: Folder of the set.
-        n_train: Number of songs to train on, at least 1.
-        n_test: Number of songs to test on, 0 or more.
-        seconds: Length of every song, at least 1.
-        seed: First song of the set, 0 or more.
-        sample_rate: Hz, at least 8000.
-        jobs: Number of processes; ``None`` is one per CPU core.
-        progress: Whether to show a bar.
-    """
-    jobs = cores() if jobs is None else jobs
-    _refuse_impossible(n_train=n_train, n_test=n_test, seconds=seconds, seed=seed)
-    _refuse_impossible(sample_rate=sample_rate, jobs=jobs)
-    if (root := Path(root)).is_file():
-        raise UsageError(f"root is {root}, which is a file; it must be a folder or not exist yet")
-    songs = {root / "train" / song_name(2 * n): 2 * n for n in range(seed, seed + n_train)}
-    songs |= {root / "test" / song_name(2 * n + 1): 2 * n + 1 for n in range(seed, seed + n_test)}
-    frames = round(seconds * sample_rate)
-    with locked(root / LOCK, wait=True):
-        todo = {path: n for path, n in songs.items() if not _is_whole(path, frames, sample_rate)}
-        done = len(songs) - len(todo)
-        bar = tqdm(total=len(songs), initial=done, unit="song", disable=not progress)
-        with bar, ProcessPoolExecutor(max(1, min(jobs, len(todo)))) as pool:
-            work = todo, todo.values(), repeat(seconds), repeat(sample_rate)
-            for _ in pool.map(_write_song, *work):
-                bar.update()
-
-
-def _write_song(folder: Path, seed: int, seconds: float, sample_rate: int) -> None:
-    stems = render_song(seed, seconds, sample_rate)
-    with whole_or_nothing(folder) as partial:
-        partial.mkdir()
-        for name, audio in {MIXTURE: np.sum(list(stems.values()), axis=0), **stems}.items():
-            write_wav(partial / f"{name}.wav", audio, sample_rate, subtype="FLOAT")
-
-
-def _is_whole(folder: Path, frames: int, sample_rate: int) -> bool:
-    try:
-        infos = [soundfile.info(folder / f"{name}.wav") for name in (MIXTURE, *SOURCES)]
-    except soundfile.LibsndfileError:
-        return False
-    return all((info.frames, info.samplerate) == (frames, sample_rate) for info in infos)
-
-
-def _refuse_impossible(**arguments: float) -> None:
-    for name, value in arguments.items():
-        kind, words = (Real, "finite") if name == "seconds" else (Integral, "whole")
-        if not (isinstance(value, kind) and math.isfinite(value) and value >= LOWEST[name]):
-            raise UsageError(f"{name} is {value!r}; allowed: {words} numbers from {LOWEST[name]}")

@@ -1,7 +1,7 @@
 """Sound sources of the demo songs: oscillators, notes, drums and a singing voice.
 
-Times are in seconds, frequencies in Hz (``rate`` is the sample rate), sounds are float64 and mono,
-shape ``(frames,)``, about -1 to 1, where nothing else is said. What is random comes from ``rng``.
+Times are in seconds, frequencies in Hz, ``rate`` is the sample rate. Sounds are float64 of shape
+``(frames,)``, about -1 to 1, unless stated otherwise. Random numbers come from ``rng``.
 """
 
 from __future__ import annotations
@@ -43,14 +43,13 @@ def band(sound: np.ndarray, low: float | None, high: float | None, rate: int) ->
     """
     top = 0.45 * rate
     high = top if high is None else min(high, top)
-    edges: float | tuple[float, float]
     if low is None:
-        edges, kind = high, "lowpass"
+        sections = butter(2, high, "lowpass", fs=rate, output="sos")
     elif high == top:
-        edges, kind = min(low, 0.5 * top), "highpass"
+        sections = butter(2, min(low, 0.5 * top), "highpass", fs=rate, output="sos")
     else:
-        edges, kind = (min(low, 0.5 * high), high), "bandpass"
-    return sosfilt(butter(2, edges, kind, fs=rate, output="sos"), sound, axis=0)
+        sections = butter(2, (min(low, 0.5 * high), high), "bandpass", fs=rate, output="sos")
+    return sosfilt(sections, sound, axis=0)
 
 
 def envelope(frames: int, attack: float, decay: float, rate: int) -> np.ndarray:
@@ -229,8 +228,8 @@ def sing(line: list[Syllable], build: str, frames: int, rng: Random, rate: int) 
         if syllable.hiss:
             hiss = band(rng.standard_normal(round(0.07 * rate)), 4500, 9000, rate)
             start = max(0, round((syllable.onset - 0.06) * rate))
-            place = voice[start : start + len(hiss)]
-            place += 0.4 * (hiss * np.hanning(len(hiss)))[: len(place)]
+            onset = voice[start : start + len(hiss)]
+            onset += 0.4 * (hiss * np.hanning(len(hiss)))[: len(onset)]
     return voice
 
 

@@ -84,5 +84,5 @@ def test_everything_can_be_switched_off(batch):
     "settings", [{"gain_min": 2.0}, {"gain_min": -1.0}, {"remix_group": 0}], ids=str
 )
 def test_impossible_settings_are_refused(settings):
-    with pytest.raises(UsageError, match="allowed is"):
+    with pytest.raises(UsageError, match="must be"):
         Augment(10, **settings)

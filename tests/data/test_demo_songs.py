@@ -1,31 +1,21 @@
 """Laws of the demo songs: repeatable, additive, level, varied, and resumable on disk."""
 
-import hashlib
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import soundfile
 
-from asteroid_upsamplers.data.demo_songs import (
-    SOURCES,
-    Score,
-    render_demo_set,
-    render_song,
-    song_name,
-)
+from asteroid_upsamplers.data import MIXTURE, SOURCES, render_demo_set
+from asteroid_upsamplers.data.demo_set import song_name
+from asteroid_upsamplers.data.demo_songs import Score, render_song
 from asteroid_upsamplers.data.demo_synths import TIMBRES, Patch, Syllable, sing
 from asteroid_upsamplers.errors import UsageError
 
-FILES = ("mixture", *SOURCES)
-SEEDS = range(6)
+SEEDS = range(3)
 
 
 @pytest.fixture(scope="module")
 def songs():
-    """Six songs of six seconds at 44.1 kHz."""
-    return {seed: render_song(seed, seconds=6.0) for seed in SEEDS}
+    return [render_song(seed, seconds=6.0) for seed in SEEDS]
 
 
 @pytest.fixture
@@ -37,49 +27,21 @@ def demo_set(tmp_path):
     return arguments
 
 
-def centroid(audio):
-    spectrum = np.abs(np.fft.rfft(audio.mean(axis=1)))
-    return (spectrum * np.fft.rfftfreq(len(audio), 1 / 44100)).sum() / spectrum.sum()
-
-
 def dbfs(audio):
     return 20 * np.log10(np.sqrt(np.mean(audio.astype(float) ** 2)))
 
 
-def modified(root):
-    return {path: path.stat().st_mtime_ns for path in root.rglob("*.wav")}
-
-
-def test_same_bytes_in_another_process():
-    lines = (
-        "import hashlib",
-        "from asteroid_upsamplers.data.demo_songs import render_song",
-        "stems = render_song(3, seconds=2.0, sample_rate=16000)",
-        "print(hashlib.sha256(b''.join(v.tobytes() for v in stems.values())).hexdigest())",
-    )
-    command = [sys.executable, "-c", "\n".join(lines)]
-    there = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    np.random.seed(1)  # the global generator must not matter
-    stems = render_song(3, seconds=2.0, sample_rate=16000)
-    here = hashlib.sha256(b"".join(stem.tobytes() for stem in stems.values())).hexdigest()
-    assert here == there
-
-
-@pytest.mark.parametrize(
-    ("seconds", "rate"), [(1, 8000), (1.00007, 11025), (1.5, 48000), (20.0, 8000)]
-)
+@pytest.mark.parametrize(("seconds", "rate"), [(1, 8000), (1.00007, 11025), (1.5, 48000)])
 def test_shapes_and_types_at_any_length_and_rate(seconds, rate):
     stems = render_song(5, seconds, rate)
     assert tuple(stems) == SOURCES
     for stem in stems.values():
-        assert stem.dtype == np.float32
-        assert stem.shape == (round(seconds * rate), 2)
-        assert np.isfinite(stem).all()
+        assert (stem.dtype, stem.shape) == (np.float32, (round(seconds * rate), 2))
         assert -40 < dbfs(stem) < -10
 
 
 def test_no_clipping_and_exact_sum_in_any_order(songs):
-    for stems in songs.values():
+    for stems in songs:
         mixture = sum(stems.values())
         assert 0.85 < np.abs(mixture).max() <= 0.9
         np.testing.assert_array_equal(mixture, sum(reversed(stems.values())))
@@ -87,45 +49,31 @@ def test_no_clipping_and_exact_sum_in_any_order(songs):
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_levels_no_dc_and_real_stereo(songs, source):
-    levels = [dbfs(stems[source]) for stems in songs.values()]
-    assert -30 < np.median(levels) < -12
-    assert min(levels) > -40
-    for stems in songs.values():
+def test_stems_have_no_dc_are_stereo_and_differ_by_seed(songs, source):
+    for stems in songs:
         stem = stems[source].astype(float)
         assert np.abs(stem.mean(axis=0)).max() < 1e-3 * stem.std()
         side, mid = stem[:, 0] - stem[:, 1], stem.sum(axis=1)
         assert 0.01 < side.std() / mid.std() < 1
-
-
-@pytest.mark.parametrize("source", SOURCES)
-def test_seeds_differ(songs, source):
-    for seed in SEEDS[1:]:
-        pair = songs[0][source].ravel(), songs[seed][source].ravel()
-        assert abs(np.corrcoef(pair)[0, 1]) < 0.5
+    first, second = (stems[source].ravel() for stems in songs[:2])
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.5
 
 
 def test_spectral_centroids_are_ordered(songs):
-    mean = {s: np.mean([centroid(stems[s]) for stems in songs.values()]) for s in SOURCES}
-    assert mean["bass"] < mean["vocals"] < mean["drums"]
+    def centroid(source):
+        spectra = sum(np.abs(np.fft.rfft(stems[source].mean(axis=1))) for stems in songs)
+        return (spectra * np.arange(len(spectra))).sum() / spectra.sum()
 
-
-def test_vocals_rest_and_sound(songs):
-    for stems in songs.values():
-        frames = np.abs(stems["vocals"]).max(axis=1)
-        blocks = frames[: len(frames) // 4410 * 4410].reshape(-1, 4410).max(axis=1)
-        silent = np.mean(blocks < 1e-3 * frames.max())
-        assert 0.05 < silent < 0.8
+    assert centroid("bass") < centroid("vocals") < centroid("drums")
 
 
 def test_voice_does_not_click_when_vowels_change():
     line = [Syllable(0.25 * n, 0.25, 52, "ui"[n % 2], False) for n in range(8)]
-    for rate in (8000, 44100):
-        voice = np.abs(sing(line, "man", 2 * rate, np.random.default_rng(0), rate))
-        assert voice.max() < 2.5 * np.percentile(voice, 99)
+    voice = np.abs(sing(line, "man", 2 * 44100, np.random.default_rng(0), 44100))
+    assert voice.max() < 2.5 * np.percentile(voice, 99)
 
 
-def test_some_songs_let_a_source_rest_for_a_bar():
+def test_a_source_that_rests_for_a_bar_is_silent():
     rate, resting = 8000, {}
     for seed in range(40):
         score = Score.draw(12 * rate, rate, np.random.default_rng((seed, 0)))
@@ -138,112 +86,65 @@ def test_some_songs_let_a_source_rest_for_a_bar():
     assert not vocals[round(start * rate) : round(stop * rate) - rate // 10].any()
 
 
-def test_a_tuned_note_has_its_pitch():
-    rng, rate = np.random.default_rng(0), 44100
-    for timbre in TIMBRES:
-        for pitch in (36, 57, 81):
-            hertz = 440 * 2 ** ((pitch - 69) / 12)
-            patch = Patch(timbre, brightness=0.5, attack=0.005, decay=0.5)
-            note = patch.play(pitch, 1.0, rng, rate)
-            spectrum = np.abs(np.fft.rfft(note * np.hanning(len(note)), 8 * rate))
-            near = np.arange(int(8 * hertz * 0.9), int(8 * hertz * 1.1))
-            found = near[spectrum[near].argmax()] / 8
-            assert abs(1200 * np.log2(found / hertz)) < 15, (timbre, pitch)
+@pytest.mark.parametrize("timbre", TIMBRES)
+def test_a_tuned_note_has_its_pitch(timbre):
+    rng, rate, pitch = np.random.default_rng(0), 44100, 57
+    note = Patch(timbre, brightness=0.5, attack=0.005, decay=0.5).play(pitch, 1.0, rng, rate)
+    spectrum = np.abs(np.fft.rfft(note * np.hanning(len(note)), 8 * rate))
+    near = np.arange(int(8 * 220 * 0.9), int(8 * 220 * 1.1))
+    assert abs(1200 * np.log2(near[spectrum[near].argmax()] / 8 / 220)) < 15
 
 
-def test_files_on_disk(demo_set):
-    root = demo_set["root"]
-    train = {path.name for path in (root / "train").iterdir()}
-    test = {path.name for path in (root / "test").iterdir()}
-    assert (len(train), len(test)) == (2, 1)
-    assert not train & test
-    for folder in (*(root / "train").iterdir(), *(root / "test").iterdir()):
-        assert {path.name for path in folder.iterdir()} == {f"{name}.wav" for name in FILES}
-        audio = {}
-        for name in FILES:
-            info = soundfile.info(folder / f"{name}.wav")
-            assert (info.subtype, info.channels) == ("FLOAT", 2)
-            assert (info.frames, info.samplerate) == (10000, 8000)
-            audio[name] = soundfile.read(folder / f"{name}.wav", dtype="float32")[0]
-        np.testing.assert_array_equal(audio.pop("mixture"), sum(audio.values()))
-
-
-def test_a_larger_set_never_moves_a_test_song_into_train(demo_set):
-    root = demo_set["root"]
-    render_demo_set(**(demo_set | {"n_train": 4, "n_test": 0, "seed": 1}))
-    train = {path.name for path in (root / "train").iterdir()}
-    assert not train & {path.name for path in (root / "test").iterdir()}
-
-
-def test_the_files_are_the_song_of_that_seed(demo_set):
+def test_files_on_disk_are_the_songs_whatever_process_renders_them(demo_set):
+    folders = sorted(demo_set["root"].glob("*/*"))
+    assert [(f.parent.name, f.name) for f in folders] == [
+        ("test", song_name(1)),
+        ("train", song_name(0)),
+        ("train", song_name(2)),
+    ]
+    np.random.seed(1)  # the global generator must not matter
     stems = render_song(0, demo_set["seconds"], demo_set["sample_rate"])
-    for name, stem in stems.items():
-        path = demo_set["root"] / "train" / song_name(0) / f"{name}.wav"
-        np.testing.assert_array_equal(soundfile.read(path, dtype="float32")[0], stem)
+    for name, expected in {MIXTURE: sum(stems.values()), **stems}.items():
+        path = folders[1] / f"{name}.wav"
+        np.testing.assert_array_equal(soundfile.read(path, dtype="float32")[0], expected)
+        assert (soundfile.info(path).subtype, soundfile.info(path).samplerate) == ("FLOAT", 8000)
 
 
-@pytest.mark.parametrize("damage", ["missing", "truncated", "text"])
-def test_only_a_damaged_song_is_rendered_anew(demo_set, damage):
-    root = demo_set["root"]
-    before = modified(root)
-    broken = sorted(before)[3]
-    if damage == "missing":
-        broken.unlink()
-    elif damage == "text":
-        broken.write_text("not audio")
-    else:
-        broken.write_bytes(broken.read_bytes()[:20000])
-    left_behind = broken.parent.with_name(broken.parent.name + ".partial")
-    left_behind.mkdir()
+def test_only_what_is_damaged_or_of_another_length_is_rendered_anew(demo_set):
+    def changed():
+        after = {path: path.stat().st_mtime_ns for path in demo_set["root"].rglob("*.wav")}
+        return {path.parent.name for path in after if after[path] != before.get(path)}
+
+    before = {path: path.stat().st_mtime_ns for path in demo_set["root"].rglob("*.wav")}
     render_demo_set(**demo_set)
-    after = modified(root)
-    changed = {path for path in before if after[path] != before[path]}
-    assert changed == {path for path in before if path.parent == broken.parent}
-    assert not left_behind.exists()
-
-
-def test_another_length_renders_all_anew_and_a_whole_set_is_kept(demo_set):
-    before = modified(demo_set["root"])
+    assert changed() == set()
+    (demo_set["root"] / "train" / song_name(0) / "bass.wav").unlink()
+    (demo_set["root"] / "test" / song_name(1) / "bass.wav").write_text("not audio")
     render_demo_set(**demo_set)
-    assert modified(demo_set["root"]) == before
+    assert changed() == {song_name(0), song_name(1)}
     render_demo_set(**(demo_set | {"seconds": 1.0}))
-    after = modified(demo_set["root"])
-    assert all(after[path] != before[path] for path in before)
-
-
-def test_song_name():
-    assert song_name(7) == "Demo - 007"
-    assert len({song_name(seed) for seed in range(1200)}) == 1200
+    assert changed() == {song_name(0), song_name(1), song_name(2)}
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("name", "value", "words"),
     [
-        ("n_train", 0),
-        ("n_train", 1.5),
-        ("n_test", -1),
-        ("seconds", 0.99),
-        ("seconds", float("nan")),
-        ("seconds", float("inf")),
-        ("seconds", "12"),
-        ("sample_rate", 7999),
-        ("sample_rate", 44100.0),
-        ("seed", -1),
-        ("jobs", 0),
+        ("n_train", 0, "n_train is 0: must be at least 1"),
+        ("n_test", -1, "n_test is -1: must be at least 0"),
+        ("seconds", float("nan"), "seconds is nan: must be at least 1"),
+        ("sample_rate", 7999, "sample_rate is 7999: must be at least 8000"),
+        ("seed", -1, "seed is -1: must be at least 0"),
+        ("jobs", 0, "jobs is 0: must be at least 1"),
     ],
 )
-def test_impossible_arguments_are_refused_in_one_line(tmp_path, name, value):
-    with pytest.raises(UsageError) as refusal:
+def test_impossible_settings_are_refused(tmp_path, name, value, words):
+    with pytest.raises(UsageError, match=words):
         render_demo_set(tmp_path / "set", **{"progress": False, name: value})
-    message = str(refusal.value)
-    assert message.startswith(f"{name} is {value!r}")
-    assert "allowed" in message
-    assert "\n" not in message
     assert not (tmp_path / "set").exists()
 
 
 def test_a_root_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "set").write_text("mine")
-    with pytest.raises(UsageError, match="root is .*set"):
+    with pytest.raises(UsageError, match=r"root is .*set, which is a file"):
         render_demo_set(tmp_path / "set", progress=False)
     assert (tmp_path / "set").read_text() == "mine"
