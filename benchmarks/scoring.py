@@ -91,14 +91,14 @@ def score(folder: Path, workers: int) -> float:
         Seconds, without the imports of this process.
     """
     jobs = [
-        ScoringJob(song.name, song / "true", song / "estimated", song / "scores.json")
+        ScoringJob(song.name, song / "true", song / "estimated", SOURCES, song / "scores.json")
         for song in sorted(folder.iterdir())
     ]
     logging.getLogger("asteroid_upsamplers").setLevel(logging.ERROR)  # of silence it warns
     load_museval()
     begin = time.perf_counter()
     if workers:
-        score_songs(jobs, SOURCES, workers=workers, force=True)
+        score_songs(jobs, workers=workers, force=True)
     else:
         with threadpool_limits(1):
             for job in tqdm(jobs, desc="one after the other", unit="song", leave=False):

@@ -8,12 +8,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import soundfile
 import torch
 from tqdm import tqdm
 
-from ..data import MIXTURE, SOURCES, Song, find_songs, rate_of_set, wav_root
+from ..data import MIXTURE, Song, find_songs, rate_of_set, wav_root
 from ..errors import UsageError
 from ..files import LOCK, alone_in, discard, locked, whole_or_nothing
 from ..models import MusicSeparator
@@ -32,14 +33,19 @@ BASELINE = "mixture"
 """Name of the folder, beside the experiments, of the mixture scored as its own estimate."""
 
 
-def songs_to_test(musdb18_dir: Path, wav_dir: Path) -> list[Song]:
+def songs_to_test(musdb18_dir: Path, wav_dir: Path, sources: Sequence[str]) -> list[Song]:
     """The test songs of a set, at its own rate, in which they are scored.
+
+    Args:
+        musdb18_dir: MUSDB18, or a set in MUSDB18-HQ's layout.
+        wav_dir: Where stage 0 put the wav files of MUSDB18.
+        sources: Names of the files every song must have, beside its mixture.
 
     Raises:
         UsageError: If there is no set, or songs in it cannot be used.
     """
     root = wav_root(musdb18_dir, wav_dir)
-    return find_songs(root, "test", rate_of_set(root) or 44100)
+    return find_songs(root, "test", rate_of_set(root) or 44100, sources)
 
 
 def load_music_separator(exp_dir: Path) -> MusicSeparator:
@@ -73,8 +79,8 @@ def separate_experiments(
 
     Args:
         exp_dirs: Folders with a ``best_model.pth``.
-        musdb18_dir: MUSDB18, or a set in MUSDB18-HQ's layout.
-        wav_dir: Where stage 0 put the wav files of MUSDB18.
+        musdb18_dir: As :func:`songs_to_test` takes it.
+        wav_dir: As :func:`songs_to_test` takes it.
         chunking: How songs are cut into chunks; :class:`..separation.Chunking` has the defaults.
         progress: Whether to show a progress bar, in seconds of audio.
 
@@ -82,9 +88,9 @@ def separate_experiments(
         UsageError: If an experiment has no trained model, a song cannot be used, or another run is
             at work in a folder.
     """
-    songs = songs_to_test(musdb18_dir, wav_dir)
     for exp_dir in exp_dirs:
         model = load_music_separator(exp_dir)
+        songs = songs_to_test(musdb18_dir, wav_dir, model.sources)
         with alone_in(exp_dir):
             _separate_experiment(exp_dir, model, songs, chunking or Chunking(), progress)
 
@@ -92,8 +98,8 @@ def separate_experiments(
 def _separate_experiment(
     exp_dir: Path, model: MusicSeparator, songs: Sequence[Song], chunking: Chunking, progress: bool
 ) -> None:
-    _discard_outdated(exp_dir, songs, chunking)
     names = source_names(model)
+    _discard_outdated(exp_dir, songs, {**asdict(chunking), "sources": names})
     todo = [song for song in songs if not (exp_dir / ESTIMATES / song.name).is_dir()]
     if not todo:
         return
@@ -116,11 +122,11 @@ def _separate_experiment(
     _write_json(exp_dir / EVALUATION, note)
 
 
-def _discard_outdated(exp_dir: Path, songs: Sequence[Song], chunking: Chunking) -> None:
+def _discard_outdated(exp_dir: Path, songs: Sequence[Song], settings: dict[str, Any]) -> None:
     """Remove estimates that a run with these settings would not make, and note the settings."""
-    settings = {key: value for key, value in asdict(chunking).items() if key != "batch"}
+    settings.pop("batch")  # changes nothing but rounding
     estimates, path = exp_dir / ESTIMATES, exp_dir / SETTINGS
-    if not path.exists() or json.loads(path.read_text()) != settings:
+    if _settings_of(exp_dir) != settings:
         if estimates.exists():
             discard(estimates)
         _write_json(path, settings)
@@ -128,6 +134,11 @@ def _discard_outdated(exp_dir: Path, songs: Sequence[Song], chunking: Chunking) 
         folder = estimates / song.name
         if _older(folder, exp_dir / MODEL) or _older(folder, song.path(MIXTURE)):
             discard(folder)
+
+
+def _settings_of(exp_dir: Path) -> dict[str, Any]:
+    path = exp_dir / SETTINGS
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def score_experiments(
@@ -143,8 +154,8 @@ def score_experiments(
 
     Args:
         exp_dirs: Folders with estimates.
-        musdb18_dir: As :func:`separate_experiments` takes it.
-        wav_dir: As :func:`separate_experiments` takes it.
+        musdb18_dir: As :func:`songs_to_test` takes it.
+        wav_dir: As :func:`songs_to_test` takes it.
         workers: How many songs are scored at a time; one a core if ``None``.
         progress: Whether to show a progress bar.
 
@@ -152,28 +163,31 @@ def score_experiments(
         UsageError: If songs cannot be scored (the others are scored all the same), or another run
             is at work in a folder.
     """
-    songs = songs_to_test(musdb18_dir, wav_dir)
-    baselines = dict.fromkeys(exp_dir.parent / BASELINE for exp_dir in exp_dirs)
+    sources: dict[Path, dict[str, None]] = {}
+    for exp_dir in exp_dirs:
+        own = dict.fromkeys(_settings_of(exp_dir).get("sources", ()))
+        if not own:
+            raise UsageError(f"{exp_dir}: no estimates here; separate first")
+        sources[exp_dir] = own
+        baseline = exp_dir.parent / BASELINE
+        sources[baseline] = sources.get(baseline, {}) | own
+    jobs = []
     with contextlib.ExitStack() as stack:
-        for exp_dir in exp_dirs:
-            stack.enter_context(alone_in(exp_dir))
-        for folder in baselines:
-            stack.enter_context(locked(folder / LOCK, wait=True))  # of other experiments, too
-        jobs = [_job(exp_dir, song) for exp_dir in exp_dirs for song in songs]
-        jobs += [_job(folder, song, song.path(MIXTURE)) for folder in baselines for song in songs]
+        for folder, names in sources.items():
+            if folder in exp_dirs:
+                stack.enter_context(alone_in(folder))
+            else:
+                stack.enter_context(locked(folder / LOCK, wait=True))  # of other experiments, too
+            for song in songs_to_test(musdb18_dir, wav_dir, tuple(names)):
+                estimates = folder / ESTIMATES / song.name
+                estimates = estimates if folder in exp_dirs else song.path(MIXTURE)
+                path = folder / SCORES / f"{song.name}.json"
+                name = f"{folder.name}: {song.name}"
+                jobs.append(ScoringJob(name, song.folder, estimates, tuple(names), path))
         for job in jobs:
             if _older(job.json_path, job.estimates):
                 job.json_path.unlink()
-        score_songs(jobs, SOURCES, workers=workers, progress=progress)
-
-
-def _job(folder: Path, song: Song, estimates: Path | None = None) -> ScoringJob:
-    return ScoringJob(
-        name=f"{folder.name}: {song.name}",
-        references=song.folder,
-        estimates=estimates or folder / ESTIMATES / song.name,
-        json_path=folder / SCORES / f"{song.name}.json",
-    )
+        score_songs(jobs, workers=workers, progress=progress)
 
 
 def _older(product: Path, origin: Path) -> bool:

@@ -25,6 +25,7 @@ import soundfile
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
+from ..audio import read_wav
 from ..data import cores
 from ..errors import UsageError
 from ._museval import load_museval
@@ -42,18 +43,27 @@ class ScoringJob:
         references: Folder with the true ``<source>.wav``.
         estimates: Folder with the separated ``<source>.wav``, or one file that stands for every
             source, as the mixture does for the baseline.
+        sources: Names of two or more stems, in the order of the scores.
         json_path: Where the scores go; gzipped if it ends in ``.gz``.
+
+    Raises:
+        UsageError: If there are less than two sources, or one twice.
     """
 
     name: str
     references: Path
     estimates: Path
-    json_path: Path
+    sources: tuple[str, ...]
+    json_path: Path = Path()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.sources, str) or not 2 <= len(set(self.sources)) == len(self.sources):
+            raise UsageError(f"sources are {self.sources!r}, must be two or more different stems")
 
     def files(self, source: str) -> tuple[Path, Path]:
         """The reference and the estimate of a source."""
-        alone = self.estimates.is_file()
-        estimate = self.estimates if alone else self.estimates / f"{source}.wav"
+        one_for_all = self.estimates.is_file()
+        estimate = self.estimates if one_for_all else self.estimates / f"{source}.wav"
         return self.references / f"{source}.wav", estimate
 
 
@@ -76,8 +86,8 @@ def score_song(
         references: Folder with the true ``<source>.wav``.
         estimates: Folder with the separated ones, or one file that stands for every source.
         sources: Names of two or more stems, in the order of the result.
-        win: Window in s.
-        hop: Hop in s.
+        win: Window in s, at least a sample.
+        hop: Hop in s, at least a sample.
 
     Returns:
         museval's store (``.scores``, ``.json``, ``.df``): SDR, ISR, SIR, SAR per frame in dB.
@@ -86,15 +96,16 @@ def score_song(
         UsageError: A wrong setting; a file that is missing, unreadable, or has NaN or infinite
             samples; a file of another sample rate, number of channels or length.
     """
-    _check_sources(sources)
     folder = Path(references)
-    job = ScoringJob(folder.name, folder, Path(estimates), Path())
-    return _store(job, sources, *_frame_scores(job, sources, win, hop), win, hop)
+    sources = sources if isinstance(sources, str) else tuple(sources)
+    job = ScoringJob(folder.name, folder, Path(estimates), sources)
+    store, silent = _score(job, win, hop)
+    _warn_of_silence(job, silent)
+    return store
 
 
 def score_songs(
     jobs: Sequence[ScoringJob],
-    sources: Sequence[str],
     *,
     workers: int | None = None,
     progress: bool = True,
@@ -102,13 +113,12 @@ def score_songs(
 ) -> list[Path]:
     """Score songs in parallel processes, one BLAS thread each, and write museval's JSON files.
 
-    A file that already holds scores of ``sources`` is kept, so that an interrupted run goes on
+    A file that already holds scores of a job's sources is kept, so that an interrupted run goes on
     where it was. A worker needs about 1 GB of memory and 1.5 GB more per minute of four-stem
     stereo song at 44.1 kHz. A script that calls this needs ``if __name__ == "__main__":``.
 
     Args:
         jobs: The songs; the largest is scored first.
-        sources: Names of two or more stems, in the order of the JSON.
         workers: Number of processes; by default one a core, but not more than songs.
         progress: Whether to show a progress bar.
         force: Whether to score again what is already scored.
@@ -121,23 +131,24 @@ def score_songs(
             scored, which songs could not be and why (see :func:`score_song`), in one line.
     """
     paths = [job.json_path for job in jobs]
-    _check_sources(sources)
     if len(set(paths)) < len(paths):
         raise UsageError("two songs have the same json_path")
     if workers is not None and workers < 1:
         raise UsageError(f"workers is {workers}, must be at least 1")
-    todo = [job for job in jobs if force or not is_scored(job.json_path, sources)]
+    todo = [job for job in jobs if force or not is_scored(job.json_path, job.sources)]
     todo.sort(key=lambda job: _bytes_in(job.references), reverse=True)
     workers = max(1, min(workers or cores(), len(todo)))
     failed: dict[Path, str] = {}
     bar = tqdm(total=len(jobs), initial=len(jobs) - len(todo), unit="song", disable=not progress)
     with bar, _pool(workers) as pool:
         with _interrupts_blocked():  # the workers start here, and inherit it
-            futures = {pool.submit(_frame_scores, job, sources): job for job in todo}
+            futures = {pool.submit(_score, job): job for job in todo}
         for future in as_completed(futures):
             job = futures[future]
             try:
-                write_scores(_store(job, sources, *future.result()), job.json_path)
+                store, silent = future.result()
+                _warn_of_silence(job, silent)
+                write_scores(store, job.json_path)
             except UsageError as error:
                 failed[job.json_path] = f"{job.name}: {error}"
             except BrokenProcessPool as error:
@@ -148,71 +159,51 @@ def score_songs(
     return paths
 
 
-def _check_sources(sources: Sequence[str]) -> None:
-    if isinstance(sources, str) or not 2 <= len(set(sources)) == len(sources):
-        raise UsageError(f"sources must be two or more different stems, not {sources!r}")
-
-
 def _bytes_in(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("*.wav"))
 
 
-def _read(path: Path, rate: int = 0, like: np.ndarray | None = None) -> tuple[np.ndarray, int]:
-    """Read audio (samples, channels) and its rate (Hz); ``like`` is what it must fit to."""
-    try:
-        with path.open("rb") as file:
-            audio, own_rate = soundfile.read(file, dtype="float64", always_2d=True)
-    except (OSError, soundfile.LibsndfileError) as error:
-        reason = getattr(error, "strerror", None) or getattr(error, "error_string", error)
-        raise UsageError(f"cannot read {path}: {reason}") from error
-    if like is not None and (own_rate, *audio.shape) != (rate, *like.shape):
-        own, other = f"{audio.shape} at {own_rate} Hz", f"{like.shape} at {rate} Hz"
-        raise UsageError(f"{path}: (samples, channels) {own}, but the first reference has {other}")
-    if not np.isfinite(audio).all():
-        raise UsageError(f"{path} has samples that are NaN or infinite")
-    return audio, own_rate
-
-
-def _frame_scores(
-    job: ScoringJob, sources: Sequence[str], win: float = 1.0, hop: float = 1.0
-) -> tuple[np.ndarray, list[str]]:
-    """Scores in dB, shape (metric, source, frame), and the stems left out as silent."""
-    first, rate = _read(job.files(sources[0])[0])
+def _score(job: ScoringJob, win: float = 1.0, hop: float = 1.0) -> tuple[Any, list[str]]:
+    """museval's store of a song, and the stems that were left out as silent."""
+    museval = load_museval()
+    first, rate = _read(job.files(job.sources[0])[0])
     if not (1 <= win * rate < np.inf and 1 <= hop * rate < np.inf):
         raise UsageError(f"win and hop must be a sample or more, not {win} s and {hop} s")
     window, step = int(win * rate), int(hop * rate)
-    scored = {}
-    for i, source in enumerate(sources):
-        pair = [_read(file, rate, first)[0] for file in job.files(source)]
+    pairs = {}
+    for source in job.sources:
+        pair = [_read(path, first, rate)[0] for path in job.files(source)]
         if all(audio.sum(axis=1).any() for audio in pair):
-            scored[i] = pair
-    museval = load_museval()
+            pairs[source] = pair
     frames = museval.metrics.Framing(window, step, len(first)).nwin
-    scores = np.full((len(METRICS), len(sources), frames), np.nan)
-    if len(scored) >= 2:
-        pairs = zip(*scored.values(), strict=True)  # references, estimates
+    scores = dict.fromkeys(job.sources, np.full((len(METRICS), frames), np.nan))
+    if len(pairs) >= 2:
+        references, estimates = zip(*pairs.values(), strict=True)
         with np.errstate(divide="ignore", invalid="ignore"):
-            scores[:, list(scored)] = museval.evaluate(*pairs, window, step)
-    return scores, [source for i, source in enumerate(sources) if i not in scored]
-
-
-def _store(
-    job: ScoringJob,
-    sources: Sequence[str],
-    scores: np.ndarray,
-    silent: Sequence[str],
-    win: float = 1.0,
-    hop: float = 1.0,
-) -> Any:
-    """museval's own record of a song."""
-    if silent:
-        rest = "the others are scored" if len(sources) - len(silent) > 1 else "no frame has a score"
-        logger.warning("%s: silent over the whole song: %s; %s", job.name, ", ".join(silent), rest)
-    store = load_museval().TrackStore(job.name, win=win, hop=hop)
-    for source, values in zip(sources, scores.swapaxes(0, 1).tolist(), strict=True):
-        store.add_target(source, dict(zip(METRICS, values, strict=True)))
+            found = np.array(museval.evaluate(references, estimates, window, step))
+        scores |= dict(zip(pairs, found.swapaxes(0, 1), strict=True))
+    store = museval.TrackStore(job.name, win=win, hop=hop)
+    for source, values in scores.items():
+        store.add_target(source, dict(zip(METRICS, values.tolist(), strict=True)))
     store.validate()
-    return store
+    return store, [source for source in job.sources if source not in pairs]
+
+
+def _read(path: Path, like: np.ndarray | None = None, rate: int = 0) -> tuple[np.ndarray, int]:
+    """Samples ``(time, channels)``, refused unless they fit to others, and their rate in Hz."""
+    audio = read_wav(path).T.double().numpy()
+    own_rate = soundfile.info(path).samplerate
+    if like is not None and (own_rate, *audio.shape) != (rate, *like.shape):
+        own, other = f"{audio.shape} at {own_rate} Hz", f"{like.shape} at {rate} Hz"
+        raise UsageError(f"{path}: (samples, channels) {own}, but the first reference has {other}")
+    return audio, own_rate
+
+
+def _warn_of_silence(job: ScoringJob, silent: Sequence[str]) -> None:
+    if silent:
+        none = len(job.sources) - len(silent) < 2
+        rest = "no frame has a score" if none else "the others are scored"
+        logger.warning("%s: silent over the whole song: %s; %s", job.name, ", ".join(silent), rest)
 
 
 @contextlib.contextmanager

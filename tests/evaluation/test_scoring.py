@@ -34,7 +34,8 @@ def one_thread():
 
 
 def noise(seed, seconds=2.0, channels=1):
-    return 0.1 * np.random.default_rng(seed).standard_normal((round(seconds * RATE), channels))
+    samples = np.random.default_rng(seed).standard_normal((round(seconds * RATE), channels))
+    return (0.1 * samples).astype(np.float32).astype(float)  # as it is in the file
 
 
 def song(stems=STEMS, **shape):
@@ -42,7 +43,7 @@ def song(stems=STEMS, **shape):
     references = {stem: noise(i, **shape) for i, stem in enumerate(stems)}
     neighbours = [references[stem] for stem in (*stems[1:], stems[0])]
     estimates = {
-        stem: references[stem] + 0.3 * neighbour + 0.2 * noise(10 + i, **shape)
+        stem: np.float32(references[stem] + 0.3 * neighbour + 0.2 * noise(10 + i, **shape)) * 1.0
         for i, (stem, neighbour) in enumerate(zip(stems, neighbours, strict=True))
     }
     return references, estimates
@@ -54,7 +55,7 @@ def write(folder, references, estimates, rate=RATE):
     for path, stems in zip(folders, (references, estimates), strict=True):
         path.mkdir(parents=True, exist_ok=True)
         for stem, audio in stems.items():
-            soundfile.write(path / f"{stem}.wav", audio, rate, subtype="DOUBLE")
+            soundfile.write(path / f"{stem}.wav", audio, rate, subtype="FLOAT")
     return folders
 
 
@@ -165,12 +166,12 @@ def test_equal_channels_are_solved_by_least_squares(tmp_path, monkeypatch):
 
 
 UNFIT = {  # of the estimate of the drums: samples, rate, words of the message
-    "NaN": (np.full((RATE, 1), np.nan), RATE, "samples that are NaN or infinite"),
+    "NaN": (np.full((RATE, 1), np.nan), RATE, "holds NaN or infinite samples"),
     "rate": (noise(0, 1.0), 44100, r"at 44100 Hz, but the first reference has .* at 8000 Hz"),
     "shorter": (noise(0, 0.9), RATE, r"\(7200, 1\) .* has \(8000, 1\)"),
     "stereo": (noise(0, 1.0, 2), RATE, r"\(8000, 2\) .* has \(8000, 1\)"),
-    "missing": (None, RATE, "cannot read .*: No such file"),
-    "no wav": ("text", RATE, "cannot read"),
+    "missing": (None, RATE, "cannot be read"),
+    "no wav": ("text", RATE, "cannot be read"),
 }
 
 
@@ -192,16 +193,16 @@ def test_unfit_files_are_named_in_one_line(tmp_path, case):
 def test_wrong_settings_are_refused(tmp_path):
     folders = write(tmp_path / "a", *song(seconds=0.1))
     for sources in ("vocals", ["vocals"], ["vocals", "vocals"]):
-        with pytest.raises(UsageError, match="sources must be"):
+        with pytest.raises(UsageError, match="must be two or more different stems"):
             score_song(*folders, sources)
     for settings in ({"win": 0.0}, {"win": math.inf}, {"hop": -1.0}, {"win": math.nan}):
         with pytest.raises(UsageError, match="win and hop must be"):
             score_song(*folders, STEMS, **settings)
-    job = ScoringJob("a", *folders, tmp_path / "a.json")
+    job = ScoringJob("a", *folders, STEMS, tmp_path / "a.json")
     with pytest.raises(UsageError, match="same json_path"):
-        score_songs([job, job], STEMS)
+        score_songs([job, job])
     with pytest.raises(UsageError, match="workers is 0, must be at least 1"):
-        score_songs([job], STEMS, workers=0)
+        score_songs([job], workers=0)
 
 
 def test_score_songs(tmp_path):
@@ -215,7 +216,7 @@ def test_score_songs(tmp_path):
         if name == "baseline":  # one file that stands for every source
             folders = folders[0], folders[1] / "drums.wav"
         suffix = ".json.gz" if name == "zipped" else ".json"
-        jobs[name] = ScoringJob(name, *folders, tmp_path / "scores" / f"{name}{suffix}")
+        jobs[name] = ScoringJob(name, *folders, stems, tmp_path / "scores" / f"{name}{suffix}")
     soundfile.write(tmp_path / "unfit" / "estimated" / "bass.wav", noise(0, 9.0), RATE)
     good = [job for name, job in jobs.items() if name not in ("unfit", "lost")]
     expected = {job.name: score_song(job.references, job.estimates, stems) for job in good}
@@ -225,7 +226,7 @@ def test_score_songs(tmp_path):
     jobs["damaged"].json_path.write_text(expected["damaged"].json[:-30])
 
     with pytest.raises(UsageError) as caught:
-        score_songs(list(jobs.values()), stems, workers=2, progress=False)
+        score_songs(list(jobs.values()), workers=2, progress=False)
     assert [part.split(":")[0] for part in str(caught.value).split("; ")] == ["unfit", "lost"]
     assert jobs["kept"].json_path.read_text() == kept
     assert len(list((tmp_path / "scores").iterdir())) == 5
@@ -236,10 +237,10 @@ def test_score_songs(tmp_path):
         assert json.load(file)["museval_version"] == expected["zipped"].scores["museval_version"]
 
     before = os.stat(jobs["plain"].json_path).st_mtime_ns
-    assert score_songs(good, stems, progress=False) == [job.json_path for job in good]
+    assert score_songs(good, progress=False) == [job.json_path for job in good]
     assert os.stat(jobs["plain"].json_path).st_mtime_ns == before
     assert jobs["kept"].json_path.read_text() == kept
-    score_songs([jobs["kept"]], stems, progress=False, force=True)
+    score_songs([jobs["kept"]], progress=False, force=True)
     assert_same_scores(jobs["kept"].json_path, expected["kept"])
 
 
@@ -280,9 +281,9 @@ from asteroid_upsamplers.errors import one_line_errors
 from asteroid_upsamplers.evaluation.scoring import ScoringJob, score_songs
 if __name__ == "__main__":
     true, estimated = (Path(folder) for folder in {[str(folder) for folder in folders]!r})
-    jobs = [ScoringJob(str(i), true, estimated, Path(f"{{i}}.json")) for i in range(3)]
+    jobs = [ScoringJob(str(i), true, estimated, {STEMS!r}, Path(f"{{i}}.json")) for i in range(3)]
     with one_line_errors():
-        score_songs(jobs, {STEMS!r}, workers=2, progress=False)
+        score_songs(jobs, workers=2, progress=False)
 """
     (tmp_path / "script.py").write_text(script)
     run = subprocess.Popen(
