@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .. import layers
+from .fitting import span
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,11 @@ class Alignment:
 
 
 def align(
-    layer: layers.Upsampler, kernel_size: int, padding: int = 0, output_padding: int = 0
+    layer: layers.Upsampler,
+    kernel_size: int,
+    padding: int = 0,
+    output_padding: int = 0,
+    heard: tuple[int, int] | None = None,
 ) -> Alignment:
     """How ``layer`` takes the place of a transposed convolution of its stride.
 
@@ -57,6 +62,7 @@ def align(
         kernel_size: Of the transposed convolution.
         padding: Of the transposed convolution, as in ``nn.ConvTranspose1d``.
         output_padding: Of the transposed convolution, as in ``nn.ConvTranspose1d``.
+        heard: What :func:`span` gives for ``layer``, if it is known already.
 
     Example:
         >>> import torch
@@ -64,12 +70,12 @@ def align(
         >>> align(layer, kernel_size=8).upsample(layer, torch.zeros(1, 2, 5)).shape
         torch.Size([1, 3, 24])
     """
-    sound, stride = layers.tap_responses(layer), layer.stride
-    delay = (kernel_size - sound.start - sound.stop + 1) // 2
+    (begin, end), stride = heard or span(layer), layer.stride
+    delay = (kernel_size - begin - end + 1) // 2
     first = padding - delay
     excess = kernel_size - stride - 2 * padding + output_padding
-    before = max(1, _frames(max(-sound.start, -first), stride))
-    after = max(1, _frames(max(sound.stop - stride, first + excess), stride))
+    before = max(1, _frames(max(-begin, -first), stride))
+    after = max(1, _frames(max(end - stride, first + excess), stride))
     return Alignment(delay, before, after, before * stride + first, excess)
 
 

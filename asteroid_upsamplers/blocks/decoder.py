@@ -13,6 +13,15 @@ from torch import Tensor, nn
 from .. import layers
 from ..errors import UsageError
 from .alignment import align
+from .fitting import (
+    Responses,
+    covering_kernel_size,
+    fit_responses,
+    fitting_wanted,
+    impulse_responses,
+    tap_responses,
+)
+from .making import make
 
 
 class UpsamplerDecoder(Decoder):
@@ -21,7 +30,7 @@ class UpsamplerDecoder(Decoder):
     With ``"transposed"``, and no further setting, it *is* Asteroid's decoder: its filters are those
     of the filterbank (sinc, analytic, STFT, pseudo-inverse), under the same names. Any other layer
     has weights of its own, which are learned. They start as the filters of the filterbank, or as
-    near as the family can come to them (:func:`layers.fit_responses`), unless ``upsampler_kwargs``
+    near as the family can come to them (:func:`fit_responses`), unless ``upsampler_kwargs``
     has an ``init``. Frames count as silent beyond both ends, as in a transposed convolution.
 
     Args:
@@ -73,9 +82,13 @@ class UpsamplerDecoder(Decoder):
         filters = self.get_filters().detach()[:, 0]
         layer = _layer(family, len(filters), filters.shape[1], self.stride, settings)
         self.layer[family.name] = layer
-        self.alignment = align(layer, filters.shape[1], padding, output_padding)
-        if "init" not in settings and not filters.is_meta:
-            self.start_from(layers.Responses(filters, 0))
+        place = (filters.shape[1], padding, output_padding)
+        if "init" in settings or filters.is_meta or not fitting_wanted():
+            self.alignment = align(layer, *place)
+        else:
+            taps = tap_responses(layer)
+            self.alignment = align(layer, *place, (taps.start, taps.stop))
+            fit_responses(layer, Responses(filters, -self.alignment.delay), taps)
         self.filterbank = _without_filters(filterbank)
 
     @classmethod
@@ -118,13 +131,13 @@ class UpsamplerDecoder(Decoder):
         layer = self.upsampler
         if layer is None:
             return super().filters()
-        return layers.responses(layer).values[:, None].to(layer.weight)
+        return impulse_responses(layer).values[:, None].to(layer.weight)
 
     def get_filters(self) -> Tensor:
         """As :meth:`filters`, or the pseudo-inverse of the filterbank's in Asteroid's decoder."""
         return super().get_filters() if self.upsampler is None else self.filters()
 
-    def start_from(self, wanted: layers.Responses) -> float:
+    def start_from(self, wanted: Responses) -> float:
         """Bring what a frame of each feature sounds like as near as can be to ``wanted``.
 
         Args:
@@ -138,8 +151,8 @@ class UpsamplerDecoder(Decoder):
                 filterbank.
         """
         if self.upsampler is not None:
-            delayed = layers.Responses(wanted.values, wanted.start - self.alignment.delay)
-            return layers.fit_responses(self.upsampler, delayed)
+            delayed = Responses(wanted.values, wanted.start - self.alignment.delay)
+            return fit_responses(self.upsampler, delayed)
         free = getattr(self.filterbank, "_filters", None)
         if (
             self.is_pinv
@@ -148,7 +161,7 @@ class UpsamplerDecoder(Decoder):
         ):
             raise UsageError(
                 f"transposed: the filters of {type(self.filterbank).__name__} are not free to "
-                "start from others; allowed is upsampler_kwargs={'trim': True}, whose are"
+                "start from others; with upsampler_kwargs={'trim': True} they are"
             )
         reached = wanted.between(0, free.shape[-1])
         with torch.no_grad():
@@ -163,16 +176,16 @@ class UpsamplerDecoder(Decoder):
 
 
 @torch.no_grad()
-def sounds(decoder: Decoder) -> layers.Responses:
+def sounds(decoder: Decoder) -> Responses:
     """What a frame of each feature sounds like in a decoder, and where.
 
     Sample 0 is the first of a transposed convolution without padding. It is what
     :meth:`UpsamplerDecoder.start_from` takes.
     """
     if isinstance(decoder, UpsamplerDecoder) and decoder.upsampler is not None:
-        found = layers.responses(decoder.upsampler)
-        return layers.Responses(found.values, found.start + decoder.alignment.delay)
-    return layers.Responses(decoder.get_filters().detach()[:, 0].double().cpu(), 0)
+        found = impulse_responses(decoder.upsampler)
+        return Responses(found.values, found.start + decoder.alignment.delay)
+    return Responses(decoder.get_filters().detach()[:, 0].double().cpu(), 0)
 
 
 def _layer(
@@ -182,16 +195,13 @@ def _layer(
     stride: int,
     settings: dict[str, Any],
 ) -> layers.Upsampler:
-    if "kernel_size" not in settings and family.allows_stride(stride):
+    if "kernel_size" not in settings:
         if family is layers.Transposed:
             kernel_size = samples
         else:
-            kernel_size = layers.covering_kernel_size(family, stride, samples)
+            kernel_size = covering_kernel_size(family, stride, samples)
         settings = {"kernel_size": kernel_size, **settings}
-    try:
-        return family(features, 1, stride, **{"bias": False, **settings})
-    except TypeError as error:
-        raise UsageError(f"upsampler_kwargs of {family.name}: {error}") from None
+    return make(family, features, 1, stride, **{"bias": False, **settings})
 
 
 def _without_filters(filterbank: Filterbank) -> Filterbank:
@@ -210,6 +220,6 @@ def _refuse_weights_of_another(
     name = cast(UpsamplerDecoder, module).upsampler_name
     if stored and names != {name}:
         raise UsageError(
-            f"decoder: weights of upsampler {', '.join(sorted(names))}, this model has {name}; "
-            "allowed are weights saved with it (models.swap_decoder exchanges a trained decoder)"
+            f"decoder: weights of upsampler {', '.join(sorted(names))}, this model has {name} "
+            "(models.swap_decoder exchanges the decoder of a trained model)"
         )

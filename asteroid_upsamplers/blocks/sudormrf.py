@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from .. import layers
 from ..errors import UsageError
 from .alignment import align
+from .fitting import Responses, fit_responses, fitting_wanted
+from .making import make
 
 
 class ChannelwiseUpsampler(nn.Module):
@@ -41,14 +43,11 @@ class ChannelwiseUpsampler(nn.Module):
         upsampler_kwargs: dict[str, Any] | None = None,
     ):
         super().__init__()
-        family = layers.get(upsampler)
-        try:
-            self.upsampler = family(1, 1, stride, **{"bias": False, **(upsampler_kwargs or {})})
-        except TypeError as error:
-            raise UsageError(f"upsampler_kwargs of {family.name}: {error}") from None
+        settings = {"bias": False, **(upsampler_kwargs or {})}
+        self.upsampler = make(upsampler, 1, 1, stride, **settings)
         self.alignment = align(self.upsampler, kernel_size=stride)
-        repeated = layers.Responses(torch.ones(1, stride), -self.alignment.delay)
-        layers.fit_responses(self.upsampler, repeated)
+        if fitting_wanted():
+            fit_responses(self.upsampler, Responses(torch.ones(1, stride), -self.alignment.delay))
 
     def forward(self, x: Tensor) -> Tensor:
         """``(batch, channels, time)`` -> ``(batch, channels, time * stride)``."""
@@ -87,7 +86,7 @@ def exchange_upsamples(
                     count += 1
     if not count:
         raise UsageError(
-            f"{type(network).__name__}: no nn.Upsample of a whole factor in it to exchange, "
-            "allowed is a mask network such as SuDORMRF with upsampling_depth from 2 up"
+            f"{type(network).__name__}: it has no nn.Upsample with an integer factor to "
+            "exchange; a network such as SuDORMRF with upsampling_depth of at least 2 is needed"
         )
     return count

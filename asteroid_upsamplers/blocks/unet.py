@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 from asteroid.masknn import activations, norms
@@ -12,9 +13,11 @@ from torch import Tensor, nn
 
 from .. import layers
 from ..errors import UsageError
+from .arguments import KeepsArguments, at_least
+from .making import make
 
 
-class UpsamplingUNet(nn.Module):
+class UpsamplingUNet(KeepsArguments, nn.Module):
     """A U-Net over frames that estimates masks; stands where Asteroid's ``TDConvNet`` does.
 
     A bottleneck; ``depth`` times a residual block of Conv-TasNet and a strided convolution; a block
@@ -68,22 +71,12 @@ class UpsamplingUNet(nn.Module):
         upsampler_kwargs: dict[str, Any] | None = None,
     ):
         super().__init__()
-        family = layers.get(upsampler)
-        self._config: dict[str, Any] = {
-            "in_chan": in_chan,
-            "n_src": n_src,
-            "out_chan": out_chan if out_chan else in_chan,
-            "depth": depth,
-            "conv_stride": conv_stride,
-            "bn_chan": bn_chan,
-            "hid_chan": hid_chan,
-            "conv_kernel_size": conv_kernel_size,
-            "norm_type": norm_type,
-            "mask_act": mask_act,
-            "upsampler": family.name,
-            "upsampler_kwargs": dict(upsampler_kwargs or {}),
-        }
-        _check(self._config)
+        at_least("UpsamplingUNet", 1, in_chan=in_chan, n_src=n_src, depth=depth, bn_chan=bn_chan)
+        at_least("UpsamplingUNet", 1, hid_chan=hid_chan, conv_kernel_size=conv_kernel_size)
+        at_least("UpsamplingUNet", 2, conv_stride=conv_stride)
+        if conv_kernel_size % 2 == 0:
+            raise UsageError(f"UpsamplingUNet: conv_kernel_size is {conv_kernel_size}, must be odd")
+        self.masks = (n_src, out_chan or in_chan)
         self.bottleneck = nn.Sequential(
             norms.get(norm_type)(in_chan), nn.Conv1d(in_chan, bn_chan, 1)
         )
@@ -102,17 +95,12 @@ class UpsamplingUNet(nn.Module):
             for _ in range(depth)
         )
         self.bottom = block()
-        try:
-            self.upsamplers = nn.ModuleList(
-                family(bn_chan, bn_chan, conv_stride, **(upsampler_kwargs or {}))
-                for _ in range(depth)
-            )
-        except TypeError as error:
-            raise UsageError(f"upsampler_kwargs of {family.name}: {error}") from None
-        self.decoder = nn.ModuleList(block() for _ in range(depth))
-        self.mask_net = nn.Sequential(
-            nn.PReLU(), nn.Conv1d(bn_chan, n_src * self._config["out_chan"], 1)
+        self.upsamplers = nn.ModuleList(
+            make(upsampler, bn_chan, bn_chan, conv_stride, **(upsampler_kwargs or {}))
+            for _ in range(depth)
         )
+        self.decoder = nn.ModuleList(block() for _ in range(depth))
+        self.mask_net = nn.Sequential(nn.PReLU(), nn.Conv1d(bn_chan, math.prod(self.masks), 1))
         activation = activations.get(mask_act)
         self.output_act = activation(dim=1) if has_arg(activation, "dim") else activation()
 
@@ -129,23 +117,8 @@ class UpsamplingUNet(nn.Module):
             skip = skips.pop()
             x = upsample(x)[..., : skip.shape[-1]] + skip
             x = x + block(x)
-        n_src, out_chan = self._config["n_src"], self._config["out_chan"]
-        return self.output_act(self.mask_net(x).unflatten(1, (n_src, out_chan)))
+        return self.output_act(self.mask_net(x).unflatten(1, self.masks))
 
     def get_config(self) -> dict[str, Any]:
         """Plain values; ``UpsamplingUNet(**config)`` builds the same network."""
-        return copy.deepcopy(self._config)
-
-
-def _check(config: dict[str, Any]) -> None:
-    least = {"in_chan": 1, "n_src": 1, "depth": 1, "conv_stride": 2, "bn_chan": 1, "hid_chan": 1}
-    for setting, value in least.items():
-        if config[setting] < value:
-            raise UsageError(
-                f"UpsamplingUNet: {setting} is {config[setting]}, allowed is {value} and up"
-            )
-    if config["conv_kernel_size"] < 1 or config["conv_kernel_size"] % 2 == 0:
-        raise UsageError(
-            f"UpsamplingUNet: conv_kernel_size is {config['conv_kernel_size']}, allowed is an odd "
-            "number from 1 up"
-        )
+        return copy.deepcopy(self.arguments)

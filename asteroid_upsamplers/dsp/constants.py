@@ -113,8 +113,8 @@ def derive(
     middle = time // 2
     choices = []
     for delay in range(stride):
-        seen = _windows(steady, kernel_size, middle * stride - delay, stride)
-        first, last = _inputs_in(seen)
+        begin = middle * stride - delay
+        first, last = _inputs_in(steady[None, :, begin : begin + stride + kernel_size - 1])
         choices.append((last - first, delay, first, last))
     _, delay, first, last = min(choices)
     seen = _windows(steady, kernel_size, middle * stride - delay, stride)
@@ -130,8 +130,10 @@ def derive(
     around = F.pad(upsampled, (delay, stride))
     head = _windows(around, kernel_size, 0, head_frames * stride)
     tail = _windows(around, kernel_size, kept * stride, (frames - kept) * stride)
-    head = head[:, : _inputs_in(head)[1]]
-    tail = tail[:, _inputs_in(tail)[0] if kept < frames else time :]
+    seen_first = around[None, :, : head_frames * stride + kernel_size - 1 if head_frames else 0]
+    seen_last = around[None, :, kept * stride : frames * stride + kernel_size - 1]
+    head = head[:, : _inputs_in(seen_first)[1]]
+    tail = tail[:, _inputs_in(seen_last)[0] if kept < frames else time :]
 
     lead = middle - first
     spare = [time - 1, time - 1 - head_frames + lead]  # samples that could go without harm

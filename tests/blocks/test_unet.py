@@ -13,33 +13,34 @@ from asteroid_upsamplers.errors import UsageError
 SMALL = {"in_chan": 6, "n_src": 2, "depth": 2, "bn_chan": 4, "hid_chan": 5}
 
 
-@pytest.mark.parametrize("stride", [2, 3, 4])
-@pytest.mark.parametrize("name", layers.available())
-def test_any_number_of_frames(name, stride):
-    if not layers.get(name).allows_stride(stride):
-        pytest.skip(f"{name} cannot do stride {stride}")
-    net = UpsamplingUNet(**SMALL, upsampler=name, conv_stride=stride)
-    for frames in (1, 2, 3, 7, 16, 33):
+def assert_any_number_of_frames(net):
+    for frames in (1, 7, 16, 33):
         masks = net(torch.randn(2, 6, frames))
         assert masks.shape == (2, 2, 6, frames)
-        assert masks.min() >= 0
-        assert masks.max() <= 1
+        assert masks.min() >= 0 and masks.max() <= 1
     masks.square().mean().backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in net.parameters())
+
+
+@pytest.mark.parametrize("name", layers.available())
+def test_every_upsampler(name):
+    assert_any_number_of_frames(UpsamplingUNet(**SMALL, upsampler=name))
+
+
+def test_another_stride():
+    assert_any_number_of_frames(UpsamplingUNet(**SMALL, upsampler="linear", conv_stride=3))
 
 
 def test_depth_widens_what_a_frame_sees():
     """With a normalisation frame by frame, a change far away is seen by the deeper net only."""
     torch.manual_seed(0)
-    far = 40
     seen = []
     for depth in (1, 4):
         net = UpsamplingUNet(**{**SMALL, "depth": depth}, norm_type="cLN").double()
         x = torch.randn(1, 6, 200).double()
         changed = x.clone()
-        changed[..., 100 + far :] = torch.randn(1, 6, 100 - far).double()
-        difference = (net(changed) - net(x)).abs().amax((0, 1, 2))
-        seen.append(float(difference[100]))
+        changed[..., 140:] = torch.randn(1, 6, 60).double()
+        seen.append(float((net(changed) - net(x)).abs()[..., 100].max()))
     assert seen[0] == 0
     assert seen[1] > 0
 
@@ -48,11 +49,11 @@ def test_stands_where_tdconvnet_does():
     """It replaces Asteroid's mask network; its settings are stored with the bank's."""
     encoder, decoder = make_enc_dec("free", n_filters=6, kernel_size=8, stride=4)
     for masker in (TDConvNet(6, 2, bn_chan=4, hid_chan=4), UpsamplingUNet(**SMALL)):
-        model = BaseEncoderMaskerDecoder(encoder, masker, decoder)
+        other = UpsamplerDecoder.in_place_of(decoder, "linear")
+        model = BaseEncoderMaskerDecoder(encoder, masker, other)
         assert model(torch.randn(3, 1, 500)).shape == (3, 2, 500)
         args = model.get_model_args()
-        assert args["n_src"] == 2
-        assert args["stride"] == 4
+        assert (args["n_src"], args["stride"]) == (2, 4)
 
 
 def test_config_rebuilds_the_network():
@@ -64,22 +65,15 @@ def test_config_rebuilds_the_network():
     torch.testing.assert_close(net(x).sum(1), torch.ones(1, 3, 21))
 
 
-def test_the_upsampler_decoder_fits_it():
-    encoder, decoder = make_enc_dec("free", n_filters=6, kernel_size=8, stride=4)
-    decoder = UpsamplerDecoder.in_place_of(decoder, "linear")
-    model = BaseEncoderMaskerDecoder(encoder, UpsamplingUNet(**SMALL), decoder)
-    assert model(torch.randn(3, 1, 500)).shape == (3, 2, 500)
-
-
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"depth": 0}, "depth is 0, allowed is 1 and up"),
-        ({"conv_stride": 1}, "conv_stride is 1, allowed is 2 and up"),
-        ({"conv_kernel_size": 4}, "conv_kernel_size is 4, allowed is an odd number"),
+        ({"depth": 0}, "depth is 0, must be at least 1"),
+        ({"conv_stride": 1}, "conv_stride is 1, must be at least 2"),
+        ({"conv_kernel_size": 4}, "conv_kernel_size is 4, must be odd"),
         ({"upsampler": "lineer"}, "did you mean linear"),
-        ({"upsampler": "haar", "conv_stride": 3}, "stride is 3, allowed is a power of two"),
-        ({"upsampler_kwargs": {"size": 3}}, "upsampler_kwargs of nearest: .*size"),
+        ({"upsampler": "haar", "conv_stride": 3}, "stride is 3, .*power of two"),
+        ({"upsampler_kwargs": {"kernel": 3}}, "'kernel'.*did you mean kernel_size"),
     ],
     ids=str,
 )

@@ -1,0 +1,261 @@
+r"""Upsamplers whose impulse responses come as near as they can to given ones.
+
+A layer is linear in its taps: an impulse in one input channel becomes :math:`M w`, with the taps
+:math:`w` of that channel and a matrix :math:`M` that depends on the family and its settings alone.
+For input frames that are white, and independent from channel to channel, the energy of the output's
+error is that of the responses' error, and least squares, :math:`\min_w |M w - h|^2`, makes it
+smallest. The columns of :math:`M` are what single taps of 1 make of an impulse: one run of the
+layer with a batch of weights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.nn.utils import parametrize
+
+from .. import layers
+from ..errors import UsageError
+
+RCOND = 1e-3
+"""Combinations of taps with less than this share of the strongest one's response are left out.
+Where an interpolation hardly passes a band, they would need taps as much larger, which float32 and
+the first steps of training cannot handle."""
+
+LONGEST_RESPONSES = [2**power for power in range(2, 13)]
+"""Frames on each side of an impulse within which a response is looked for, one after the other."""
+
+TAPS_AT_ONCE = 128
+"""Bounds the memory of long responses."""
+
+
+@dataclass(frozen=True, eq=False)
+class Responses:
+    """What impulses become.
+
+    Args:
+        values: ``(count, samples)``, float64, at the output rate.
+        start: Position of the first sample, counted from ``stride`` times the impulse's frame; may
+            be negative.
+    """
+
+    values: Tensor
+    start: int
+
+    @property
+    def stop(self) -> int:
+        """One past the last sample."""
+        return self.start + self.values.shape[1]
+
+    def between(self, start: int, stop: int) -> Tensor:
+        """The samples from ``start`` to ``stop``, zeros where there are none."""
+        return F.pad(self.values, (self.start - start, stop - self.stop))
+
+
+@dataclass(frozen=True, eq=False)
+class TapResponses(Responses):
+    """What the taps of one channel make of an impulse: the columns of :math:`M`.
+
+    Args:
+        shape: Of the weight of a layer with one channel, whose taps these are.
+    """
+
+    shape: torch.Size
+
+
+@torch.no_grad()
+def impulse_responses(layer: layers.Upsampler) -> Responses:
+    """The response of ``layer`` to an impulse in each of its input channels.
+
+    Args:
+        layer: With one output channel.
+
+    Returns:
+        A row for each input channel, from the first sample at which any of them is heard to the
+        last.
+
+    Example:
+        >>> layer = layers.Transposed(1, 1, stride=2, kernel_size=4)
+        >>> found = impulse_responses(layer)
+        >>> found.start, torch.equal(found.values, layer.weight[0].double())
+        (-1, True)
+    """
+    exact = copy.deepcopy(layer).double().cpu()
+    with torch.device("cpu"):
+        impulses = torch.eye(layer.in_channels, dtype=torch.float64)
+        return _heard(lambda x: exact(x) - exact(torch.zeros_like(x[:1])), impulses, layer.stride)
+
+
+@torch.no_grad()
+def span(layer: layers.Upsampler) -> tuple[int, int]:
+    """The first sample at which an impulse can be heard, and one past the last.
+
+    Args:
+        layer: With one output channel; its settings count, not its weights.
+    """
+    return _span(_one_channel(layer))
+
+
+@torch.no_grad()
+def tap_responses(layer: layers.Upsampler) -> TapResponses:
+    """What each tap adds to the response of its channel, a row for each.
+
+    Args:
+        layer: With one output channel; its settings count, not its weights.
+    """
+    twin = _one_channel(layer)
+    start, stop = _span(twin)
+    before = max(0, -(start // twin.stride)) + 1
+    after = max(0, stop // twin.stride) + 1
+    first = before * twin.stride + start
+
+    def response(taps: Tensor) -> Tensor:
+        return _run(twin, taps, impulse)[0, 0, first : first + stop - start]
+
+    with torch.device("cpu"):
+        impulse = F.pad(torch.ones(1, 1, 1, dtype=torch.float64), (before, after))
+        shape = free(twin, "weight").shape
+        units = torch.eye(shape.numel(), dtype=torch.float64).unflatten(1, shape)
+        try:
+            columns = torch.func.vmap(response, chunk_size=TAPS_AT_ONCE)(units)
+        except RuntimeError:  # torch cannot run every user's layer with a batch of weights
+            columns = torch.stack([response(taps) for taps in units])
+    return TapResponses(columns, start, shape)
+
+
+@torch.no_grad()
+def fit_responses(
+    layer: layers.Upsampler, wanted: Responses, columns: TapResponses | None = None
+) -> float:
+    """Give ``layer`` the taps whose responses are nearest to ``wanted``, and no bias.
+
+    Args:
+        layer: With one output channel.
+        wanted: A row for each input channel.
+        columns: What :func:`tap_responses` gives for ``layer``, if it is known already.
+
+    Returns:
+        The energy of the error as a share of the energy of ``wanted``.
+
+    Raises:
+        UsageError: (a ``ValueError``) if there is not one row for each input channel.
+    """
+    count = layer.in_channels
+    if layer.out_channels != 1 or len(wanted.values) != count:
+        raise UsageError(
+            f"{layer.name}: {len(wanted.values)} responses for {count} input and "
+            f"{layer.out_channels} output channels; one for each input channel is needed, and one "
+            "output channel"
+        )
+    columns = tap_responses(layer) if columns is None else columns
+    start, stop = min(columns.start, wanted.start), max(columns.stop, wanted.stop)
+    matrix = columns.between(start, stop).T
+    target = wanted.between(start, stop).double().cpu().T
+    taps = torch.linalg.lstsq(matrix, target, RCOND, driver="gelsd").solution
+    weight, one = free(layer, "weight"), columns.shape
+    along = next((axis for axis, size in enumerate(one) if size != weight.shape[axis]), -1)
+    along = one.index(1) if along < 0 else along
+    weight.copy_(taps.reshape(*one, count).movedim(-1, along).squeeze(along + 1))
+    if layer.bias is not None:
+        free(layer, "bias").zero_()
+    energy = float(target.square().sum())
+    return float((matrix @ taps - target).square().sum()) / energy if energy else 0.0
+
+
+def covering_kernel_size(family: type[layers.Upsampler], stride: int, samples: int) -> int:
+    """The family's default, or as much more, in steps of two, as ``samples`` samples need.
+
+    Example:
+        >>> covering_kernel_size(layers.Subpixel, stride=4, samples=16)
+        5
+    """
+
+    def made(kernel_size: int | None) -> tuple[int, int]:
+        layer = family(1, 1, stride, kernel_size, bias=False).double()
+        start, stop = _span(layer)
+        return layer.kernel_size, stop - start
+
+    with torch.device("cpu"), torch.random.fork_rng(devices=[]), torch.no_grad():
+        default, heard = made(None)
+        if heard >= samples:
+            return default
+        step = made(default + 2)[1] - heard
+    return default + 2 * -(-(samples - heard) // step)
+
+
+_FITTING = contextvars.ContextVar("fitting", default=True)
+
+
+@contextlib.contextmanager
+def without_fitting() -> Iterator[None]:
+    """Blocks made within keep the weights that their layers draw: others are loaded at once."""
+    token = _FITTING.set(False)
+    try:
+        yield
+    finally:
+        _FITTING.reset(token)
+
+
+def fitting_wanted() -> bool:
+    """Whether a new block shall fit its layer; not within :func:`without_fitting`."""
+    return _FITTING.get()
+
+
+def free(layer: layers.Upsampler, name: str) -> Tensor:
+    """The tensor that is learned: ``weight`` or ``bias``, or what a parametrization makes it of."""
+    if parametrize.is_parametrized(layer, name):
+        return cast(Any, layer).parametrizations[name].original
+    return getattr(layer, name)
+
+
+def _run(layer: layers.Upsampler, weight: Tensor, x: Tensor) -> Tensor:
+    """The output of ``layer`` with other taps and without a bias."""
+    replaced = {id(free(layer, "weight")): weight}
+    if layer.bias is not None:
+        replaced[id(free(layer, "bias"))] = torch.zeros_like(free(layer, "bias"))
+    named = {name: replaced[id(p)] for name, p in layer.named_parameters() if id(p) in replaced}
+    return torch.func.functional_call(layer, named, (x,))
+
+
+def _span(layer: layers.Upsampler) -> tuple[int, int]:
+    """:func:`span` for one channel in float64 on the CPU."""
+    with torch.device("cpu"):
+        weight = free(layer, "weight")
+        weight = 0.5 + torch.rand(weight.shape, generator=torch.Generator().manual_seed(0))
+        impulse = torch.ones(1, 1, dtype=torch.float64)
+        found = _heard(lambda x: _run(layer, weight.double(), x), impulse, layer.stride)
+    return found.start, found.stop
+
+
+def _heard(run: Callable[[Tensor], Tensor], impulses: Tensor, stride: int) -> Responses:
+    """What impulses become, with enough silent frames around them to hear all of it.
+
+    Args:
+        run: ``(count, channels, frames)`` -> ``(count, 1, time)``, zeros for zeros.
+        impulses: ``(count, channels)``.
+        stride: Samples of a frame.
+    """
+    for reach in LONGEST_RESPONSES:
+        y = run(F.pad(impulses[:, :, None], (reach, reach)))[:, 0]
+        heard = y.abs().amax(0).nonzero()[:, 0].tolist() or [reach * stride]
+        if heard[0] >= stride and heard[-1] < 2 * reach * stride:
+            return Responses(y[:, heard[0] : heard[-1] + 1], heard[0] - reach * stride)
+    raise UsageError(
+        f"an impulse can still be heard {reach} frames later; responses must be shorter than that"
+    )
+
+
+def _one_channel(layer: layers.Upsampler) -> layers.Upsampler:
+    """A layer of the same settings for one channel, without a bias, in float64 on the CPU."""
+    config = {**layer.get_config(), "in_channels": 1, "out_channels": 1, "bias": False}
+    family = parametrize.type_before_parametrizations(layer)
+    with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+        return family(**config).double()
