@@ -191,23 +191,30 @@ def _demo_data(arguments: argparse.Namespace) -> None:
 def _add_report(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "report",
-        help="compare systems, song by song",
-        description="Compare experiments and published scores: a table, tests song by song, a "
-        "figure and a page. Runs that differ in the seed only (equal conf.yml, or folders named "
-        "NAME.seed1, NAME.seed2) are one system. What cannot be used is named and left out; exit "
-        "status 2 if nothing is left.",
+        help="compare models, song by song",
+        description="Compare experiments and published scores. Writes tables, statistical tests "
+        "song by song, a chart and a page. Runs that differ only in the seed (equal conf.yml, or "
+        "folders named NAME.seed1, NAME.seed2) are one model. What cannot be used is named and "
+        "left out; the exit status is 2 if nothing is left.",
     )
     parser.add_argument(
         "folders",
         nargs="+",
         type=Path,
-        metavar="PATH",
-        help="folder of a scored experiment, or of a published system's museval files",
+        metavar="FOLDER",
+        help="a scored experiment, or museval files of a published model",
     )
-    parser.add_argument("--out", type=Path, default=Path("report"), help="path without ending")
-    parser.add_argument("--title", default="Results", help="heading of the tables")
     parser.add_argument(
-        "--quoted", action="store_true", help="with rows quoted from the paper's Table 1 (MUSDB18)"
+        "--out",
+        type=Path,
+        default=Path("report"),
+        help="files to write, without their ending (default: report)",
+    )
+    parser.add_argument("--title", default="Results", help="heading, such as the data set's name")
+    parser.add_argument(
+        "--quoted",
+        action="store_true",
+        help="add the rows of the paper's Table 1, which are for MUSDB18",
     )
     parser.set_defaults(run=_report)
 

@@ -19,7 +19,7 @@ from ..files import whole_or_nothing
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NUMBER = re.compile(r"[-+]?\d[\d,.]*(e[-+]?\d+)?( (dB|Hz|%|s))?|-|none|unknown|n/a|nan|")
+NUMBER = re.compile(r"[-+]?\d[\d,.]*(e[-+]?\d+)?M?( (dB|Hz|%|s|± [\d.]+))?|-|none|unknown|n/a|nan|")
 
 
 @dataclass(frozen=True)

@@ -1,30 +1,17 @@
-"""Comparison tables, a figure and a page over any number of experiments and published scores."""
+"""Comparison tables, a chart and a page over any number of experiments and published scores."""
 
 from .artifact_scores import measure_experiments
-from .collect import collect, tabulate
-from .figure import draw_comparison
-from .formats import to_csv, to_json, to_latex, to_markdown
-from .page import write_report
-from .song_by_song import compare_systems
-from .systems import Reading, Run, System, read_systems
-from .table import Table, make_notes, make_tables
+from .models import ScoredModel, read_models
+from .results import collect, tabulate
+from .song_by_song import compare_models
+from .write import write_report
 
 __all__ = [
-    "Reading",
-    "Run",
-    "System",
-    "Table",
+    "ScoredModel",
     "collect",
-    "compare_systems",
-    "draw_comparison",
-    "make_notes",
-    "make_tables",
+    "compare_models",
     "measure_experiments",
-    "read_systems",
+    "read_models",
     "tabulate",
-    "to_csv",
-    "to_json",
-    "to_latex",
-    "to_markdown",
     "write_report",
 ]

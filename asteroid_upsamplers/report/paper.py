@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True)
-class QuotedRow:
+class QuotedRow(NamedTuple):
     """A row of Table 1: SDR in dB on MUSDB18, seconds an epoch on four V100s, parameters."""
 
     label: str
@@ -28,18 +26,18 @@ TABLE_1 = {
     ("subpixel", True, 1): QuotedRow("modified, subpixel CNN", 5.38, 315, "729M"),
     ("transposed", False, 0): QuotedRow("Demucs: transposed convolution", 5.34, None, "648M"),
 }
-"""Rows by upsampler, modification, and context of the encoder's GLU convolution."""
+"""Rows of Demucs-like models by upsampler, modification, and context of the encoder's GLU."""
 
 OTHERS = {
     ("WaveUNet", "linear"): QuotedRow("Wave-U-Net", 3.23, None, "10M"),
     ("OpenUnmix", None): QuotedRow("Open-Unmix", 5.36, None, "8.9M"),
     ("SamsNet", "transposed"): QuotedRow("Sams-Net", 5.65, None, "3.7M"),
 }
-"""Rows of networks that are no Demucs, by model and upsampler."""
+"""Rows of other networks, by network and upsampler."""
 
 
 def quote(model: dict[str, Any]) -> QuotedRow | None:
-    """The row of a model's settings.
+    """The row for a model's settings.
 
     Args:
         model: Section ``model`` of a ``conf.yml``; keys may be missing.
@@ -47,14 +45,14 @@ def quote(model: dict[str, Any]) -> QuotedRow | None:
     Returns:
         ``None`` where Table 1 has no such row: another network, kernel size or upsampler.
     """
-    name, settings = model.get("name", "DemucsLike"), ("upsampler", "modified", "encoder_context")
+    name = model.get("name", "DemucsLike")
     if name != "DemucsLike":
         return OTHERS.get((name, model.get("upsampler")))
+    key = (model.get("upsampler"), model.get("modified"), model.get("encoder_context"))
     rows: dict[Any, QuotedRow] = {**TABLE_1}
-    row = rows.get(tuple(model.get(setting) for setting in settings))
-    return None if model.get("upsampler_kernel_size") else row
+    return None if model.get("upsampler_kernel_size") else rows.get(key)
 
 
 def quoted_rows() -> dict[str, QuotedRow]:
-    """All ten rows by system, each marked as quoted: ``Open-Unmix (quoted)``."""
+    """All ten rows by name, each marked as quoted: ``Open-Unmix (quoted)``."""
     return {f"{row.label} (quoted)": row for row in (*TABLE_1.values(), *OTHERS.values())}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from ..data import SOURCES
@@ -12,60 +11,29 @@ from ..errors import UsageError
 from ..evaluation import METRICS
 from ..evaluation.aggregation import read_scores
 
-_PATTERNS = ("*.json", "*.json.gz")
 _EXPERIMENT_FILES = ("training.json", "best_model.pth", "checkpoints")
 
 
-def find_score_files(folder: Path) -> list[Path]:
-    """The museval files of an experiment, or of a system whose scores were published.
+def read_score_files(folder: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Read the museval files of an experiment, or of a model whose scores were published.
 
     Args:
         folder: Holds the files itself, in ``scores/`` (and below), or, as museval writes them, in
             ``test/``.
 
     Returns:
-        Sorted paths; none is an error.
-
-    Raises:
-        UsageError: There are none, or the folder is an experiment that lost its ``conf.yml``.
-    """
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: no experiment here (no such folder)")
-    experiment = (folder / "conf.yml").exists()
-    if not experiment and any((folder / name).exists() for name in _EXPERIMENT_FILES):
-        raise UsageError(f"{folder}: no experiment here (no conf.yml)")
-    if experiment or (folder / "scores").is_dir():
-        folder = folder / "scores"
-        paths = [path for pattern in _PATTERNS for path in folder.rglob(pattern)]
-    else:
-        places = (folder, folder / "test")
-        paths = [path for place in places for p in _PATTERNS for path in place.glob(p)]
-    if not paths:
-        what = "" if experiment else "no experiment here (no conf.yml), and "
-        raise UsageError(f"{folder}: {what}no museval scores (*.json, *.json.gz)")
-    return sorted(paths)
-
-
-def read_score_files(folder: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Read what can be read.
-
-    Args:
-        folder: As :func:`find_score_files` takes it.
-
-    Returns:
-        Frame scores as :func:`evaluation.load_scores` gives them, of the four stems; and one line
+        Frame scores of the four stems, as :func:`evaluation.load_scores` gives them; and one line
         for each file that was left out: no museval JSON, a stem or metric missing, or a second
         file of one song.
 
     Raises:
-        UsageError: No file can be used.
+        UsageError: If no file can be used, or the folder is an experiment without ``conf.yml``.
     """
-    paths = find_score_files(folder)
     scores: dict[str, pd.DataFrame] = {}
     problems = []
-    for path in paths:
+    for path in _find(folder):
         try:
-            frames = _whole(path)
+            frames = _read_complete(path)
             track = str(frames["track"].iloc[0])
             if track in scores:
                 raise UsageError(f"{path}: the second file of this song")
@@ -73,31 +41,35 @@ def read_score_files(folder: Path) -> tuple[pd.DataFrame, list[str]]:
         except UsageError as error:
             problems.append(str(error))
     if not scores:
-        count = f"none of {len(paths)} score files can be used: " if len(paths) > 1 else ""
+        count = f"none of {len(problems)} score files can be used: " if problems[1:] else ""
         raise UsageError(f"{folder}: {count}{problems[0]}")
     return pd.concat(scores.values(), ignore_index=True), problems
 
 
-def _whole(path: Path) -> pd.DataFrame:
+def _find(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no experiment here (no such folder)")
+    experiment = (folder / "conf.yml").exists()
+    if not experiment and any((folder / name).exists() for name in _EXPERIMENT_FILES):
+        raise UsageError(f"{folder}: no experiment here (no conf.yml)")
+    patterns = [f"{place}{end}" for place in ("", "test/") for end in ("*.json", "*.json.gz")]
+    if experiment or (folder / "scores").is_dir():
+        patterns = ["scores/**/*.json", "scores/**/*.json.gz"]
+    paths = sorted(path for pattern in patterns for path in folder.glob(pattern))
+    if not paths:
+        what = "" if experiment else "no experiment here (no conf.yml), and "
+        raise UsageError(f"{folder}: {what}no museval scores (*.json, *.json.gz)")
+    return paths
+
+
+def _read_complete(path: Path) -> pd.DataFrame:
     frames = read_scores(path)
-    there = set(zip(frames["target"], frames["metric"], strict=True))
-    stems = [stem for stem in SOURCES if not any((stem, metric) in there for metric in METRICS)]
-    if stems:
+    counts = pd.crosstab(frames["target"], frames["metric"])
+    counts = counts.reindex(index=SOURCES, columns=METRICS, fill_value=0)
+    stems = counts.index[counts.sum(axis=1) == 0]
+    if len(stems):
         raise UsageError(f"{path}: no scores of {', '.join(stems)}")
-    metrics = [m for m in METRICS if any((stem, m) not in there for stem in SOURCES)]
-    if metrics:
+    metrics = counts.columns[(counts == 0).any()]
+    if len(metrics):
         raise UsageError(f"{path}: no {', '.join(metrics)} of every stem")
     return frames[frames["target"].isin(SOURCES)]
-
-
-def song_medians(scores: pd.DataFrame) -> pd.Series:
-    """Median over the finite frames of each song.
-
-    Args:
-        scores: As :func:`read_score_files` gives them.
-
-    Returns:
-        In dB, NaN for a song without a finite frame; index ``metric``, ``target``, ``track``.
-    """
-    finite = scores.assign(score=scores["score"].where(np.isfinite(scores["score"])))
-    return finite.groupby(["metric", "target", "track"], sort=False)["score"].median()

@@ -1,6 +1,6 @@
-"""Two systems compared song by song: what a difference in a table is worth.
+"""Two models compared song by song: what a difference in a table is worth.
 
-Songs differ far more than systems do, so the scores of a song by two systems are taken as a pair:
+Songs differ far more than models do, so the scores of a song by two models are taken as a pair:
 Wilcoxon's signed-rank test asks whether the differences lie about zero, and a bootstrap over the
 songs gives the interval of their mean.
 """
@@ -16,12 +16,12 @@ import pandas as pd
 from scipy import stats
 
 from ..data import SOURCES
-from .systems import System
+from .models import ScoredModel
 
 LEAST_SONGS = 6
 """With fewer, no signed-rank test can give p < 0.05: of 5 songs the least is 2 / 2^5."""
 
-MOST_SYSTEMS_IN_ALL_PAIRS = 6
+MOST_MODELS_IN_ALL_PAIRS = 6
 LEVEL = 0.05
 
 TOO_FEW = "too few songs"
@@ -31,58 +31,52 @@ COLUMNS = ["first", "second", "stem", "songs", "songs_either", "difference", "lo
 COLUMNS += ["median_difference", "p", "p_holm", "verdict"]
 
 
-def compare_systems(systems: Sequence[System], seed: int = 0) -> pd.DataFrame:
-    """Compare the SDR of systems pair by pair.
+def compare_models(models: Sequence[ScoredModel], seed: int = 0) -> pd.DataFrame:
+    """Compare the SDR of models pair by pair.
 
-    All pairs of up to six systems; of more, each against the first. The mixture as its own
-    estimate takes no part.
+    All pairs of up to six models; of more, each against the first. The mixture as its own estimate
+    takes no part.
 
     Args:
-        systems: Each with its songs' median SDR; of several seeds, the mean of these.
+        models: Each with its songs' median SDR; of several seeds, the mean of these.
         seed: Of the bootstrap, for every pair anew.
 
     Returns:
         For each pair a row whose ``stem`` is ``mean``, on the songs' SDR averaged over the stems,
         and one a stem. Columns: ``first``, ``second``; ``songs`` that both have, of
-        ``songs_either`` that one of them has; ``difference``, first less second, mean over the
+        ``songs_either`` that one of them has; ``difference``, first minus second, mean over the
         songs, in dB; ``low`` and ``high``, its 95 % interval; ``median_difference``, which single
         songs do not move; ``p`` of the signed-rank test; ``p_holm``, corrected for the number of
-        pairs (in rows of a stem: of pairs and stems); and
-        ``verdict``. With fewer than six songs ``low``, ``high`` and both p are NaN.
+        pairs (in rows of a stem: of pairs and stems); and ``verdict``. With fewer than six songs
+        ``low``, ``high`` and both p are NaN.
     """
-    taking_part = [system for system in systems if not system.is_baseline]
-    pairs = list(combinations(taking_part, 2))
-    if len(taking_part) > MOST_SYSTEMS_IN_ALL_PAIRS:
-        pairs = [(taking_part[0], other) for other in taking_part[1:]]
+    compared = [model for model in models if not model.is_baseline]
+    pairs = list(combinations(compared, 2))
+    if len(compared) > MOST_MODELS_IN_ALL_PAIRS:
+        pairs = [(compared[0], other) for other in compared[1:]]
     rows = [row for first, second in pairs for row in _pair_rows(first, second, seed)]
     table = pd.DataFrame(rows, columns=COLUMNS[:-2])
-    of_means = table["stem"] == "mean"
-    table["p_holm"] = float("nan")
-    for family in (of_means, ~of_means):
-        table.loc[family, "p_holm"] = holm(table.loc[family, "p"].to_numpy(float))
+    of_stems = table["stem"] != "mean"
+    table["p_holm"] = table.groupby(of_stems)["p"].transform(holm)
     table["verdict"] = [_verdict(row) for _, row in table.iterrows()]
     return table
 
 
-def holm(p_values: np.ndarray) -> np.ndarray:
+def holm(p_values: pd.Series) -> pd.Series:
     """Holm's correction: the chance of any false alarm among all tests stays below the level.
 
     The k-th smallest of n is multiplied by n - k + 1, and is no smaller than those before it.
 
     Args:
-        p_values: Those that are NaN are no tests, and stay.
+        p_values: Those that are NaN are no tests, and stay NaN.
 
     Example:
-        >>> holm(np.array([0.04, 0.01, float("nan"), 0.03])).tolist()
+        >>> holm(pd.Series([0.04, 0.01, float("nan"), 0.03])).tolist()
         [0.06, 0.03, nan, 0.06]
     """
-    corrected = np.full(len(p_values), np.nan)
-    order = [index for index in np.argsort(p_values) if not np.isnan(p_values[index])]
-    least = 0.0
-    for rank, index in enumerate(order):
-        least = max(least, min(1.0, (len(order) - rank) * p_values[index]))
-        corrected[index] = least
-    return corrected
+    rising = p_values.dropna().sort_values()
+    corrected = rising * np.arange(len(rising), 0, -1)
+    return corrected.cummax().clip(upper=1).reindex(p_values.index)
 
 
 def compare_songs(differences: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
@@ -107,19 +101,19 @@ def compare_songs(differences: np.ndarray, seed: int = 0) -> tuple[float, float,
     return low, high, float(p)
 
 
-def _pair_rows(first: System, second: System, seed: int) -> list[dict[str, Any]]:
-    sdr = [system.songs.loc["SDR"].unstack("target") for system in (first, second)]
+def _pair_rows(first: ScoredModel, second: ScoredModel, seed: int) -> list[dict[str, Any]]:
+    sdr = [model.songs.loc["SDR"].unstack("target") for model in (first, second)]
     both = sdr[0].sub(sdr[1])  # NaN where one has no such song, or no finite score of it
     either = len(both)
     both["mean"] = both[list(SOURCES)].mean(axis=1, skipna=False)
     rows = []
     for stem in ("mean", *SOURCES):
-        differences = both[stem].dropna().to_numpy(float)
-        low, high, p = compare_songs(differences, seed)
+        differences = both[stem].dropna()
+        low, high, p = compare_songs(differences.to_numpy(float), seed)
         row: dict[str, Any] = {"first": first.name, "second": second.name, "stem": stem}
         row |= {"songs": len(differences), "songs_either": either}
-        row |= {"difference": pd.Series(differences).mean(), "low": low, "high": high}
-        rows.append({**row, "median_difference": pd.Series(differences).median(), "p": p})
+        row |= {"difference": differences.mean(), "low": low, "high": high}
+        rows.append({**row, "median_difference": differences.median(), "p": p})
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Museval files made by hand."""
+"""Museval files and experiments made by hand."""
 
 import gzip
 import json
@@ -8,58 +8,52 @@ import yaml
 
 from asteroid_upsamplers.data import SOURCES
 from asteroid_upsamplers.evaluation import METRICS
-from asteroid_upsamplers.report import compare_systems, read_systems
-from tests.training.test_config import CONF
+from asteroid_upsamplers.report import compare_models, read_models
+
+NEAREST = {"name": "DemucsLike", "upsampler": "nearest", "modified": False, "encoder_context": 1}
 
 
-def song_content(frames_by_stem):
-    """``frames_by_stem``: SDR of each frame in dB, by stem; other metrics are 1 more."""
-    targets = [
-        {
-            "name": stem,
-            "frames": [
-                {
-                    "time": float(time),
-                    "duration": 1.0,
-                    "metrics": {metric: value + (metric != "SDR") for metric in METRICS},
-                }
-                for time, value in enumerate(frames)
-            ],
-        }
-        for stem, frames in frames_by_stem.items()
-    ]
-    return {"targets": targets}
+def song_content(sdr_by_stem):
+    """A song of one frame; ``sdr_by_stem``: its SDR in dB, the other metrics are 1 more."""
+    return {
+        "targets": [
+            {
+                "name": stem,
+                "frames": [
+                    {
+                        "time": 0.0,
+                        "duration": 1.0,
+                        "metrics": {metric: sdr + (metric != "SDR") for metric in METRICS},
+                    }
+                ],
+            }
+            for stem, sdr in sdr_by_stem.items()
+        ]
+    }
 
 
-def write_system(folder, songs, compress=False):
-    """A published system; ``songs``: SDRs of the four stems, by song, in dB."""
+def write_scores(folder, songs, compress=False):
+    """A published model; ``songs``: SDRs of the four stems in dB, by song."""
     folder.mkdir(parents=True, exist_ok=True)
     for song, values in songs.items():
-        content = song_content({s: [v] for s, v in zip(SOURCES, values, strict=True)})
-        data = json.dumps(content).encode()
-        if compress:
-            (folder / f"{song}.json.gz").write_bytes(gzip.compress(data))
-        else:
-            (folder / f"{song}.json").write_bytes(data)
+        data = json.dumps(song_content(dict(zip(SOURCES, values, strict=True)))).encode()
+        path = folder / (f"{song}.json.gz" if compress else f"{song}.json")
+        path.write_bytes(gzip.compress(data) if compress else data)
     return folder
 
 
-def write_scored_experiment(exp_dir, songs, seed=42, model=None, **training):
-    """An experiment of any model, with ``training.json``."""
-    conf = yaml.safe_load(CONF.read_text())
-    conf["training"]["seed"] = seed
-    if model is not None:
-        conf["model"] = model
-    conf["main_args"] = {"exp_dir": str(exp_dir)}
-    write_system(exp_dir / "scores" / "test", songs)
+def write_experiment(exp_dir, songs, seed=42, model=NEAREST, **training):
+    """A scored experiment with its ``conf.yml`` and ``training.json``."""
+    write_scores(exp_dir / "scores" / "test", songs)
+    conf = {"data": {"musdb18_dir": str(exp_dir)}, "model": model, "training": {"seed": seed}}
     (exp_dir / "conf.yml").write_text(yaml.safe_dump(conf))
-    summary = {"parameters": 1000, "seconds_per_epoch": 2.0, "epochs": 3, "seed": seed, **training}
-    (exp_dir / "training.json").write_text(json.dumps(summary))
+    summary = {"parameters": 1234567, "seconds_per_epoch": 12.34, "epochs": 3, "commit": "abc"}
+    (exp_dir / "training.json").write_text(json.dumps({**summary, "seed": seed, **training}))
     return exp_dir
 
 
 def songs(seed, count, offset=0.0, spread=1.0, start=0):
-    """SDRs by song: those of the seed about those of the songs, which all seeds have in common."""
+    """SDRs by song: random ones of the seed around those that all seeds have in common."""
     rng = np.random.default_rng(seed)
     values = 5 + 3 * np.random.default_rng(99).standard_normal((100, 4))[start : start + count]
     values = values + offset + spread * rng.standard_normal((count, 4))
@@ -67,7 +61,7 @@ def songs(seed, count, offset=0.0, spread=1.0, start=0):
 
 
 def pairs_of(*folders):
-    return compare_systems(read_systems(folders).systems)
+    return compare_models(read_models(folders).models)
 
 
 def mean_row(pairs):

@@ -1,169 +1,320 @@
-"""The comparison: figures from score files, quoted ones apart, and nothing missing unsaid."""
+"""The comparison: values from score files, quoted ones apart, and what is left out is named."""
 
 import json
+import logging
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
-import yaml
+from scipy import stats
 
 from asteroid_upsamplers.data import SOURCES
 from asteroid_upsamplers.errors import UsageError
-from asteroid_upsamplers.evaluation import METRICS
-from asteroid_upsamplers.report import collect, write_report
-from tests.training.test_config import CONF
+from asteroid_upsamplers.report import collect, read_models, write_report
+from asteroid_upsamplers.report.chart import draw_comparison
+from asteroid_upsamplers.report.write import escape_latex
 
-
-def write_scores(exp_dir, values):
-    """One song with one frame; ``values`` are the SDRs of the sources, other metrics 1 more."""
-    targets = [
-        {
-            "name": source,
-            "frames": [
-                {
-                    "time": 0.0,
-                    "duration": 1.0,
-                    "metrics": {metric: value + (metric != "SDR") for metric in METRICS},
-                }
-            ],
-        }
-        for source, value in zip(SOURCES, values, strict=True)
-    ]
-    folder = exp_dir / "scores" / "test"
-    folder.mkdir(parents=True)
-    (folder / "song.json").write_text(json.dumps({"targets": targets}))
-
-
-def write_experiment(exp_dir, values, upsampler="nearest", modified=False, **extra):
-    conf = yaml.safe_load(CONF.read_text())
-    conf["model"].update(upsampler=upsampler, modified=modified)
-    exp_dir.mkdir(parents=True)
-    (exp_dir / "conf.yml").write_text(yaml.safe_dump(conf))
-    summary = {"parameters": 1234567, "seconds_per_epoch": 12.34, "seed": 42, "epochs": 3}
-    (exp_dir / "training.json").write_text(json.dumps({**summary, "commit": "abc", **extra}))
-    write_scores(exp_dir, values)
-    return exp_dir
+from .score_files import (
+    NEAREST,
+    mean_row,
+    pairs_of,
+    song_content,
+    songs,
+    write_experiment,
+    write_scores,
+)
 
 
 @pytest.fixture
 def exp_dirs(tmp_path):
-    write_scores(tmp_path / "mixture", [-4.0, -5.0, -6.0, -7.0])
-    nearest = write_experiment(tmp_path / "nearest", [1.0, 2.0, 3.0, 4.0])
-    silence = {"silence": {"rms_db": float("-inf"), "share_at_tones": 0.0}}
-    loud = {"silence": {"rms_db": -31.4, "share_at_tones": 0.876}}
-    scores = {"trained": silence, "untrained": loud}
-    window = {"windows": 3, "silent": True, "rms_db": -50.0, "share_at_tones": 0.1}
-    for entry, level in zip(scores.values(), (-400.0, -62.4), strict=True):
-        entry["tonal_fraction"] = [0.5, 0.25]
-        entry["silent_windows"] = {"song": {s: {**window, "tones_db": level} for s in SOURCES}}
-        found = {
-            "frequencies": 8,
-            "tones": 0 if level < -300 else 8,
-            "tone_db": level,
-            "over_floor_db": 40.0,
+    """Two experiments, the first with artifact scores, and the mixture as its own estimate."""
+    write_scores(tmp_path / "mixture" / "scores", {"song": [-4.0, -5.0, -6.0, -7.0]})
+    nearest = write_experiment(tmp_path / "nearest", {"song": [1.0, 2.0, 3.0, 4.0]})
+    (nearest / "evaluation.json").write_text('{"real_time_factor": 0.125}')
+    scores = {}
+    for state, rms_db, tones_db in (("trained", None, -400.0), ("untrained", -31.4, -62.4)):
+        window = {"windows": 3, "silent": True, "rms_db": -50.0, "tones_db": tones_db}
+        found = {"frequencies": 8, "tones": 0 if state == "trained" else 8}
+        found |= {"tone_db": tones_db, "over_floor_db": 40.0}
+        scores[state] = {
+            "tonal_fraction": [0.5, 0.25],
+            "silence": {"rms_db": rms_db, "share_at_tones": 0.0},
+            "silent_windows": {"song": dict.fromkeys(SOURCES, window)},
+            "unusual": dict.fromkeys(("noise", "sweep", "voice", "quiet song"), found),
         }
-        entry["unusual"] = dict.fromkeys(("noise", "sweep", "voice", "quiet song"), found)
     (nearest / "artifacts.json").write_text(json.dumps(scores))
-    other = write_experiment(tmp_path / "subpixel_modified", [5, 6, 7, 8], "subpixel", True)
+    subpixel = {**NEAREST, "upsampler": "subpixel", "modified": True}
+    other = write_experiment(tmp_path / "modified", {"song": [5.0, 6.0, 7.0, 8.0]}, model=subpixel)
     return [nearest, other]
 
 
 def test_rows_hold_scores_settings_and_quotations(exp_dirs):
     results = collect(exp_dirs)
-    assert list(results.index) == ["mixture", "nearest", "subpixel_modified"]
-    row = results.loc["nearest"]
-    assert [row[f"SDR_{source}"] for source in SOURCES] == [1, 2, 3, 4]
-    assert row["SDR_mean"] == 2.5
-    assert row["SIR_mean"] == 3.5
-    assert row["SDR_mean_mean_of_medians"] == 2.5
-    assert (row["songs"], row["songs_total"], row["nan_frames"], row["frames"]) == (1, 1, 0, 1)
-    assert row["paper_sdr"] == 5.17
-    assert row["silence_db"] == float("-inf")
-    assert row["untrained_silence_db"] == -31.4
-    assert (row["silent_windows_tones_db"], row["untrained_silent_windows_tones_db"]) == (
-        -400,
-        -62.4,
-    )
-    assert (row["quiet_song_tones"], row["untrained_quiet_song_tones"]) == (0, 8)
-    assert row["silent_windows"] == 12
+    assert list(results.index) == ["mixture", "nearest", "modified"]
+    expected = {
+        **{f"SDR_{stem}": k + 1 for k, stem in enumerate(SOURCES)},
+        **{"SDR_mean": 2.5, "SIR_mean": 3.5, "SDR_mean_mean_of_medians": 2.5},
+        **{"songs": 1, "songs_total": 1, "nan_frames": 0, "frames": 1, "real_time_factor": 0.125},
+        **{"network": "DemucsLike", "upsampler": "nearest", "paper_sdr": 5.17},
+        **{"silence_db": -np.inf, "untrained_silence_db": -31.4, "silent_windows": 12},
+        **{"silent_windows_tones_db": -400, "untrained_silent_windows_tones_db": -62.4},
+        **{"quiet_song_tones": 0, "untrained_quiet_song_tones": 8},
+    }
+    assert {key: results.loc["nearest", key] for key in expected} == expected
     assert results.loc["mixture", "SDR_drums"] == -4
     assert pd.isna(results.loc["mixture", "paper_sdr"])
-    assert results.loc["subpixel_modified", "paper_sdr"] == 5.38
+    assert results.loc["modified", "paper_sdr"] == 5.38
 
 
-def test_files(exp_dirs, tmp_path):
+def test_text_files(exp_dirs, tmp_path):
     written = write_report(exp_dirs, tmp_path / "out" / "report.html", "Two songs")
     assert {path.name for path in written.values()} == {f"report.{e}" for e in written}
     markdown = written["md"].read_text()
     rows = [line for line in markdown.splitlines() if line.startswith("|")]
-    for table in markdown.split("####")[1:]:
-        assert len({line.count("|") for line in table.splitlines() if line.startswith("|")}) == 1
-    assert rows[3].startswith("| nearest | 1.00 | 2.00 | 3.00 | 4.00 | 2.50 | 3.50 |")
-    assert rows[3].endswith("| 1 | 1 | 0 | 1,234,567 | 12.3 | - | 5.17 | 423 | 716M |")
-    assert "| nearest | SIR, mean of medians | 2.00 | 3.00 | 4.00 | 5.00 | 3.50 |" in rows
-    assert "| nearest | songs | 1 | 1 | 1 | 1 | - |" in rows
-    assert f"| nearest | silent | none (-62 dB){' | 0 of 8 (8)' * 4} |" in rows
-    assert any(row.endswith("| too few songs |") for row in rows)
-    for words in ("### Two songs", "median over songs", "commit abc", "seed 42", "quoted"):
+    for row in (
+        "| nearest | 1.00 | 2.00 | 3.00 | 4.00 | 2.50 | 3.50 | 3.50 | 3.50 | 2.50 | 1 | 1 | 0 "
+        "| 1,234,567 | 12.3 | 0.125 | 5.17 | 423 | 716M |",
+        "| nearest | modified | 1 | -4.00 | -4.00 | too few songs |",
+        f"| nearest | silent | none (-62 dB){' | 0 of 8 (8)' * 4} |",
+        "| nearest | SIR, mean of medians | 2.00 | 3.00 | 4.00 | 5.00 | 3.50 |",
+        "| nearest | songs | 1 | 1 | 1 | 1 | - |",
+    ):
+        assert row in rows
+    for words in ("### Two songs", "median over songs", "commit abc", "seed 42", "Table 1"):
         assert words in markdown
-    table = pd.read_csv(written["csv"], index_col="system")
-    assert table.loc["nearest", "SDR_drums"] == 1
+    table = pd.read_csv(written["csv"], index_col="model")
+    assert dict(table["SDR_drums"]) == {"mixture": -4, "nearest": 1, "modified": 5}
     assert table.loc["nearest", "parameters"] == 1234567
     html = written["html"].read_text()
-    assert html.count("<tr>") == len(rows) - html.count("<table>")  # one rule a table
-    assert "too few songs" in html
-    assert "data:image/png;base64," in html
-    assert "http" not in html
-    assert written["png"].read_bytes().startswith(b"\x89PNG")
+    assert html.count("<tr>") == len(rows) - 4  # markdown has a rule in each of the tables
+    assert "too few songs</td>" in html and 'class="number">1,234,567</td>' in html
+    assert "data:image/png;base64," in html and "http" not in html
 
 
-def test_two_commits_are_both_named(exp_dirs, tmp_path):
-    third = write_experiment(tmp_path / "third", [0, 0, 0, 0], commit="def")
-    markdown = write_report([*exp_dirs, third], tmp_path / "report")["md"].read_text()
-    assert "commit abc / def" in markdown
+def test_the_chart_shows_the_songs(tmp_path):
+    values = songs(1, 9)
+    values["song 0"][0] = -40.0
+    models = read_models([write_scores(tmp_path / "a", values)]).models
+    (axes,) = draw_comparison(collect([tmp_path / "a"]), models).axes
+    medians = [line.get_ydata()[0] for line in axes.lines if len(set(line.get_ydata())) == 1]
+    for stem in np.array(list(values.values())).T:
+        assert any(abs(np.median(stem) - median) < 1e-9 for median in medians)
+    assert axes.get_ylim()[0] == -15
+    assert [text.get_text() for text in axes.texts] == ["1↓"]
 
 
-def test_equal_names_are_kept_apart(exp_dirs, tmp_path):
-    write_scores(tmp_path / "other" / "mixture", [0, 0, 0, 0])
-    twin = write_experiment(tmp_path / "other" / "nearest", [9, 9, 9, 9])
-    results = collect([exp_dirs[0], twin])
-    here = tmp_path.name
-    names = [f"{here}/mixture", "other/mixture", f"{here}/nearest", "other/nearest"]
-    assert list(results.index) == names
-    assert results.loc["other/nearest", "SDR_mean"] == 9
+def test_json_holds_everything_and_is_strict(exp_dirs, tmp_path):
+    values = songs(1, 7)
+    values["song 0"][0] = float("nan")
+    folders = [*exp_dirs, write_scores(tmp_path / "a", values)]
+    written = write_report(folders, tmp_path / "r", "T", quoted=True)
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    content = json.loads(written["json"].read_text(), parse_constant=refuse)
+    results = collect(folders, quoted=True)
+    assert list(content["models"]) == list(results.index)
+    for model, row in results.iterrows():
+        for column, value in row.items():
+            there = content["models"][model][column]
+            if pd.isna(value):
+                assert there is None
+            else:
+                assert there == ("-inf" if value == -np.inf else pytest.approx(value))
+    scores = content["models"]["a"]["scores"]
+    assert scores["song 1"]["bass"]["SIR"] == pytest.approx(values["song 1"][1] + 1)
+    assert scores["song 0"][SOURCES[0]]["SDR"] is None
+    assert content["models"]["nearest"]["folders"] == [str(exp_dirs[0])]
+    pairs = pd.read_csv(written["pairs.csv"])
+    assert pd.DataFrame(content["pairs"])["difference"].tolist() == pytest.approx(
+        pairs["difference"].tolist(), rel=1e-5, nan_ok=True
+    )
 
 
-def test_demucs_is_quoted_as_demucs(exp_dirs):
-    conf = yaml.safe_load((exp_dirs[0] / "conf.yml").read_text())
-    conf["model"].update(upsampler="transposed", encoder_context=0)
-    (exp_dirs[0] / "conf.yml").write_text(yaml.safe_dump(conf))
-    assert collect(exp_dirs).loc["nearest", "paper_parameters"] == "648M"
-    conf["model"].update(upsampler_kernel_size=5)  # no row of the paper
-    (exp_dirs[0] / "conf.yml").write_text(yaml.safe_dump(conf))
-    assert pd.isna(collect(exp_dirs).loc["nearest", "paper_parameters"])
+def test_quoted_rows_are_all_of_table_1_and_marked(tmp_path):
+    folder = write_scores(tmp_path / "a|b_1", songs(1, 2))
+    results = collect([folder], quoted=True)
+    quoted = results[results["quoted"]]
+    assert len(quoted) == 10 and all(name.endswith(" (quoted)") for name in quoted.index)
+    assert quoted["SDR_mean"].isna().all()
+    markdown = write_report([folder], tmp_path / "r", quoted=True)["md"].read_text()
+    assert re.search(r"\| Open-Unmix \(quoted\) [-| ]+5\.36 [-| ]+8\.9M \|", markdown)
+    assert "a\\|b_1" in markdown
+    assert "quoted" not in collect([folder])
 
 
 @pytest.mark.parametrize(
-    ("missing", "message"),
+    ("settings", "parameters"),
+    [({"encoder_context": 0}, "648M"), ({"upsampler_kernel_size": 5}, None)],
+)
+def test_which_row_of_table_1(tmp_path, settings, parameters):
+    model = {**NEAREST, "upsampler": "transposed", **settings}
+    row = collect([write_experiment(tmp_path / "a", songs(1, 1), model=model)]).loc["a"]
+    assert row.get("paper_parameters") == parameters
+
+
+def test_latex_is_balanced_and_escaped(tmp_path):
+    names = ["50%_a&b", "c#{d}$", "[e]~^"]
+    folders = [write_scores(tmp_path / name, songs(k, 7)) for k, name in enumerate(names)]
+    tex = write_report(folders, tmp_path / "r", "100 % of_songs")["tex"].read_text()
+    lines = [line for line in tex.splitlines() if not line.startswith("%")]
+    body = re.sub(r"\\[%_&#$}{]", "", "\n".join(lines))
+    assert body.count("{") == body.count("}") and body.count("$") % 2 == 0
+    assert not re.search(r"[%_#~^]|^\[", body, re.M)  # a row must not begin with [
+    for name in ("table", "tabular"):
+        assert body.count(f"\\begin{{{name}}}") == body.count(f"\\end{{{name}}}") == 3
+    assert r"50\%\_a\&b" in tex
+    assert escape_latex("5 ± 1 \\é") == r"5 $\pm$ 1 \textbackslash{}é"
+
+
+@pytest.mark.parametrize(
+    ("names", "seeds", "expected"),
     [
-        ("conf.yml", "no experiment here"),
-        ("training.json", "training.json: missing or damaged"),
-        ("scores/test/song.json", "no museval scores"),
+        (["x.seed1", "x.seed2", "x_seed3"], None, {"x": 3}),
+        (["x.seed1", "y.seed1"], None, {"x.seed1": 1, "y.seed1": 1}),
+        (["x", "x.seed1", "x.seed2"], None, {"x": 1, "x.seed1": 2}),
+        (["sub/x", "x"], None, {"sub/x": 1, "{parent}/x": 1}),
+        (["one", "two", "three"], [1, 2, 3], {"one": 3}),
+        (["one", "two"], [1, 1], {"one": 1, "two": 1}),
+        (["one", "two"], [None, 2], {"one": 1, "two": 1}),
     ],
 )
-def test_what_is_missing_is_named_and_the_rest_is_made(exp_dirs, missing, message, caplog):
-    (exp_dirs[0] / missing).unlink()
-    assert list(collect(exp_dirs).index) == ["mixture", "subpixel_modified"]
-    (line,) = caplog.messages
-    assert line.startswith("left out: ") and message in line
+def test_which_runs_are_seeds_of_one_model(tmp_path, names, seeds, expected):
+    for k, name in enumerate(names):
+        if seeds is None:
+            write_scores(tmp_path / name, songs(k, 3))
+        else:
+            write_experiment(tmp_path / name, songs(k, 3), seeds[k])
+    models = read_models([tmp_path / name for name in names]).models
+    counts = {model.name: len(model.runs) for model in models}
+    assert counts == {name.format(parent=tmp_path.name): n for name, n in expected.items()}
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"trained": {}}'])
-def test_damaged_artifact_scores_are_named(exp_dirs, text, caplog):
-    (exp_dirs[0] / "artifacts.json").write_text(text)
-    assert "nearest" not in collect(exp_dirs).index
-    assert "artifacts.json: damaged" in caplog.text
+def test_other_settings_or_other_songs_are_no_seeds(tmp_path):
+    model = {"name": "WaveUNet", "depth": 12}
+    folders = [
+        write_experiment(tmp_path / "a", songs(1, 3), 1, model),
+        write_experiment(tmp_path / "b", songs(2, 3), 2, {**model, "depth": 11}),
+        write_experiment(tmp_path / "c", songs(3, 3, start=50), 3, model),
+        write_experiment(tmp_path / "x_seed1", songs(1, 3), 1, {"depth": 1}),
+        write_experiment(tmp_path / "x_seed2", songs(2, 3), 2, {"depth": 2}),
+    ]
+    assert list(collect(folders)["seeds"]) == [1] * 5
 
 
-def test_nothing_to_report():
+def test_a_row_of_seeds_is_mean_and_deviation(tmp_path):
+    values = [songs(k, 7) for k in range(2)]
+    folders = [
+        write_experiment(
+            tmp_path / f"run{k}", values[k], k, seconds_per_epoch=k + 1, commit=f"c{k}"
+        )
+        for k in range(2)
+    ]
+    single = [collect([folder]).iloc[0] for folder in folders]
+    row = collect(folders).loc["run0"]
+    for column in ("SDR_vocals", "SAR_mean", "SDR_mean_mean_of_medians"):
+        scores = [each[column] for each in single]
+        assert row[column] == pytest.approx(np.mean(scores))
+        assert row[f"{column}_std"] == pytest.approx(np.std(scores, ddof=1))
+    assert (row["seeds"], row["seed"], row["parameters"]) == (2, "0 / 1", 1234567)
+    assert row["seconds_per_epoch"] == pytest.approx(1.5)
+
+    other = write_scores(tmp_path / "other", songs(9, 7))
+    mean = np.mean([[values[k][s] for s in values[0]] for k in range(2)], axis=0)
+    differences = (mean - np.array(list(songs(9, 7).values()))).mean(1)
+    assert mean_row(pairs_of(*folders, other))["p"] == stats.wilcoxon(differences).pvalue
+    markdown = write_report([*folders, other], tmp_path / "r")["md"].read_text()
+    assert f"| {row['SDR_mean']:.2f} ± {row['SDR_mean_std']:.2f} |" in markdown
+    assert "standard deviation over the seeds" in markdown
+    assert "commit c0 / c1" in markdown
+
+
+def test_score_files_that_cannot_be_used_are_left_out_and_named(tmp_path, caplog):
+    folder = write_scores(tmp_path / "a", songs(1, 5))
+    write_scores(folder, songs(5, 1), compress=True)
+    no_bass = song_content({stem: 1.0 for stem in SOURCES if stem != "bass"})
+    (folder / "song 1.json").write_text(json.dumps(no_bass))
+    (folder / "song 2.json").write_text('{"sdr": 5.0}')
+    (folder / "song 3.json").write_text((folder / "song 4.json").read_text()[:100])
+    written = write_report([folder], tmp_path / "report")
+    words = [
+        r"song 0\.json\.gz: the second file of this song",
+        r"song 1\.json: no scores of bass",
+        r"song 2\.json is no museval JSON",
+        r"song 3\.json is no museval JSON",
+    ]
+    left_out = json.loads(written["json"].read_text())["left_out"]
+    assert caplog.messages == [f"left out: {line}" for line in left_out]
+    for pattern, line in zip(words, left_out, strict=True):
+        assert re.search(pattern, line) and "\n" not in line and line in written["md"].read_text()
+    assert pd.read_csv(written["csv"], index_col="model").loc["a", "songs"] == 2
+
+
+def test_folders_that_cannot_be_used_are_left_out_and_named(tmp_path, exp_dirs, caplog):
+    (tmp_path / "empty").mkdir()
+    expected = {
+        tmp_path / "empty": r"no experiment here \(no conf.yml\), and no museval scores",
+        tmp_path / "nowhere": "no such folder",
+        write_experiment(tmp_path / "no scores", {}): "no museval scores",
+    }
+    for name, spoilt, content, words in (
+        ("no conf", "conf.yml", None, r"no experiment here \(no conf.yml\)"),
+        ("broken conf", "conf.yml", "a: [", "must be a YAML mapping"),
+        ("no summary", "training.json", None, "training.json: missing or damaged"),
+        ("artifacts", "artifacts.json", '{"trained": {}}', "artifacts.json: damaged"),
+        ("empty artifacts", "artifacts.json", "", "artifacts.json: damaged"),
+    ):
+        folder = write_experiment(tmp_path / name, songs(1, 1))
+        (folder / spoilt).write_text(content) if content is not None else (folder / spoilt).unlink()
+        expected[folder] = words
+    assert list(collect([*expected, exp_dirs[1]]).index) == ["mixture", "modified"]
+    for message, (folder, words) in zip(caplog.messages, expected.items(), strict=True):
+        assert re.search(words, message) and str(folder) in message
+    with pytest.raises(UsageError, match="none of the 2 folders"):
+        collect([tmp_path / "empty", tmp_path / "nowhere"])
     with pytest.raises(UsageError, match="no experiment folders"):
         collect([])
+
+
+def test_the_command(tmp_path):
+    """Warnings go to standard error; what can be used is reported, with exit status 0."""
+    good = write_scores(tmp_path / "good", songs(1, 2))
+    command = [sys.executable, "-m", "asteroid_upsamplers.cli", "report", str(good), "nowhere"]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "r")], capture_output=True, text=True, check=True
+    )
+    assert "left out: nowhere: no experiment here" in done.stderr
+    assert "| good |" in done.stdout
+
+
+PUBLISHED = {
+    "OpenUnmix": {"vocals": 6.319, "drums": 5.731, "bass": 5.234, "other": 4.020, "mean": 5.326},
+    "WaveUNet": {"vocals": 3.253, "drums": 4.224, "bass": 3.209, "other": 2.252, "mean": 3.234},
+    "Demucs": {"vocals": 6.082, "drums": 6.245, "bass": 5.827, "other": 3.997, "mean": 5.538},
+}
+
+
+@pytest.mark.skipif("MUSEVAL_SCORES" not in os.environ, reason="MUSEVAL_SCORES is not set")
+def test_published_models_have_their_published_scores(tmp_path, caplog):
+    caplog.set_level(logging.WARNING)
+    folders = [Path(os.environ["MUSEVAL_SCORES"]) / name for name in PUBLISHED]
+    written = write_report(folders, tmp_path / "r")
+    assert not caplog.messages
+    table = pd.read_csv(written["csv"], index_col="model")
+    for model, scores in PUBLISHED.items():
+        found = {group: table.loc[model, f"SDR_{group}"] for group in scores}
+        assert found == pytest.approx(scores, abs=1e-3)
+        assert table.loc[model, "songs"] == 50
+    pairs = pd.read_csv(written["pairs.csv"])
+    pairs = pairs[pairs["stem"] == "mean"].set_index(["first", "second"])
+    # the signed-rank test sees a difference; one song of next to no vocals makes the mean unsure
+    assert pairs.loc[("OpenUnmix", "Demucs"), "verdict"] == "within noise"
+    assert pairs.loc[("OpenUnmix", "Demucs"), "p"] == pytest.approx(0.0029, abs=1e-4)
+    assert pairs.loc[("OpenUnmix", "WaveUNet"), "verdict"].startswith("OpenUnmix is better")
+    assert pairs.loc[("WaveUNet", "Demucs"), "verdict"].startswith("Demucs is better")

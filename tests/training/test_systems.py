@@ -101,7 +101,7 @@ def test_from_songs_to_scores_and_artifacts(tiny, experiments, name, songs):
     table = report.collect([exp_dir])
     assert list(table.index) == ["mixture", name]
     row = table.loc[name]
-    assert row["model"] == name
+    assert row["network"] == name
     assert row["songs"] == 1
     assert row["SDR_mean"] == row["SDR_mean"]
     assert row["real_time_factor"] == pytest.approx(pace["real_time_factor"])

@@ -1,0 +1,82 @@
+"""SDR of each model and stem, and how it spreads over the songs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from .models import ScoredModel
+from .results import GROUPS
+
+CAPTION = (
+    "Boxes: quartiles of the songs' median SDR; whiskers: 5th to 95th percentile; dots: songs "
+    "beyond them (a number with an arrow counts those below the chart). Diamonds: the values of "
+    "the table, with the standard deviation over the seeds where there are several."
+)
+
+_INCHES_PER_BOX = 0.22
+_LEAST_SDR = -15.0
+"""In dB, or 5 less than the lowest value of the table. A song with next to nothing of a stem may
+lie far below; it is counted, not drawn."""
+
+
+def draw_comparison(results: pd.DataFrame, models: Sequence[ScoredModel]) -> Figure:
+    """Draw a group of boxes for each stem and one for the mean, with a box for each model.
+
+    Args:
+        results: As :func:`tabulate` gives it for these models; quoted rows are not drawn.
+        models: In the order of the legend.
+    """
+    width = max(9, _INCHES_PER_BOX * len(models) * len(GROUPS))
+    figure = Figure(figsize=(width, 4.8), layout="constrained")
+    axes = figure.subplots()
+    means = results[[f"SDR_{group}" for group in GROUPS]].astype(float)
+    deviations = results.reindex(columns=[f"SDR_{group}_std" for group in GROUPS]).astype(float)
+    least = min(_LEAST_SDR, means.min(axis=None) - 5)
+    colours = matplotlib.colormaps["tab10"]
+    spacing = 0.85 / len(models)
+    handles = []
+    for index, model in enumerate(models):
+        colour = "0.75" if model.is_baseline else colours(index % 10)
+        places = np.arange(len(GROUPS)) + (index - (len(models) - 1) / 2) * spacing
+        songs = model.songs.loc["SDR"].unstack("target")
+        songs["mean"] = songs.mean(axis=1, skipna=False)
+        axes.boxplot(
+            [songs[group].dropna() for group in GROUPS],
+            positions=places,
+            widths=0.8 * spacing,
+            whis=(5, 95),
+            patch_artist=True,
+            manage_ticks=False,
+            boxprops={"facecolor": colour, "alpha": 0.7},
+            medianprops={"color": "black"},
+            flierprops={"marker": ".", "markersize": 3, "markeredgecolor": colour},
+        )
+        axes.errorbar(
+            places,
+            means.loc[model.name],
+            yerr=deviations.loc[model.name].fillna(0),
+            fmt="D",
+            markersize=4,
+            markerfacecolor="white",
+            color="black",
+            zorder=3,
+        )
+        seeds = f" ({len(model.runs)} seeds)" if len(model.runs) > 1 else ""
+        handles.append(Patch(facecolor=colour, alpha=0.7, label=model.name + seeds))
+        for place, below in zip(places, (songs[list(GROUPS)] < least).sum(), strict=True):
+            if below:
+                axes.text(place, least, f"{below}↓", ha="center", va="bottom", fontsize=7)
+    axes.set_ylim(bottom=max(axes.get_ylim()[0], least))
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set_xticks(np.arange(len(GROUPS)), GROUPS)
+    axes.set_ylabel("SDR of songs (dB), median over frames")
+    axes.grid(axis="y", linewidth=0.4)
+    axes.set_axisbelow(True)
+    axes.legend(handles=handles, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure

@@ -1,0 +1,180 @@
+"""The models that folders hold: runs of one model that differ only in the seed are grouped."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from ..errors import UsageError
+from ..evaluation import BASELINE
+from .facts import describe
+from .score_files import read_score_files
+
+logger = logging.getLogger(__name__)
+
+_SEED_NAME = re.compile(r"(?P<model>.+)[._-]seed[._-]?(?P<seed>\d+)", re.IGNORECASE)
+_NO_SETTINGS = ("seed", "exp_dir", "id", "gpus", "num_workers")
+"""Keys of a ``conf.yml`` in which runs of one model may differ; so may paths."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One folder: its frame scores, and for an experiment its configuration and facts."""
+
+    folder: Path
+    scores: pd.DataFrame
+    conf: dict[str, Any] | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def songs(self) -> pd.Series:
+        """Median over the finite frames of each song in dB; index metric, target, track."""
+        finite = self.scores.assign(score=self.scores["score"].replace([np.inf, -np.inf], np.nan))
+        return finite.groupby(["metric", "target", "track"], sort=False)["score"].median()
+
+    @property
+    def named_seed(self) -> re.Match | None:
+        """Of a folder named ``NAME.seed1``, ``NAME_seed1`` or ``NAME-seed1``."""
+        return _SEED_NAME.fullmatch(self.folder.name)
+
+    @property
+    def seed(self) -> Any:
+        """As the folder's name or the configuration has it."""
+        if self.named_seed:
+            return int(self.named_seed["seed"])
+        return ((self.conf or {}).get("training") or {}).get("seed")
+
+    @cached_property
+    def identity(self) -> tuple[Any, ...]:
+        """What runs of one model have in common; for a run without a seed, its folder."""
+        folder = self.folder.resolve()
+        if self.seed is None or (self.conf is None and not self.named_seed):
+            return (folder,)
+        name = (folder.parent, self.named_seed["model"]) if self.named_seed else ()
+        return (*name, json.dumps(_without_seed(self.conf), sort_keys=True, default=str))
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredModel:
+    """Runs that differ only in the seed, in the order of their folders."""
+
+    name: str
+    runs: list[Run]
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether this is the mixture as its own estimate."""
+        return self.runs[0].folder.name == BASELINE
+
+    @cached_property
+    def songs(self) -> pd.Series:
+        """Mean over the runs of :attr:`Run.songs`, of the songs that all runs have."""
+        runs = pd.concat([run.songs for run in self.runs], axis=1, join="inner")
+        return runs.mean(axis=1, skipna=False)
+
+
+class Reading(NamedTuple):
+    """Models in the order of the table, and one line for each folder or file left out."""
+
+    models: list[ScoredModel]
+    left_out: list[str]
+
+
+def read_models(folders: Sequence[Path]) -> Reading:
+    """Read experiments and folders of published scores. What cannot be used is named and left out.
+
+    Two runs are of one model if their ``conf.yml`` differ only in paths and in the seed, and they
+    have a song in common. Folders named ``NAME.seedN`` (or with ``_`` or ``-``) must also lie side
+    by side; they need no ``conf.yml``.
+
+    Args:
+        folders: In the order of the table. The mixture as its own estimate, which scoring an
+            experiment leaves beside it, comes first.
+
+    Raises:
+        UsageError: If nothing can be used.
+    """
+    if not folders:
+        raise UsageError("no experiment folders to report on")
+    baselines = [f.parent / BASELINE for f in folders if (f / "conf.yml").exists()]
+    baselines = [folder for folder in baselines if (folder / "scores").is_dir()]
+    unique: dict[Path, Path] = {}
+    for folder in (*baselines, *folders):
+        unique.setdefault(folder.resolve(), folder)
+    runs, left_out = [], []
+    for folder in unique.values():
+        try:
+            run, problems = _read_run(folder)
+            runs.append(run)
+            left_out += problems
+        except UsageError as error:
+            left_out.append(str(error))
+    if not runs and len(left_out) == 1:
+        raise UsageError(left_out[0])
+    for problem in left_out:
+        logger.warning("left out: %s", problem)
+    if not runs:
+        raise UsageError(f"none of the {len(unique)} folders can be reported on")
+    runs.sort(key=lambda run: run.folder.name != BASELINE)
+    groups = _grouped(runs)
+    models = [ScoredModel(*pair) for pair in zip(_names(groups), groups, strict=True)]
+    return Reading(models, left_out)
+
+
+def _read_run(folder: Path) -> tuple[Run, list[str]]:
+    scores, problems = read_score_files(folder)
+    path = folder / "conf.yml"
+    if not path.exists():
+        return Run(folder, scores), problems
+    try:
+        conf = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError):
+        conf = None
+    if not isinstance(conf, dict):
+        raise UsageError(f"{path}: damaged, must be a YAML mapping")
+    return Run(folder, scores, conf, describe(folder, conf)), problems
+
+
+def _grouped(runs: Sequence[Run]) -> list[list[Run]]:
+    groups: dict[tuple[Any, ...], list[Run]] = {}
+    for run in runs:
+        others = groups.get(run.identity, [])
+        same_seed = run.seed in [other.seed for other in others]
+        if same_seed or any(set(run.scores["track"]).isdisjoint(o.scores["track"]) for o in others):
+            groups[(run.folder.resolve(),)] = [run]
+        else:
+            groups.setdefault(run.identity, []).append(run)
+    return list(groups.values())
+
+
+def _without_seed(conf: Any) -> Any:
+    if not isinstance(conf, dict):
+        return conf
+    kept = (key for key in conf if key not in _NO_SETTINGS)
+    return {k: _without_seed(conf[k]) for k in kept if not str(k).endswith(("_dir", "_path"))}
+
+
+def _names(groups: Sequence[list[Run]]) -> list[str]:
+    """Names of the folders, with as many folders above them as are needed to tell them apart."""
+    folders = [runs[0].folder.resolve() for runs in groups]
+    paths = [
+        folder.with_name(runs[0].named_seed["model"]) if runs[0].named_seed and runs[1:] else folder
+        for folder, runs in zip(folders, groups, strict=True)
+    ]
+    if len(set(paths)) < len(paths):  # NAME.seed1 and NAME.seed2 beside another NAME
+        paths = folders
+    names, depth = [path.name for path in paths], 1
+    while len(set(names)) < len(names):
+        depth += 1
+        names = ["/".join(path.parts[-depth:]) for path in paths]
+    return names

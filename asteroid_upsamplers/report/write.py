@@ -1,0 +1,133 @@
+"""Write the comparison to files: tables in several formats, a chart, and a page with all of it.
+
+[1] Pons et al., "Upsampling artifacts in neural audio synthesis", ICASSP 2021.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..files import whole_or_nothing
+from ..probe.style import Section, png_of, write_page
+from .chart import CAPTION, draw_comparison
+from .models import Reading, ScoredModel, read_models
+from .results import tabulate
+from .song_by_song import compare_models
+from .tables import TEXT_COLUMNS, make_notes, make_tables
+
+_LATEX = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+    **{"±": r"$\pm$", "<": "$<$", ">": "$>$", "|": r"\textbar{}", "[": "{[}", "*": "{*}"},
+}
+
+
+def write_report(
+    folders: Sequence[Path], output: Path, title: str = "Results", quoted: bool = False
+) -> dict[str, Path]:
+    """Write ``<output>.md``, ``.csv``, ``.pairs.csv``, ``.tex``, ``.json``, ``.png``, ``.html``.
+
+    Args:
+        folders: Experiments and folders of published museval files, in the order of the rows. What
+            cannot be used is left out, with a warning in the log and a note in the report.
+        output: Path without an ending, or with one of these, which is dropped.
+        title: Heading; it should name the data set.
+        quoted: Whether the rows of [1] Table 1 stand among the models, marked as quoted. They are
+            comparable on MUSDB18 only.
+
+    Returns:
+        The written files by their ending.
+
+    Raises:
+        UsageError: If nothing can be used.
+    """
+    reading = read_models(folders)
+    results, pairs = tabulate(reading.models, quoted), compare_models(reading.models)
+    tables, notes = make_tables(results, pairs), make_notes(results, pairs, reading.left_out)
+    png = png_of(draw_comparison(results, reading.models), dpi=150)
+    texts = {
+        "md": to_markdown(title, tables, notes),
+        "csv": results.to_csv(float_format="%.6g"),
+        "pairs.csv": pairs.to_csv(float_format="%.6g", index=False),
+        "tex": to_latex(title, tables, notes),
+        "json": to_json(title, reading, results, pairs, notes),
+    }
+    contents = {ending: text.encode() for ending, text in texts.items()} | {"png": png}
+    written = {ending: output.with_suffix(f".{ending}") for ending in (*contents, "html")}
+    for ending, content in contents.items():
+        with whole_or_nothing(written[ending]) as partial:
+            partial.write_bytes(content)
+    sections = [Section("SDR by stem", png=png, caption=CAPTION)]
+    sections += [Section(name, rows=table.to_dict("records")) for name, table in tables.items()]
+    write_page(written["html"], title, sections, notes=notes)
+    return written
+
+
+def to_markdown(title: str, tables: Mapping[str, pd.DataFrame], notes: Sequence[str]) -> str:
+    """The tables, and below them the notes."""
+    blocks = [f"### {title}"]
+    for name, table in tables.items():
+        rule = ["---" if column in TEXT_COLUMNS else "---:" for column in table]
+        rows = [list(table.columns), rule, *table.to_numpy().tolist()]
+        cells = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
+        blocks += [f"#### {name}", "\n".join(f"| {' | '.join(row)} |" for row in cells)]
+    blocks.append("\n".join(f"- {note}" for note in notes))
+    return "\n\n".join(blocks) + "\n"
+
+
+def to_latex(title: str, tables: Mapping[str, pd.DataFrame], notes: Sequence[str]) -> str:
+    r"""The tables as floats to ``\input`` into a paper; notes as comments."""
+    blocks = ["\n".join([r"% \usepackage{booktabs}", *(f"% {line}" for line in (title, *notes))])]
+    for name, table in tables.items():
+        escaped = table.map(escape_latex).rename(columns=escape_latex)
+        text = escaped.to_latex(
+            index=False,
+            caption=escape_latex(f"{title}: {name}"),
+            column_format="".join("l" if column in TEXT_COLUMNS else "r" for column in table),
+        )
+        blocks.append(text.replace("\\begin{table}\n", "\\begin{table}\n\\centering\n"))
+    return "\n\n".join(blocks)
+
+
+def escape_latex(text: str) -> str:
+    r"""Text as LaTeX sets it.
+
+    Example:
+        >>> print(escape_latex("95 % of a_b"))
+        95 \% of a\_b
+    """
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def to_json(
+    title: str, reading: Reading, results: pd.DataFrame, pairs: pd.DataFrame, notes: Sequence[str]
+) -> str:
+    """Everything: also the folders of each model, its songs, and what was left out.
+
+    ``models``: each a row of :func:`tabulate`, with ``folders`` and ``scores`` (song, stem, metric:
+    median over its frames in dB, mean over the seeds). ``pairs``: as of :func:`compare_models`.
+    What is missing is ``null``; infinities are the texts ``inf`` and ``-inf``.
+    """
+    models = _plain(results, "index")
+    for model in reading.models:
+        models[model.name]["folders"] = [str(run.folder) for run in model.runs]
+        models[model.name]["scores"] = _scores(model)
+    content = {"title": title, "models": models, "pairs": _plain(pairs, "records")}
+    content |= {"notes": list(notes), "left_out": reading.left_out}
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def _scores(model: ScoredModel) -> dict[str, Any]:
+    songs = model.songs.unstack("metric").groupby("track", sort=False)
+    return {str(song): _plain(table.droplevel("track"), "index") for song, table in songs}
+
+
+def _plain(table: pd.DataFrame, orient: Any) -> Any:
+    texts = table.astype(object).replace({np.inf: "inf", -np.inf: "-inf"})
+    return json.loads(texts.to_json(orient=orient, double_precision=15))
