@@ -91,7 +91,7 @@ def compare_songs(differences: np.ndarray, seed: int = 0) -> tuple[float, float,
     """
     if len(differences) < LEAST_SONGS:
         return (float("nan"),) * 3
-    if np.ptp(differences) == 0:  # no spread to resample
+    if np.allclose(differences, differences[0]):  # no spread to resample
         low = high = float(differences[0])
     else:
         rng = np.random.default_rng(seed)
