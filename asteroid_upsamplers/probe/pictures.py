@@ -19,6 +19,8 @@ MARKED = 64
 HEARD_PEAK = 0.5
 LEAST_FOR_RESPONSE = 4096
 DYNAMIC_RANGE_DB = 100
+ROWS = 256
+"""Of a spectrogram, each the loudest of its bins: fewer than pixels, so that no line is lost."""
 
 
 def network_pictures(report: ProbeReport, signals: ProbeSignals) -> list[Section]:
@@ -43,21 +45,23 @@ def recording_pictures(report: RecordingReport, signal: Tensor) -> list[Section]
 def _heard(title: str, signal: Tensor, rate: float, tones: Sequence[float]) -> list[Section]:
     """A spectrogram with marks at the tones, and the sound."""
     from matplotlib.figure import Figure
+    from matplotlib.mlab import specgram
 
     mono = signal[0].double().numpy()
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     axes = figure.subplots()
     window = min(2048, 2 ** int(np.log2(len(mono))))
     peak = max(float(np.abs(mono).max()), 1e-30)
-    levels, _, _, image = axes.specgram(
-        mono / peak + 1e-12, NFFT=window, Fs=rate, noverlap=window * 3 // 4, cmap="magma"
-    )
-    top = 10 * np.log10(levels.max())
-    image.set_clim(top - DYNAMIC_RANGE_DB, top)
-    figure.colorbar(image, label="dB")
+    power, _, _ = specgram(mono / peak, window, rate, noverlap=window * 3 // 4)
+    rows = power[1:].reshape(min(ROWS, window // 2), -1, power.shape[1]).max(1)
+    levels = 10 * np.log10(rows + 1e-30)
+    top, extent = levels.max(), (0, len(mono) / rate, 0, rate / 2)
+    how = {"cmap": "magma", "vmin": top - DYNAMIC_RANGE_DB, "vmax": top, "aspect": "auto"}
+    figure.colorbar(axes.imshow(levels, origin="lower", extent=extent, **how), label="dB")
     place = axes.get_yaxis_transform()
     axes.hlines(tones[:MARKED], 1, 1.02, "tab:red", clip_on=False, transform=place)
-    axes.set(ylim=(0, rate / 2), xlabel="time (s)", ylabel="frequency (Hz)")
+    axes.set(xlabel="time (s)", ylabel="frequency (Hz)")
+    axes.spines["top"].set_visible(False)  # it would cover the tone at half the rate
     caption = (
         "Red marks on the right: the tones that are present. First channel; its peak is "
         f"{20 * np.log10(peak):.1f} dB, the levels in the picture are relative to it."
@@ -75,7 +79,7 @@ def _sound(title: str, signal: Tensor, rate: float) -> Section:
     buffer = io.BytesIO()
     soundfile.write(buffer, (gain * samples).T.numpy(), int(rate), "PCM_16", format="WAV")
     caption = f"{int(rate)} Hz, amplified by {20 * np.log10(gain):.1f} dB, without its mean"
-    return Section(f"{title}, to listen to", wav=buffer.getvalue(), caption=caption)
+    return Section(f"{title}: sound", wav=buffer.getvalue(), caption=caption)
 
 
 def _responses(report: ProbeReport, signals: ProbeSignals) -> Section:
@@ -93,9 +97,8 @@ def _responses(report: ProbeReport, signals: ProbeSignals) -> Section:
         whole = filtering_of_signal(signals.noise, max(2, report.layers[-1].stride))
         hertz = np.array(whole.frequencies) * report.sample_rate
         axes.plot(hertz, whole.response_db, lw=0.7, color="0.6", label="whole network", zorder=1)
-    axes.set(
-        xlabel="frequency (Hz)", ylabel="power (dB)", ylim=(max(-90, axes.get_ylim()[0]), None)
-    )
+    low, high = axes.get_ylim()
+    axes.set(xlabel="frequency (Hz)", ylabel="power (dB)", ylim=(max(-90, low), min(20, high)))
     axes.grid(lw=0.3)
     axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     caption = (

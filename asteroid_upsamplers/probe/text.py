@@ -117,13 +117,16 @@ def describe_recording(report: RecordingReport, name: str) -> Description:
         ]
         summary = f"Steady tones at {count} of {len(rows)} frequencies"
         alarms = found.false_alarm * len(rows)
-        text = f"Multiples of the sample rate / stride; {alarms:g} false alarms a recording."
+        text = (
+            f"At multiples of the sample rate / stride; without tones, {alarms:g} of all "
+            "recordings show one."
+        )
         sections.append(Section("Steady tones", text, rows))
     if report.quiet is not None:
         quiet, which = report.quiet, "silent" if report.quiet.silent else "quietest"
         text = (
-            f"In the {quiet.windows} {which} windows of a second: {quiet.rms_db:.1f} dB, of which "
-            f"tones {level(quiet.tones_db)} ({percent(quiet.share_at_tones)})."
+            f"In the {which} windows of a second ({quiet.windows}): {quiet.rms_db:.1f} dB, "
+            f"of which tones {level(quiet.tones_db)} ({percent(quiet.share_at_tones)})."
         )
         sections.append(Section("Where it is quiet", text))
     title = f"Upsampling artifacts in {name}"

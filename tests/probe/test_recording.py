@@ -1,12 +1,15 @@
 """Recordings: tones, and signals that are odd."""
 
+import io
 import math
 
+import matplotlib.image
 import pytest
 import torch
 
 from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.probe import probe_recording
+from asteroid_upsamplers.probe.pictures import recording_pictures
 
 RATE = 16000
 
@@ -58,3 +61,14 @@ def test_odd_recordings_are_answered(signal, words):
 def test_impossible_ones_are_refused(signal, strides, words):
     with pytest.raises(UsageError, match=words):
         probe_recording(signal, RATE, strides)
+
+
+def test_the_tone_at_half_the_rate_is_seen_in_the_picture():
+    signal = 0.001 * noise(RATE) + tone(RATE, 2, 0.2)
+    spectrogram, _ = recording_pictures(probe_recording(signal, RATE, [2]), signal)
+    image = matplotlib.image.imread(io.BytesIO(spectrogram.png))
+    height, width = image.shape[:2]
+    red, green, blue = image[: height // 4, width // 2, :3].T
+    bright = (red > 0.9) & (green > 0.7) & (blue < 0.9)  # the top of the colour map, not the page
+    assert bright.any()
+    assert (blue > red).any()  # and noise below it
