@@ -120,12 +120,12 @@ class _Watch(TorchFunctionMode):
         self.stack.append(module)
 
     def leave(self, module: nn.Module, args: Any, output: Any) -> Any:
-        while self.stack[-1] is not module:
+        while self.stack and self.stack[-1] is not module:
             self.stack.pop()  # a module that was left by an exception
         changed = None
         if isinstance(module, Upsampler) and module.stride > 1 and self._upsamplers() == 1:
             changed = self._found(module.name, module.stride, output, lambda: module)
-        self.stack.pop()
+        del self.stack[-1:]
         return changed
 
     def __torch_function__(
