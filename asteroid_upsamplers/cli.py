@@ -171,8 +171,8 @@ def _add_demo_data(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("root", type=Path, help="folder to write train/ and test/ into")
     parser.add_argument("--n_train", type=int, default=8, help="training songs (default 8)")
     parser.add_argument("--n_test", type=int, default=2, help="test songs (default 2)")
-    parser.add_argument("--seconds", type=float, default=12.0, help="length (default 12)")
-    parser.add_argument("--seed", type=int, default=0, help="which songs (default 0)")
+    parser.add_argument("--seconds", type=float, default=12.0, help="length of a song (default 12)")
+    parser.add_argument("--seed", type=int, default=0, help="chooses the songs (default 0)")
     parser.set_defaults(run=_demo_data)
 
 

@@ -1,11 +1,13 @@
 """Audio files of any format: reading, resampling and writing them, whole or block by block."""
 
 from .ffmpeg import require_ffmpeg
-from .reading import read_blocks, read_wav, readable
+from .reading import audio_info, read_audio, read_blocks, read_wav, readable
 from .resampling import resample_file
 from .writing import write_wav, writing_wavs
 
 __all__ = [
+    "audio_info",
+    "read_audio",
     "read_blocks",
     "read_wav",
     "readable",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -71,6 +73,18 @@ def _mapped(path: Path) -> np.ndarray | None:
     return samples.reshape(len(samples), -1)
 
 
+def audio_info(path: Path) -> Any:
+    """Rate, channels and length that the header of a file states: ``soundfile.info``.
+
+    Raises:
+        UsageError: If soundfile cannot read the file.
+    """
+    try:
+        return soundfile.info(path)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise UsageError(f"{path}: cannot be read ({error})") from error
+
+
 def read_blocks(path: Path, seconds: float = BLOCK_SECONDS) -> Iterator[Tensor]:
     """The samples of a file in consecutive blocks ``(channels, time)``."""
     info = soundfile.info(path)
@@ -107,3 +121,14 @@ def readable(path: Path, scratch: Path) -> Path:
     decoded = scratch / "decoded.wav"
     decode(path, [decoded], "pcm_f32le")
     return decoded
+
+
+def read_audio(path: Path) -> tuple[Tensor, int]:
+    """All samples ``(channels, time)`` of a file of any format, and its sample rate in Hz.
+
+    Raises:
+        UsageError: If the file cannot be read.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        decoded = readable(path, Path(scratch))
+        return read_wav(decoded), audio_info(decoded).samplerate

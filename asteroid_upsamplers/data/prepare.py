@@ -6,19 +6,20 @@ on where it stopped.
 
 from __future__ import annotations
 
+import logging
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import soundfile
-
-from ..audio import read_blocks, require_ffmpeg, resample_file
+from ..audio import audio_info, read_blocks, require_ffmpeg, resample_file
 from ..errors import UsageError
 from ..files import whole_or_nothing
 from .copies import update_copies
 from .parallel import for_each, shorten
 from .songs import MIXTURE, SOURCES, Song, find_songs
 from .stems import decode_stems, find_stems
+
+logger = logging.getLogger(__name__)
 
 _HOW_TO_GET = (
     "MUSDB18 and MUSDB18-HQ are given on request (zenodo.org/record/1117372 and 3338373); unpack "
@@ -62,18 +63,16 @@ def prepare(
 
         update_copies(wav_dir, stems, convert, "converting stems", jobs, progress)
     root = wav_root(musdb18_dir, wav_dir)
-    songs = [
-        song
-        for subset in ("train", "test")
-        for song in find_songs(root, subset, sample_rate, sources)
-    ]
+    train, test = (find_songs(root, part, sample_rate, sources) for part in ("train", "test"))
+    songs = [*train, *test]
     foreign = [song for song in songs if song.folder.relative_to(root) not in stems]
     if stems and foreign:
         listing = shorten([str(song.folder) for song in foreign])
         raise UsageError(f"songs that are not in {musdb18_dir}: {listing}; remove them")
     paths = [song.path(name) for song in songs for name in (MIXTURE, *sources)]
-    files = [p for p in paths if p.exists() and soundfile.info(p).subtype in ("FLOAT", "DOUBLE")]
+    files = [p for p in paths if p.exists() and audio_info(p).subtype in ("FLOAT", "DOUBLE")]
     for_each(_read_through, files, "checking float samples", jobs, progress)
+    logger.info("%s: %d training songs, %d test songs", root, len(train), len(test))
     return root
 
 
@@ -146,12 +145,7 @@ def rate_of_set(root: Path) -> int | None:
         UsageError: If that file cannot be read.
     """
     path = min(root.glob("train/[!.]*/*.wav"), default=None)
-    if path is None:
-        return None
-    try:
-        return soundfile.info(path).samplerate
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise UsageError(f"{path}: cannot be read ({error})") from None
+    return None if path is None else audio_info(path).samplerate
 
 
 def download_sample(root: Path, setup_file: str | None = None) -> Path:
@@ -175,5 +169,5 @@ def download_sample(root: Path, setup_file: str | None = None) -> Path:
             raise UsageError(
                 f"musdb's excerpts cannot be downloaded ({error}); check the network, or pass "
                 "--musdb18_dir DIR or --demo"
-            ) from None
+            ) from error
     return root

@@ -14,12 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import soundfile
 import torch
 import yaml
 from torch import Tensor
 
-from ..audio import read_wav
+from ..audio import audio_info, read_wav
 from ..dsp import mono_level
 from ..errors import UsageError
 from ..files import is_leftover
@@ -72,10 +71,11 @@ class Song:
         """
         frames = self.frames - start if frames is None else frames
         first, stop = (min(max(0, at), self.frames) for at in (start, start + frames))
-        samples = torch.zeros(len(sources), self.channels, frames)
-        inside = samples[..., first - start : stop - start]
-        for row, source in zip(inside, sources, strict=True):
-            read_wav(self.path(source), first, stop, out=row)
+        samples = torch.empty(len(sources), self.channels, frames)
+        samples[..., : first - start] = 0
+        samples[..., stop - start :] = 0
+        for row, source in zip(samples, sources, strict=True):
+            read_wav(self.path(source), first, stop, out=row[:, first - start : stop - start])
         return samples
 
     def level(self, sources: Sequence[str], block: int = 2**22) -> float:
@@ -161,10 +161,7 @@ def _check_song(folder: Path, wanted: Sequence[str], sample_rate: int, channels:
         path = folder / f"{source}.wav"
         if not path.is_file():
             raise UsageError(f"{path}: missing")
-        try:
-            info = soundfile.info(path)
-        except (soundfile.LibsndfileError, OSError) as error:
-            raise UsageError(f"{path}: cannot be read ({error})") from None
+        info = audio_info(path)
         if info.samplerate != sample_rate:
             raise UsageError(f"{path}: {info.samplerate} Hz, {sample_rate} Hz is needed")
         if info.channels != channels:

@@ -76,11 +76,9 @@ def open_target(
 
 
 def _recording(path: Path) -> RecordingTarget:
-    import soundfile
+    from ..audio import read_audio
 
-    from ..audio import read_wav
-
-    return RecordingTarget(read_wav(path), int(soundfile.info(path).samplerate))
+    return RecordingTarget(*read_audio(path))
 
 
 def _built(target: str, settings: dict[str, Any]) -> Network:

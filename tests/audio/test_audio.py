@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import torch
 
-from asteroid_upsamplers.audio import read_blocks, read_wav, readable, resample_file
+from asteroid_upsamplers.audio import read_audio, read_blocks, read_wav, readable, resample_file
 from asteroid_upsamplers.audio.reading import _mapped
 from asteroid_upsamplers.errors import UsageError
 
@@ -132,6 +132,9 @@ def test_what_libsndfile_does_not_read_exactly_ffmpeg_decodes(suffix, tmp_path):
     expected = subprocess.run(command, check=True, capture_output=True).stdout
     assert read_wav(decoded).T.numpy().tobytes() == expected
     assert readable(wav, tmp_path) == wav
+    samples, rate = read_audio(path)
+    assert rate == 16000
+    assert torch.equal(samples, read_wav(decoded))
 
 
 def test_two_mp3_files_in_one_are_read_to_the_end(tmp_path):

@@ -22,5 +22,4 @@ if __name__ == "__main__":
             data.render_demo_set(arguments.musdb18_dir)
         elif arguments.download_sample:
             data.download_sample(arguments.musdb18_dir)
-        root = data.prepare(arguments.musdb18_dir, arguments.wav_dir)
-        logging.info("songs: %s", root)
+        data.prepare(arguments.musdb18_dir, arguments.wav_dir)
