@@ -85,7 +85,7 @@ CONV1D = '{"in_channels": 1, "out_channels": 1, "kernel_size": 3}'
 REFUSED = {
     "no such file, and no package.module:factory": ["nowhere.wav"],
     "nowhere.pth: no such file": ["nowhere.pth"],
-    "text.wav: cannot be read": ["text.wav"],
+    "text.wav: not readable as audio": ["text.wav"],
     "No module named": ["no.such.package:Network"],
     "has no attribute 'Network'": ["torch.nn:Network"],
     "cannot be built with no settings": ["torch.nn:Conv1d"],
