@@ -20,7 +20,6 @@ import pandas as pd
 
 from ..errors import UsageError
 from ..files import whole_or_nothing
-from ._museval import load_museval
 
 METRICS = ("SDR", "ISR", "SIR", "SAR")
 
@@ -41,21 +40,26 @@ def read_scores(path: str | os.PathLike) -> pd.DataFrame:
     Raises:
         UsageError: The file is no museval JSON (damaged, cut short, or something else).
     """
-    path, museval = Path(path), load_museval()
+    path = Path(path)
     try:
         data = path.read_bytes()
         if path.name.endswith(".gz"):
             data = gzip.decompress(data)
-        content = json.loads(data)
-        frames = museval.aggregate.json2df(content, _track_name(path))
-        frames = frames[_COLUMNS].astype({"time": float, "score": float})
-        targets = [target["name"] for target in content["targets"]]
+        targets = json.loads(data)["targets"]
+        rows = [
+            (_track_name(path), target["name"], metric, frame["time"], frame["metrics"][metric])
+            for metric in METRICS
+            for target in targets
+            for frame in target["frames"]
+        ]
+        scores = pd.DataFrame(rows, columns=_COLUMNS).astype({"time": float, "score": float})
+        stems = [target["name"] for target in targets]
     except (OSError, EOFError, zlib.error, ValueError, LookupError, TypeError) as error:
         reason = str(error).replace("\n", " ") or type(error).__name__
         raise UsageError(f"{path} is no museval JSON: {reason}") from error
-    if sorted(targets) != sorted(frames["target"].unique()):
+    if not stems or sorted(stems) != sorted(scores["target"].unique()):
         raise UsageError(f"{path} is no museval JSON: a stem without frames, or a stem named twice")
-    return frames.reset_index(drop=True)
+    return scores
 
 
 def is_scored(path: str | os.PathLike, stems: Collection[str]) -> bool:
