@@ -1,7 +1,7 @@
 """Stage 4: artifact scores of trained models, beside those of the same models before training.
 
-What SDR cannot see ([1] Sec. 6): tones in the windows where a source is silent, which museval
-leaves out, and for sounds unlike those that the model was trained on.
+They show what SDR cannot ([1] Sec. 6): tones in windows where a source is silent, and for sounds
+unlike those that the model was trained on.
 
 [1] Pons et al., "Upsampling artifacts in neural audio synthesis", ICASSP 2021.
 """
@@ -9,8 +9,8 @@ leaves out, and for sounds unlike those that the model was trained on.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..artifacts import (
-    detect_tones,
-    silence_response,
-    silent_windows,
-)
+from ..artifacts import detect_tones, silence_response, silent_windows
 from ..data import MIXTURE, Song, songs_at_rate
 from ..dsp import mono_level
 from ..evaluation import load_music_separator
@@ -32,14 +28,14 @@ from ..probe import tone_frequencies, watching
 from .unusual_sounds import unusual_sounds
 
 ARTIFACTS = "artifacts.json"
-VERSION = 3
-"""Of the file; one of another is measured anew."""
+VERSION = 4
+"""Of the file; one of another version is measured again."""
 
 PERIOD = 16
-"""Samples: that of the tones of the last two strides of 4."""
+"""Period in samples of the tones of the last two strides of 4."""
 
 EXCERPT_SECONDS = 30
-"""So much of each test song is looked at, from its start."""
+"""Length of the excerpt, from the start of each test song."""
 
 
 def measure_experiments(
@@ -49,17 +45,24 @@ def measure_experiments(
 
     Both hold
 
-    - ``tonal_fraction`` of each upsampling layer whose weights are seen at work, outermost last;
-    - ``period``: tones are looked for at its multiples of the sample rate: k / 16 of it, in a model
-      whose last stride is longer k / stride, and in one on spectrograms k / 16 as a control;
-    - ``silence``: response to zeros, rms in dB against 1 (the level that mixtures are brought to,
-      where the model normalises) and the share of it at k / stride of the sample rate, for the
-      stride of the last layer;
-    - ``silent_windows``, by song and source: what the estimate of the song's first 30 s has left
+    - ``tonal_fraction`` of each upsampling layer whose weights can be read, in the order of calls;
+    - ``period``: tones are looked for at multiples of the sample rate / period. It is 16 samples,
+      for a last stride above 16 that stride, and for networks on spectrograms, which serve as a
+      control, 16;
+    - ``silence``: output for zeros, rms in dB against 1 (the level that mixtures are normalised to;
+      ``null`` for exact silence), and its share at multiples of the rate / stride of the last
+      layer;
+    - ``silent_windows``, by song and source: what the estimate has left in the song's first 30 s
       where the source is silent (:func:`artifacts.silent_windows`);
     - ``unusual``, by sound: steady tones in the estimates (:func:`artifacts.detect_tones`).
 
     Scores that are newer than the model are kept.
+
+    Args:
+        exp_dirs: Folders with a trained model.
+        musdb18_dir: MUSDB18, or a set in MUSDB18-HQ's layout.
+        wav_dir: Where stage 0 put the wav files of MUSDB18.
+        progress: Whether to show a progress bar.
 
     Raises:
         UsageError: If an experiment has no trained model, a test song cannot be used, or another
@@ -69,77 +72,64 @@ def measure_experiments(
         model = load_music_separator(exp_dir)
         with alone_in(exp_dir):
             if not _is_measured(exp_dir / ARTIFACTS, exp_dir / "best_model.pth"):
-                songs = songs_at_rate(
-                    musdb18_dir, wav_dir, "test", int(model.sample_rate), progress
-                )
+                rate = int(model.sample_rate)
+                songs = songs_at_rate(musdb18_dir, wav_dir, "test", rate, progress, model.sources)
                 _measure(exp_dir, model, songs)
 
 
+@torch.no_grad()
 def _measure(exp_dir: Path, model: MusicSeparator, songs: Sequence[Song]) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        untrained = type(model)(**model.get_model_args()).eval()
-    scores: dict[str, Any] = {"version": VERSION}
-    scores["trained"] = _scores(model, songs)
-    scores["untrained"] = _scores(untrained.to(next(model.parameters()).device), songs)
+        untrained = type(model)(**model.get_model_args()).eval().to(_device(model))
+    scores = {"version": VERSION, "trained": _scores(model, songs)}
+    scores["untrained"] = _scores(untrained, songs)
     with whole_or_nothing(exp_dir / ARTIFACTS) as partial:
-        partial.write_text(json.dumps(scores, indent=2))
+        partial.write_text(json.dumps(scores, indent=2, allow_nan=False))
 
 
 def _is_measured(path: Path, model_path: Path) -> bool:
-    both = path.exists() and model_path.exists()
-    if not both or path.stat().st_mtime < model_path.stat().st_mtime:
+    if not path.exists() or path.stat().st_mtime < model_path.stat().st_mtime:
         return False
     return json.loads(path.read_text()).get("version") == VERSION
 
 
+def _device(model: MusicSeparator) -> torch.device:
+    return next(model.parameters()).device
+
+
 def _scores(model: MusicSeparator, songs: Sequence[Song]) -> dict[str, Any]:
-    device = next(model.parameters()).device
-    last = (1, *model.upsampling_strides)[-1]
-    silence = silence_response(model, model.in_channels, last, device=device)
-    period = _period(model.upsampling_strides)
+    strides = model.upsampling_strides
+    silence = silence_response(model, model.in_channels, (1, *strides)[-1], device=_device(model))
+    period = 1
+    for stride in reversed(strides):
+        period *= stride if period < PERIOD else 1
+    period = period if strides else PERIOD
     frequencies = tone_frequencies(model.sample_rate, [period])
+    sounds = unusual_sounds(int(model.sample_rate), songs[0])
     return {
-        "tonal_fraction": _tonal_fractions(model),
+        "tonal_fraction": _tonal_fractions(model) if strides else [],
         "period": period,
-        "silence": asdict(silence),
+        "silence": silence.to_dict(),
         "silent_windows": {song.name: _in_song(model, song, frequencies) for song in songs},
-        "unusual": {
-            name: _tones(model, sound, frequencies)
-            for name, sound in unusual_sounds(int(model.sample_rate), songs[0]).items()
-        },
+        "unusual": {name: _tones(model, sound, frequencies) for name, sound in sounds.items()},
     }
 
 
-def _period(strides: Sequence[int]) -> int:
-    """That of the last layers' tones in samples, of so many layers that it reaches 16."""
-    period = 1
-    for stride in reversed(strides):
-        if period < PERIOD:
-            period *= stride
-    return period if strides else PERIOD
-
-
-@torch.no_grad()
 def _tonal_fractions(model: MusicSeparator) -> list[float]:
-    if not model.upsampling_strides:
-        return []
-    device = next(model.parameters()).device
     with watching(model) as calls:
-        model(torch.zeros(1, model.in_channels, 2**14, device=device))
+        model(torch.zeros(1, model.in_channels, 2**14, device=_device(model)))
     tones = [call.tones() for call in calls]
     return [tone.tonal_fraction for tone in tones if tone is not None]
 
 
-@torch.no_grad()
 def _in_song(model: MusicSeparator, song: Song, frequencies: Sequence[float]) -> dict[str, Any]:
-    """By source: what is left where it is silent."""
+    """By source: what the estimate has left where the source is silent."""
     rate = int(model.sample_rate)
     frames = min(song.frames, EXCERPT_SECONDS * rate)
     mixture, *sources = song.read((MIXTURE, *model.sources), 0, frames)
     level = song.level((MIXTURE,)) if model.normalize else 1.0
-    device = next(model.parameters()).device
-    estimates = model(mixture[None].to(device) / level)[0].cpu() * level
+    estimates = model(mixture[None].to(_device(model)) / level)[0].cpu() * level
     pairs = zip(model.sources, sources, estimates, strict=True)
     return {
         name: silent_windows(source, estimate, rate, frequencies).to_dict()
@@ -147,19 +137,17 @@ def _in_song(model: MusicSeparator, song: Song, frequencies: Sequence[float]) ->
     }
 
 
-@torch.no_grad()
 def _tones(model: MusicSeparator, sound: Tensor, frequencies: Sequence[float]) -> dict[str, Any]:
-    """The surest steady tone in the estimates, and how many frequencies have one."""
-    device = next(model.parameters()).device
-    estimates = model(sound[None].to(device))[0].cpu().flatten(0, 1)
+    """The most significant steady tone in the estimates, and how many frequencies have one."""
+    estimates = model(sound[None].to(_device(model)))[0].cpu().flatten(0, 1)
     found = detect_tones(estimates, model.sample_rate, frequencies)
-    surest = min(range(len(frequencies)), key=lambda k: (found.p_values[k], -found.levels_db[k]))
+    best = min(range(len(frequencies)), key=lambda k: (found.p_values[k], -found.levels_db[k]))
     return {
-        "level_db": float(20 * torch.tensor(mono_level([sound])).log10()),
+        "level_db": 20 * math.log10(mono_level([sound])),
         "tones": sum(found.present),
         "frequencies": len(frequencies),
-        "frequency_hz": frequencies[surest],
-        "tone_db": found.levels_db[surest],
-        "over_floor_db": found.over_floor_db[surest],
-        "p_value": found.p_values[surest],
+        "frequency_hz": frequencies[best],
+        "tone_db": found.levels_db[best],
+        "over_floor_db": found.over_floor_db[best],
+        "p_value": found.p_values[best],
     }

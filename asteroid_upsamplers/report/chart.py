@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from .models import ScoredModel
-from .results import GROUPS
 
 CAPTION = (
     "Boxes: quartiles of the songs' median SDR; whiskers: 5th to 95th percentile; dots: songs "
@@ -32,22 +31,23 @@ def draw_comparison(results: pd.DataFrame, models: Sequence[ScoredModel]) -> Fig
         results: As :func:`tabulate` gives it for these models; quoted rows are not drawn.
         models: In the order of the legend.
     """
-    width = max(9, _INCHES_PER_BOX * len(models) * len(GROUPS))
+    groups = [*models[0].stems, "mean"]
+    width = max(9, _INCHES_PER_BOX * len(models) * len(groups))
     figure = Figure(figsize=(width, 4.8), layout="constrained")
     axes = figure.subplots()
-    means = results[[f"SDR_{group}" for group in GROUPS]].astype(float)
-    deviations = results.reindex(columns=[f"SDR_{group}_std" for group in GROUPS]).astype(float)
+    means = results[[f"SDR_{group}" for group in groups]].astype(float)
+    deviations = results.reindex(columns=[f"SDR_{group}_std" for group in groups]).astype(float)
     least = min(_LEAST_SDR, means.min(axis=None) - 5)
     colours = matplotlib.colormaps["tab10"]
     spacing = 0.85 / len(models)
     handles = []
     for index, model in enumerate(models):
         colour = "0.75" if model.is_baseline else colours(index % 10)
-        places = np.arange(len(GROUPS)) + (index - (len(models) - 1) / 2) * spacing
+        places = np.arange(len(groups)) + (index - (len(models) - 1) / 2) * spacing
         songs = model.songs.loc["SDR"].unstack("target")
-        songs["mean"] = songs.mean(axis=1, skipna=False)
+        songs["mean"] = songs[list(model.stems)].mean(axis=1, skipna=False)
         axes.boxplot(
-            [songs[group].dropna() for group in GROUPS],
+            [songs[group].dropna() for group in groups],
             positions=places,
             widths=0.8 * spacing,
             whis=(5, 95),
@@ -69,12 +69,12 @@ def draw_comparison(results: pd.DataFrame, models: Sequence[ScoredModel]) -> Fig
         )
         seeds = f" ({len(model.runs)} seeds)" if len(model.runs) > 1 else ""
         handles.append(Patch(facecolor=colour, alpha=0.7, label=model.name + seeds))
-        for place, below in zip(places, (songs[list(GROUPS)] < least).sum(), strict=True):
+        for place, below in zip(places, (songs[groups] < least).sum(), strict=True):
             if below:
                 axes.text(place, least, f"{below}↓", ha="center", va="bottom", fontsize=7)
     axes.set_ylim(bottom=max(axes.get_ylim()[0], least))
     axes.axhline(0, color="black", linewidth=0.8)
-    axes.set_xticks(np.arange(len(GROUPS)), GROUPS)
+    axes.set_xticks(np.arange(len(groups)), groups)
     axes.set_ylabel("SDR of songs (dB), median over frames")
     axes.grid(axis="y", linewidth=0.4)
     axes.set_axisbelow(True)

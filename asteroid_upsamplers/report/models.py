@@ -18,7 +18,7 @@ import yaml
 from ..errors import UsageError
 from ..evaluation import BASELINE
 from .facts import describe
-from .score_files import read_score_files
+from .score_files import read_score_files, select, usual_stems
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +76,11 @@ class ScoredModel:
         """Whether this is the mixture as its own estimate."""
         return self.runs[0].folder.name == BASELINE
 
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """In the order of the tables."""
+        return usual_stems([self.runs[0].scores])
+
     @cached_property
     def songs(self) -> pd.Series:
         """Mean over the runs of :attr:`Run.songs`, of the songs that all runs have."""
@@ -89,6 +94,11 @@ class Reading(NamedTuple):
     models: list[ScoredModel]
     left_out: list[str]
 
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """Those that all models have scores of."""
+        return self.models[0].stems
+
 
 def read_models(folders: Sequence[Path]) -> Reading:
     """Read experiments and folders of published scores. What cannot be used is named and left out.
@@ -96,6 +106,9 @@ def read_models(folders: Sequence[Path]) -> Reading:
     Two runs are of one model if their ``conf.yml`` differ only in paths and in the seed, and they
     have a song in common. Folders named ``NAME.seedN`` (or with ``_`` or ``-``) must also lie side
     by side; they need no ``conf.yml``.
+
+    Models are compared by the four stems of MUSDB18 if there are scores of these, else by the stems
+    that most files have; files without one of them are left out.
 
     Args:
         folders: In the order of the table. The mixture as its own estimate, which scoring an
@@ -111,12 +124,21 @@ def read_models(folders: Sequence[Path]) -> Reading:
     unique: dict[Path, Path] = {}
     for folder in (*baselines, *folders):
         unique.setdefault(folder.resolve(), folder)
-    runs, left_out = [], []
+    found, left_out = {}, []
     for folder in unique.values():
         try:
-            run, problems = _read_run(folder)
-            runs.append(run)
+            found[folder], problems = read_score_files(folder)
             left_out += problems
+        except UsageError as error:
+            left_out.append(str(error))
+    stems = usual_stems(frames for scores in found.values() for frames in scores.values())
+    runs = []
+    for folder, files in found.items():
+        scores, problems = select(files, stems)
+        left_out += problems
+        try:
+            if scores is not None:
+                runs.append(_read_run(folder, scores))
         except UsageError as error:
             left_out.append(str(error))
     if not runs and len(left_out) == 1:
@@ -131,18 +153,17 @@ def read_models(folders: Sequence[Path]) -> Reading:
     return Reading(models, left_out)
 
 
-def _read_run(folder: Path) -> tuple[Run, list[str]]:
-    scores, problems = read_score_files(folder)
+def _read_run(folder: Path, scores: pd.DataFrame) -> Run:
     path = folder / "conf.yml"
     if not path.exists():
-        return Run(folder, scores), problems
+        return Run(folder, scores)
     try:
         conf = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError):
         conf = None
     if not isinstance(conf, dict):
         raise UsageError(f"{path}: damaged, must be a YAML mapping")
-    return Run(folder, scores, conf, describe(folder, conf)), problems
+    return Run(folder, scores, conf, describe(folder, conf))
 
 
 def _grouped(runs: Sequence[Run]) -> list[list[Run]]:

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ..data import SOURCES
 from ..evaluation import METRICS, aggregate
 from .models import Run, ScoredModel, read_models
 from .paper import quoted_rows
 
-GROUPS = (*SOURCES, "mean")
-SCORES = [
-    f"{metric}_{group}{ending}"
-    for metric in METRICS
-    for group in GROUPS
-    for ending in ("", "_mean_of_medians")
-]
-"""The columns of scores in dB."""
-
 _COUNTS = ("songs", "songs_total", "nan_frames", "frames")
-_WHOLE = [*_COUNTS, *(f"{count}_{stem}" for count in _COUNTS[::2] for stem in SOURCES)]
-_WHOLE += ["channels", "parameters", "epochs", "best_epoch", "seeds"]
+_INTEGERS = re.compile(
+    r"(songs|nan_frames)(_.+)?|frames|channels|parameters|epochs|best_epoch|seeds"
+)
 
 
 def collect(folders: Sequence[Path], quoted: bool = False) -> pd.DataFrame:
@@ -69,7 +61,10 @@ def tabulate(models: Sequence[ScoredModel], quoted: bool = False) -> pd.DataFram
           unusual sound ``<sound>_tones`` (of ``<sound>_frequencies``, how many have a steady tone),
           ``<sound>_tone_db`` and ``<sound>_over_floor_db`` of the most significant.
     """
-    rows = {model.name: _over_seeds([_run_row(run) for run in model.runs]) for model in models}
+    rows = {
+        model.name: _over_seeds([_run_row(run, model.stems) for run in model.runs])
+        for model in models
+    }
     if quoted:
         for name, row in quoted_rows().items():
             rows[name] = {
@@ -81,21 +76,21 @@ def tabulate(models: Sequence[ScoredModel], quoted: bool = False) -> pd.DataFram
     results = pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
     if quoted:
         results["quoted"] = results["quoted"].eq(True)
-    whole = [column for column in _WHOLE if column in results]
-    return results.astype(dict.fromkeys(whole, "Int64"))
+    integers = [column for column in results if _INTEGERS.fullmatch(column)]
+    return results.astype(dict.fromkeys(integers, "Int64"))
 
 
-def _run_row(run: Run) -> dict[str, Any]:
+def _run_row(run: Run, stems: Sequence[str]) -> dict[str, Any]:
     table = aggregate(run.scores)
     row = dict(run.facts)
     for metric in METRICS:
-        for group in GROUPS:
+        for group in (*stems, "mean"):
             row[f"{metric}_{group}"] = table.loc[group, metric]
             row[f"{metric}_{group}_mean_of_medians"] = table.loc[group, f"{metric}_mean"]
     for count in _COUNTS:
-        row[count] = int(table.loc[list(SOURCES), count].max())
+        row[count] = int(table.loc[list(stems), count].max())
     for count in _COUNTS[::2]:
-        row |= {f"{count}_{stem}": int(table.loc[stem, count]) for stem in SOURCES}
+        row |= {f"{count}_{stem}": int(table.loc[stem, count]) for stem in stems}
     if run.seed is not None:
         row["seed"] = str(run.seed)
     return row
@@ -104,16 +99,16 @@ def _run_row(run: Run) -> dict[str, Any]:
 def _over_seeds(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     merged: dict[str, Any] = {"seeds": len(rows)}
     for key in dict.fromkeys(key for row in rows for key in row):
-        merged[key] = _merge(key, [row[key] for row in rows if key in row])
-    if len(rows) > 1:
-        for key in SCORES:
-            merged[f"{key}_std"] = float(pd.Series([row[key] for row in rows]).std(skipna=False))
+        values = [row[key] for row in rows if key in row]
+        merged[key] = _merge(key, values)
+        if len(rows) > 1 and key.startswith(METRICS):
+            merged[f"{key}_std"] = float(pd.Series(values).std(skipna=False))
     return merged
 
 
 def _merge(key: str, values: list[Any]) -> Any:
     """Counts of songs: the least; other counts: the most; numbers: the mean; text: all of it."""
-    if key in _WHOLE:
+    if _INTEGERS.fullmatch(key):
         return min(values) if key.startswith("songs") else max(values)
     numbers = [isinstance(value, (int, float)) and value is not bool(value) for value in values]
     if len(values) > 1 and all(numbers):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +15,7 @@ from ..evaluation.aggregation import read_scores
 _EXPERIMENT_FILES = ("training.json", "best_model.pth", "checkpoints")
 
 
-def read_score_files(folder: Path) -> tuple[pd.DataFrame, list[str]]:
+def read_score_files(folder: Path) -> tuple[dict[Path, pd.DataFrame], list[str]]:
     """Read the museval files of an experiment, or of a model whose scores were published.
 
     Args:
@@ -22,28 +23,50 @@ def read_score_files(folder: Path) -> tuple[pd.DataFrame, list[str]]:
             ``test/``.
 
     Returns:
-        Frame scores of the four stems, as :func:`evaluation.load_scores` gives them; and one line
-        for each file that was left out: no museval JSON, a stem or metric missing, or a second
-        file of one song.
+        Frame scores by file, as :func:`evaluation.load_scores` gives them; and one line for each
+        file that was left out: no museval JSON, or a second file of one song.
 
     Raises:
-        UsageError: If no file can be used, or the folder is an experiment without ``conf.yml``.
+        UsageError: If there are no files, or the folder is an experiment without ``conf.yml``.
     """
-    scores: dict[str, pd.DataFrame] = {}
-    problems = []
+    scores: dict[Path, pd.DataFrame] = {}
+    problems, tracks = [], set()
     for path in _find(folder):
         try:
-            frames = _read_complete(path)
-            track = str(frames["track"].iloc[0])
-            if track in scores:
+            frames = read_scores(path)
+            if frames["track"].iloc[0] in tracks:
                 raise UsageError(f"{path}: the second file of this song")
-            scores[track] = frames
+            tracks.add(frames["track"].iloc[0])
+            scores[path] = frames
         except UsageError as error:
             problems.append(str(error))
-    if not scores:
-        count = f"none of {len(problems)} score files can be used: " if problems[1:] else ""
-        raise UsageError(f"{folder}: {count}{problems[0]}")
-    return pd.concat(scores.values(), ignore_index=True), problems
+    return scores, problems
+
+
+def usual_stems(scores: Iterable[pd.DataFrame]) -> tuple[str, ...]:
+    """The four stems of MUSDB18 if a file has them, else the stems that most files have."""
+    stems = [tuple(frames["target"].unique()) for frames in scores]
+    if any(set(SOURCES) <= set(names) for names in stems):
+        return SOURCES
+    return max(stems, key=stems.count, default=())
+
+
+def select(
+    scores: dict[Path, pd.DataFrame], stems: Sequence[str]
+) -> tuple[pd.DataFrame | None, list[str]]:
+    """The scores of some stems from all files that have them; a line for each file without."""
+    complete, problems = [], []
+    for path, frames in scores.items():
+        there = pd.crosstab(frames["target"], frames["metric"])
+        there = there.reindex(index=list(stems), columns=list(METRICS), fill_value=0) > 0
+        missing = there.index[~there.any(axis=1)]
+        if len(missing):
+            problems.append(f"{path}: no scores of {', '.join(missing)}")
+        elif not there.all(axis=None):
+            problems.append(f"{path}: no {', '.join(there.columns[~there.all()])} of every stem")
+        else:
+            complete.append(frames[frames["target"].isin(stems)])
+    return pd.concat(complete, ignore_index=True) if complete else None, problems
 
 
 def _find(folder: Path) -> list[Path]:
@@ -60,16 +83,3 @@ def _find(folder: Path) -> list[Path]:
         what = "" if experiment else "no experiment here (no conf.yml), and "
         raise UsageError(f"{folder}: {what}no museval scores (*.json, *.json.gz)")
     return paths
-
-
-def _read_complete(path: Path) -> pd.DataFrame:
-    frames = read_scores(path)
-    counts = pd.crosstab(frames["target"], frames["metric"])
-    counts = counts.reindex(index=SOURCES, columns=METRICS, fill_value=0)
-    stems = counts.index[counts.sum(axis=1) == 0]
-    if len(stems):
-        raise UsageError(f"{path}: no scores of {', '.join(stems)}")
-    metrics = counts.columns[(counts == 0).any()]
-    if len(metrics):
-        raise UsageError(f"{path}: no {', '.join(metrics)} of every stem")
-    return frames[frames["target"].isin(SOURCES)]

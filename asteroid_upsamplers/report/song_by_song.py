@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ..data import SOURCES
 from .models import ScoredModel
 
 LEAST_SONGS = 6
@@ -105,9 +104,9 @@ def _pair_rows(first: ScoredModel, second: ScoredModel, seed: int) -> list[dict[
     sdr = [model.songs.loc["SDR"].unstack("target") for model in (first, second)]
     both = sdr[0].sub(sdr[1])  # NaN where one has no such song, or no finite score of it
     either = len(both)
-    both["mean"] = both[list(SOURCES)].mean(axis=1, skipna=False)
+    both["mean"] = both[list(first.stems)].mean(axis=1, skipna=False)
     rows = []
-    for stem in ("mean", *SOURCES):
+    for stem in ("mean", *first.stems):
         differences = both[stem].dropna()
         low, high, p = compare_songs(differences.to_numpy(float), seed)
         row: dict[str, Any] = {"first": first.name, "second": second.name, "stem": stem}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pandas as pd
 
-from ..data import SOURCES
 from ..evaluation import METRICS
 from .facts import PROVENANCE
-from .results import GROUPS
 from .song_by_song import LEAST_SONGS, LEVEL, MOST_MODELS_IN_ALL_PAIRS
 
 UNUSUAL = ("noise", "sweep", "voice", "quiet song")
@@ -20,7 +19,6 @@ TEXT_COLUMNS = ("model", "value", "first", "second", "verdict")
 """Columns of text; all others are of numbers, and right-aligned."""
 
 _MODELS = {
-    **{stem: (f"SDR_{stem}", "{:.2f}") for stem in SOURCES},
     "mean SDR": ("SDR_mean", "{:.2f}"),
     **{metric: (f"{metric}_mean", "{:.2f}") for metric in METRICS if metric != "SDR"},
     "SDR, mean of medians": ("SDR_mean_mean_of_medians", "{:.2f}"),
@@ -48,8 +46,8 @@ _PAIRS = {
 
 SCORE_NOTE = (
     "SDR, ISR, SIR and SAR are museval's (BSS Eval v4, one-second frames), in dB: median over "
-    "frames, then median over songs, then mean over the four stems (the paper's Table 1, footnote "
-    "3). Mean of medians: the mean over songs instead. Frames in which a stem is silent are NaN "
+    "frames, then median over songs, then mean over the stems (the paper's Table 1, footnote 3)"
+    ". Mean of medians: the mean over songs instead. Frames in which a stem is silent are NaN "
     "and left out."
 )
 SEEDS_NOTE = (
@@ -84,20 +82,24 @@ ARTIFACT_NOTES = [
 ]
 
 
-def make_tables(results: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def make_tables(
+    results: pd.DataFrame, pairs: pd.DataFrame, stems: Sequence[str]
+) -> dict[str, pd.DataFrame]:
     """Tables of text by title, without columns that hold nothing.
 
     Args:
         results: As :func:`tabulate` gives it.
         pairs: As :func:`compare_models` gives it.
+        stems: Those that all models have scores of.
     """
     measured = results[~_is_quoted(results)]
-    tables = {"Models": _formatted(results, _MODELS).reset_index()}
+    columns = {stem: (f"SDR_{stem}", "{:.2f}") for stem in stems}
+    tables = {"Models": _formatted(results, columns | _MODELS).reset_index()}
     if len(pairs):
         tables["Song by song"] = _pairs(pairs[pairs["stem"] == "mean"])
     if "silence_db" in results:
         tables["Artifacts"] = _artifacts(measured[measured["silence_db"].notna()])
-    tables["Per stem"] = _stems(measured)
+    tables["Per stem"] = _stems(measured, [*stems, "mean"])
     return {title: table.loc[:, (table != MISSING).any()] for title, table in tables.items()}
 
 
@@ -117,14 +119,14 @@ def _text(values: pd.DataFrame, key: str, form: str) -> pd.Series:
     return column.map(form.format, na_action="ignore").astype(object).fillna(MISSING)
 
 
-def _stems(results: pd.DataFrame) -> pd.DataFrame:
+def _stems(results: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
     rows = {}
     for metric in METRICS:
         for word, ending in (("median", ""), ("mean", "_mean_of_medians")):
-            keys = {group: (f"{metric}_{group}{ending}", "{:.2f}") for group in GROUPS}
+            keys = {group: (f"{metric}_{group}{ending}", "{:.2f}") for group in groups}
             rows[f"{metric}, {word} of medians"] = _formatted(results, keys)
     for words, count in (("songs", "songs"), ("NaN frames", "nan_frames")):
-        rows[words] = _formatted(results, {g: (f"{count}_{g}", "{:,}") for g in GROUPS})
+        rows[words] = _formatted(results, {g: (f"{count}_{g}", "{:,}") for g in groups})
     table = pd.concat(rows, names=["value"]).swaplevel()
     return table.reindex(results.index, level=0).reset_index()
 

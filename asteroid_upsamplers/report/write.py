@@ -49,7 +49,8 @@ def write_report(
     """
     reading = read_models(folders)
     results, pairs = tabulate(reading.models, quoted), compare_models(reading.models)
-    tables, notes = make_tables(results, pairs), make_notes(results, pairs, reading.left_out)
+    tables = make_tables(results, pairs, reading.stems)
+    notes = make_notes(results, pairs, reading.left_out)
     png = png_of(draw_comparison(results, reading.models), dpi=150)
     texts = {
         "md": to_markdown(title, tables, notes),

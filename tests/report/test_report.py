@@ -251,9 +251,23 @@ def test_score_files_that_cannot_be_used_are_left_out_and_named(tmp_path, caplog
     ]
     left_out = json.loads(written["json"].read_text())["left_out"]
     assert caplog.messages == [f"left out: {line}" for line in left_out]
-    for pattern, line in zip(words, left_out, strict=True):
+    for pattern, line in zip(words, sorted(left_out), strict=True):
         assert re.search(pattern, line) and "\n" not in line and line in written["md"].read_text()
     assert pd.read_csv(written["csv"], index_col="model").loc["a", "songs"] == 2
+
+
+def test_models_of_other_stems(tmp_path, caplog):
+    """They are compared by what most files have; beside the four of MUSDB18 they are left out."""
+    for name, sdr in (("a", {"vocals": 3.0, "rest": 5.0}), ("b", {"vocals": 1.0, "rest": 2.0})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "song.json").write_text(json.dumps(song_content(sdr)))
+    written = write_report([tmp_path / "a", tmp_path / "b"], tmp_path / "r")
+    assert "| a | 3.00 | 5.00 | 4.00 |" in written["md"].read_text()
+    assert mean_row(pairs_of(tmp_path / "a", tmp_path / "b"))["difference"] == 2.5
+    assert not caplog.messages
+    four = write_scores(tmp_path / "four", songs(1, 1))
+    assert list(collect([tmp_path / "a", four]).index) == ["four"]
+    assert "no scores of drums, bass, other" in caplog.text
 
 
 def test_folders_that_cannot_be_used_are_left_out_and_named(tmp_path, exp_dirs, caplog):
