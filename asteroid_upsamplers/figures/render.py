@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from ..audio import readable
 from ..data.demo_songs import render_song
 from ..errors import UsageError
 from ..files import whole_or_nothing
@@ -24,14 +26,7 @@ from .spectrograms import draw_panels
 
 @dataclass(frozen=True)
 class PaperFigure:
-    """A figure of [1].
-
-    Args:
-        title: Above the picture.
-        compute: From a seed (and music) to arrays and ``numbers``.
-        grid: Rows and columns of axes.
-        needs_music: Whether ``compute`` takes music.
-    """
+    """A figure of [1]: title, function from a seed (and music) to arrays, rows and columns."""
 
     title: str
     compute: Callable[..., dict[str, Any]]
@@ -69,7 +64,7 @@ def render_figures(
     Args:
         numbers: From 1 to 10.
         out: Folder for the files.
-        music: Input of Fig. 6 beside noise: any file that librosa reads; a demo song if ``None``.
+        music: Input of Fig. 6 beside noise: any audio file; a demo song if ``None``.
         seed: Of all weights and noise.
         progress: Whether to show a progress bar.
 
@@ -133,11 +128,9 @@ def music_at_4_khz(path: Path | None) -> np.ndarray:
         song = np.sum(list(stems), axis=0).mean(1)
         music = librosa.resample(song, orig_sr=44100, target_sr=rate)[rate:-rate]
     else:
-        try:
-            music, _ = librosa.load(path, sr=rate, mono=True, duration=seconds)
-        except Exception as error:  # librosa's backends each raise their own
-            cause = str(error) or type(error).__name__
-            raise UsageError(f"{path}: cannot be read ({cause})") from error
+        with tempfile.TemporaryDirectory() as scratch:
+            wav = readable(path, Path(scratch))
+            music, _ = librosa.load(wav, sr=rate, mono=True, duration=seconds)
     if len(music) < rate // 2:
         raise UsageError(f"{path}: {len(music) / rate:.2f} s long, at least 0.5 s are needed")
     return music.astype(np.float64)

@@ -23,14 +23,7 @@ LINE_BINS = 13
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """One spectrogram of a figure.
-
-    Args:
-        levels: ``(1025, frames)`` in dB, as :func:`spectrogram` gives them.
-        sample_rate: In Hz.
-        tones: Frequencies in Hz to mark at the right edge.
-        center: As in :func:`spectrogram`.
-    """
+    """A spectrogram in dB as :func:`spectrogram` gives it, its rate, and tones in Hz to mark."""
 
     levels: np.ndarray
     sample_rate: float
@@ -39,15 +32,10 @@ class Panel:
 
 
 def spectrogram(signal: np.ndarray, center: bool = False) -> np.ndarray:
-    """Levels in dB relative to the loudest bin, at least -120 dB.
+    """Levels ``(1025, frames)`` of ``(time,)`` samples, in dB relative to the loudest bin.
 
-    Args:
-        signal: ``(time,)``, at least 2048 samples.
-        center: Whether the signal is padded by half a window at both ends, as librosa does by
-            default; [1] does not (Sec. 8).
-
-    Returns:
-        ``(1025, frames)``.
+    ``center`` pads the signal by half a window at both ends, as librosa does by default; [1] does
+    not (Sec. 8). Levels below -120 dB are raised to that.
     """
     magnitudes = np.abs(librosa.stft(signal, n_fft=N_FFT, hop_length=HOP, center=center))
     loudest = max(magnitudes.max(), 1e-12)
@@ -69,21 +57,11 @@ def _draw_panel(axes: Axes, panel: Panel) -> AxesImage:
     bins, frames = panel.levels.shape
     seconds = ((frames - 1) * HOP + (0 if panel.center else N_FFT)) / panel.sample_rate
     beyond = (margin + 0.5) / (bins - 1) * panel.sample_rate / 2
-    image = axes.imshow(
-        thick,
-        origin="lower",
-        aspect="auto",
-        interpolation="nearest",
-        extent=(0.0, seconds, -beyond, panel.sample_rate / 2 + beyond),
-        cmap="magma",
-        vmin=FLOOR_DB,
-        vmax=0,
-    )
+    extent = (0.0, seconds, -beyond, panel.sample_rate / 2 + beyond)
+    image = axes.imshow(thick, "magma", vmin=FLOOR_DB, vmax=0, origin="lower", extent=extent)
+    image.set_interpolation("nearest")
+    axes.set_aspect("auto")
     across = axes.get_yaxis_transform()
-    for tone in panel.tones:
-        axes.plot(
-            [1.0, 1.03], [tone, tone], color="tab:red", lw=1.5, clip_on=False, transform=across
-        )
-    axes.set_xlabel("time (s)")
-    axes.set_ylabel("frequency (Hz)")
+    axes.hlines(panel.tones, 1.0, 1.02, "tab:red", clip_on=False, transform=across)
+    axes.set(xlabel="time (s)", ylabel="frequency (Hz)")
     return image

@@ -19,12 +19,7 @@ LEVELS = range(1, DEPTH + 1)
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """The signals of a stack: its input at 4 kHz, then the output of each of its three layers.
-
-    Args:
-        signals: Four arrays ``(time,)`` at 4, 8, 16 and 32 kHz.
-        layers: The three layers.
-    """
+    """Three layers; signals ``(time,)`` at 4, 8, 16, 32 kHz: the input and the layers' outputs."""
 
     signals: list[np.ndarray]
     layers: list[layers.Upsampler]
@@ -54,14 +49,9 @@ class Stack:
 def run_stack(
     name: str, x: Tensor, seed: int = 0, interpolation_only: bool = False, **settings: Any
 ) -> Stack:
-    """Feed a signal through three layers of one channel and random weights.
+    """Feed a signal ``(time,)`` at 4 kHz through three layers of one channel and random weights.
 
-    Args:
-        name: Of the upsampler.
-        x: ``(time,)`` at 4 kHz, float64.
-        seed: Of the weights.
-        interpolation_only: For interpolating layers: without the convolutions.
-        **settings: Of the upsampler.
+    ``interpolation_only`` leaves out the convolutions of interpolating layers.
     """
     if interpolation_only:
         settings["kernel_size"] = 1
@@ -92,11 +82,8 @@ def noise(seed: int) -> Tensor:
 def interpolation(seed: int, music: np.ndarray) -> dict[str, Any]:
     """Fig. 6: nearest and linear interpolation with convolutions of length 9, random weights.
 
-    They attenuate high frequencies, and make no tones of a constant.
-
-    Args:
-        seed: Of the weights and the noise.
-        music: ``(time,)`` at 4 kHz, at least half a second.
+    They attenuate high frequencies, and make no tones of a constant. Inputs are white noise and
+    ``music``, ``(time,)`` at 4 kHz.
     """
     names, inputs = ("nearest", "linear"), {"music": music, "white noise": noise(seed).numpy()}
     stacks = {
