@@ -148,3 +148,5 @@ def test_the_watch_ends_with_its_block():
         network(torch.randn(1, 3, 10))
     network(torch.randn(1, 1, 10))
     assert calls == []
+    assert not nn.modules.module._global_forward_pre_hooks
+    assert not nn.modules.module._global_forward_hooks
