@@ -54,16 +54,16 @@ def for_each(
 
 
 def raise_problems(problems: Sequence[str], tried: int, kind: str) -> None:
-    """Name the first problems in one line, and how many more there are; nothing without any.
+    """Say in one line what the first three problems are, and how many more there are.
+
+    Args:
+        problems: Nothing is raised if there are none.
+        tried: How many things were tried.
+        kind: What they are, such as ``"songs"``.
 
     Raises:
         UsageError: If there are problems.
     """
     if problems:
-        raise UsageError(f"{len(problems)} of {tried} {kind}: {shorten(problems)}")
-
-
-def shorten(problems: Sequence[str], most: int = 3) -> str:
-    """Several problems in one line: the first ones, and how many more there are."""
-    more = f"; and {len(problems) - most} more" if len(problems) > most else ""
-    return "; ".join(problems[:most]) + more
+        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise UsageError(f"{len(problems)} of {tried} {kind}: {'; '.join(problems[:3])}{more}")

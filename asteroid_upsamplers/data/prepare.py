@@ -15,7 +15,7 @@ from ..audio import audio_info, read_blocks, require_ffmpeg, resample_file
 from ..errors import UsageError
 from ..files import whole_or_nothing
 from .copies import update_copies
-from .parallel import for_each, shorten
+from .parallel import for_each, raise_problems
 from .songs import MIXTURE, SOURCES, Song, find_songs
 from .stems import decode_stems, find_stems
 
@@ -65,10 +65,9 @@ def prepare(
     root = wav_root(musdb18_dir, wav_dir)
     train, test = (find_songs(root, part, sample_rate, sources) for part in ("train", "test"))
     songs = [*train, *test]
-    foreign = [song for song in songs if song.folder.relative_to(root) not in stems]
-    if stems and foreign:
-        listing = shorten([str(song.folder) for song in foreign])
-        raise UsageError(f"songs that are not in {musdb18_dir}: {listing}; remove them")
+    foreign = [song for song in songs if stems and song.folder.relative_to(root) not in stems]
+    problems = [f"{song.folder}: not in {musdb18_dir}; remove it" for song in foreign]
+    raise_problems(problems, len(songs), "songs")
     paths = [song.path(name) for song in songs for name in (MIXTURE, *sources)]
     files = [p for p in paths if p.exists() and audio_info(p).subtype in ("FLOAT", "DOUBLE")]
     for_each(_read_through, files, "checking float samples", jobs, progress)

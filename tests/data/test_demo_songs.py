@@ -6,8 +6,8 @@ import soundfile
 
 from asteroid_upsamplers.data import MIXTURE, SOURCES, render_demo_set
 from asteroid_upsamplers.data.demo_set import song_name
-from asteroid_upsamplers.data.demo_songs import Score, render_song
-from asteroid_upsamplers.data.demo_synths import TIMBRES, Patch, Syllable, sing
+from asteroid_upsamplers.data.demo_songs import render_song
+from asteroid_upsamplers.data.demo_synths import TIMBRES, Patch
 from asteroid_upsamplers.errors import UsageError
 
 SEEDS = range(3)
@@ -65,25 +65,6 @@ def test_spectral_centroids_are_ordered(songs):
         return (spectra * np.arange(len(spectra))).sum() / spectra.sum()
 
     assert centroid("bass") < centroid("vocals") < centroid("drums")
-
-
-def test_voice_does_not_click_when_vowels_change():
-    line = [Syllable(0.25 * n, 0.25, 52, "ui"[n % 2], False) for n in range(8)]
-    voice = np.abs(sing(line, "man", 2 * 44100, np.random.default_rng(0), 44100))
-    assert voice.max() < 2.5 * np.percentile(voice, 99)
-
-
-def test_a_source_that_rests_for_a_bar_is_silent():
-    rate, resting = 8000, {}
-    for seed in range(40):
-        score = Score.draw(12 * rate, rate, np.random.default_rng((seed, 0)))
-        for source, bars in score.bars.items():
-            for bar in set(range(len(score.roots) - 1)) - set(bars):
-                resting[source] = seed, score.onset(bar, 8), score.onset(bar, 15)
-    assert set(resting) == set(SOURCES)
-    seed, start, stop = resting["vocals"]  # half a bar later, the room has faded
-    vocals = render_song(seed, 12.0, rate)["vocals"]
-    assert not vocals[round(start * rate) : round(stop * rate) - rate // 10].any()
 
 
 @pytest.mark.parametrize("timbre", TIMBRES)
