@@ -93,9 +93,9 @@ def conclusion(report: ProbeReport) -> str:
         before = "Partly unknown, see the notes. " if unknown else ""
         names = ", ".join(report.attributed_to)
         return f"{before}Tones in {report.attributed_tones} come from: {names}"
-    if report.noise is None or report.silence.unexplained:
+    if unknown:
         return "Unknown whether there are tones, see the notes."
-    if report.attributed_tones == "silence" or report.noise.standing():
+    if report.attributed_tones == "silence" or (report.noise and report.noise.standing()):
         return f"Tones in {report.attributed_tones}; which layer they come from is unknown."
     return "No tones found."
 
