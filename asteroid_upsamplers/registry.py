@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from importlib import metadata
 from typing import Generic, TypeVar
 
 from .errors import UsageError
@@ -30,11 +31,14 @@ class Registry(Generic[T]):
     Args:
         kind: What the classes are, as error messages call them ("upsampler").
         base: Every registered class is a subclass of it.
+        plugins: Entry-point group in which installed packages name classes of their own; each is
+            imported and registered when it is first asked for.
     """
 
-    def __init__(self, kind: str, base: type):
+    def __init__(self, kind: str, base: type, plugins: str):
         self.kind = kind
         self.base = base
+        self.plugins = plugins
         self._classes: dict[str, T] = {}
 
     def register(self, cls: T) -> T:
@@ -56,8 +60,8 @@ class Registry(Generic[T]):
         return cls
 
     def available(self) -> list[str]:
-        """The registered names, sorted."""
-        return sorted(self._classes)
+        """The known names, sorted; those of plug-ins included."""
+        return sorted({*self._classes, *self._entry_points()})
 
     def get(self, identifier: str | T) -> T:
         """The class of that name; a class of the right kind passes through.
@@ -67,8 +71,14 @@ class Registry(Generic[T]):
         """
         if isinstance(identifier, type) and issubclass(identifier, self.base):
             return identifier
-        if isinstance(identifier, str) and identifier in self._classes:
-            return self._classes[identifier]
+        if isinstance(identifier, str):
+            if identifier not in self._classes and identifier in self._entry_points():
+                self.register(self._entry_points()[identifier].load())
+            if identifier in self._classes:
+                return self._classes[identifier]
         raise UsageError(
-            f"unknown {self.kind} {identifier!r}: {nearest_names(str(identifier), self._classes)}"
+            f"unknown {self.kind} {identifier!r}: {nearest_names(str(identifier), self.available())}"
         )
+
+    def _entry_points(self) -> dict[str, metadata.EntryPoint]:
+        return {point.name: point for point in metadata.entry_points(group=self.plugins)}

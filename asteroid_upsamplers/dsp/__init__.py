@@ -13,10 +13,12 @@ from .kernels import (
 from .lengths import center_trim, centered_padding, strided_length, transposed_length
 from .levels import mono_level
 from .polyphase import polyphase_merge, polyphase_split
+from .system import UpsamplingSystem
 
 __all__ = [
     "InterpolatedConvolution",
     "InterpolationKernel",
+    "UpsamplingSystem",
     "center_trim",
     "centered_padding",
     "cubic_kernel",

@@ -132,21 +132,6 @@ class InterpolatedConvolution(nn.Module):
         """Samples that come out for ``time`` samples in."""
         return time * self.stride + sum(self.padding) - self.kernel_size + 1
 
-    def branch_sums(self) -> Tensor:
-        """The response of every tap to ones, by phase: ``(K, stride)``, float64."""
-        return self.exact.steady.sum(2)
-
-    def impulse_responses(self, weight: Tensor) -> Tensor:
-        """What an impulse at the input gives, far from the borders: ``(..., K)`` ->
-        ``(..., Q * stride)``, float64.
-
-        In the order of the output; the first sample is of the same phase as the first column of
-        :meth:`branch_sums`.
-        """
-        steady = self.exact.steady.to(weight.device)
-        filters = (weight.double() @ steady.flatten(1)).unflatten(-1, steady.shape[1:])
-        return filters.flip(-1).mT.flatten(-2)
-
     def plain(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The definition: ``weight`` is ``(out_channels, in_channels, kernel_size)``."""
         upsampled = F.pad(interpolate(x, self.kernel), self.padding, BORDERS[self.padding_mode])
@@ -157,28 +142,6 @@ class InterpolatedConvolution(nn.Module):
         with without_autocast(weight.device):
             folded = weight.to(self.steady.dtype) @ self.steady.flatten(1)
         return folded.unflatten(-1, self.steady.shape[1:]).to(weight.dtype)
-
-    def unfold(self, folded: Tensor) -> Tensor:
-        """Taps at the output rate that :meth:`fold` to ``folded``: ``(..., stride, Q)`` ->
-        ``(..., K)``.
-
-        They are the only ones where the interpolation passes every frequency; a sinc does not.
-
-        Raises:
-            ValueError: If there are none: most sets of low-rate filters are no interpolation
-                followed by a convolution.
-        """
-        constants = self.exact.steady.flatten(1).T
-        wanted = folded.double().cpu().flatten(-2).flatten(0, -2).T
-        weight = torch.linalg.lstsq(constants, wanted, driver="gelsd").solution
-        left_over = (constants @ weight - wanted).abs().max()
-        allowed = max(1e-10, 100 * torch.finfo(folded.dtype).eps) * wanted.abs().max()
-        if left_over > allowed:
-            raise ValueError(
-                f"these low-rate filters are no interpolation followed by {self.kernel_size} taps: "
-                f"the nearest ones differ by {left_over:.2g}, allowed is {allowed:.2g}"
-            )
-        return weight.T.unflatten(0, folded.shape[:-2]).to(folded)
 
     def folded(
         self,

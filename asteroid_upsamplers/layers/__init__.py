@@ -1,17 +1,20 @@
 """Upsampling layers, all behind one contract; see :class:`Upsampler`."""
 
-from .base import Borders, Upsampler, available, get, register
+from .base import Upsampler, assign, available, get, make, register
 from .conversion import to_subpixel, to_transposed
+from .inference import FoldedUpsampler, fold_for_inference
 from .interpolation import Cubic, Interpolation, Linear, Nearest, Sinc, Stretch
 from .learned import Learned
+from .measured import measured_system
 from .polyphase import PolyphaseUpsampler
 from .subpixel import Subpixel
+from .tone_free import equal_phase_biases, equal_phase_gains
 from .transposed import Transposed
 from .wavelet import Haar, LazyWavelet
 
 __all__ = [
-    "Borders",
     "Cubic",
+    "FoldedUpsampler",
     "Haar",
     "Interpolation",
     "LazyWavelet",
@@ -24,8 +27,14 @@ __all__ = [
     "Subpixel",
     "Transposed",
     "Upsampler",
+    "assign",
     "available",
+    "equal_phase_biases",
+    "equal_phase_gains",
+    "fold_for_inference",
     "get",
+    "make",
+    "measured_system",
     "register",
     "to_subpixel",
     "to_transposed",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from ..errors import UsageError
 from .base import Upsampler
-from .polyphase import PolyphaseUpsampler
+from .measured import double_copy, measured_system
 from .subpixel import Subpixel
 from .transposed import Transposed
 
@@ -16,15 +18,15 @@ def to_subpixel(layer: Upsampler) -> Subpixel:
     """The subpixel layer with the function of ``layer``.
 
     Args:
-        layer: A trimmed transposed convolution, or an interpolation that needs nothing but zeros
-            beyond the ends of its input (``nearest``, ``stretch``) before its convolution.
+        layer: One whose output near its edges is made as in its middle, with zeros beyond the ends
+            of the input: ``transposed`` (trimmed), ``nearest``, ``stretch``, the wavelets.
 
     Returns:
         A new :class:`Subpixel`, of the same precision and on the same device; its kernel is as long
         as the input samples that ``layer`` looks at.
 
     Raises:
-        UsageError: (a ``ValueError``) for a layer that has no such twin: the borders of the other
+        UsageError: (a ``ValueError``) for a layer that has no such twin: the edges of the other
             interpolations differ from their middle, and no convolution at the input rate does that.
 
     Example:
@@ -33,29 +35,37 @@ def to_subpixel(layer: Upsampler) -> Subpixel:
         >>> torch.allclose(to_subpixel(layer)(x), layer(x), atol=1e-6)
         True
     """
-    if isinstance(layer, Subpixel):
-        return layer
-    layer = _shift_invariant(layer)
-    convolution, stride = layer.convolution, layer.stride
-    folded = convolution.fold(layer.weight)
-    if not layer.taps_per_output:
-        folded = folded.transpose(0, 1)
-    folded = folded.transpose(1, 2)  # (out, phase, in, Q)
-    delay, lead, taps = convolution.delay, convolution.lead, convolution.low_rate_taps
-    reach = taps - 1 - lead + (delay > 0)
-    kernel_size = max(2 * max(lead, 0) + 1, 2 * max(reach, 0))
-    twin = Subpixel(
-        layer.in_channels, layer.out_channels, stride, kernel_size, layer.bias is not None
-    ).to(layer.weight)
-    weight = torch.zeros_like(twin.weight).unflatten(0, (-1, stride))
-    for row in range(stride):
-        phase = (row - delay) % stride
-        start = (kernel_size - 1) // 2 - lead + (row < delay)
-        weight[:, phase, :, start : start + taps] = folded[:, row]
-    twin.weight.copy_(weight.flatten(0, 1))
-    if twin.bias is not None and layer.bias is not None:
-        twin.bias.copy_(layer.bias.repeat_interleave(stride))
-    return twin
+    if layer.output_length(1) != layer.stride:
+        raise UsageError(
+            f"{layer.name}: an untrimmed output is longer than a subpixel layer's; only layers with "
+            "trim=True have such a twin"
+        )
+    system = measured_system(layer)
+    taps = system.low_rate_taps()
+    past, future = taps.shape[-1] - 1 - system.before, system.before
+    kernel_size = max(2 * past + 1, 2 * future)
+    twin = Subpixel(layer.in_channels, layer.out_channels, layer.stride, kernel_size).double()
+    around = (kernel_size - 1) // 2 - past, kernel_size // 2 - future
+    twin.weight.copy_(F.pad(taps, around).flatten(0, 1))
+    twin.bias.copy_(system.offsets.flatten())
+    twin.to(system.responses.device)
+    _check_edges(layer, twin)
+    if not layer.has_bias:
+        twin.bias, twin.has_bias = None, False
+    return twin.to(next(layer.parameters()))
+
+
+def _check_edges(layer: Upsampler, twin: Subpixel) -> None:
+    generator = torch.Generator().manual_seed(0)
+    exact = double_copy(layer)
+    for time in (1, 4 * twin.kernel_size):
+        x = torch.randn(1, layer.in_channels, time, generator=generator, dtype=torch.float64)
+        x = x.to(twin.weight.device)
+        if not torch.allclose(twin(x), exact(x), rtol=1e-9, atol=1e-9 * float(twin(x).abs().max())):
+            raise UsageError(
+                f"{layer.name}: the edges of its output are made otherwise than the middle, which "
+                "no subpixel layer does"
+            )
 
 
 @torch.no_grad()
@@ -77,53 +87,41 @@ def to_transposed(layer: Upsampler) -> Transposed:
         >>> torch.equal(to_transposed(to_subpixel(layer)).weight, layer.weight)
         True
     """
-    if isinstance(layer, Transposed) and layer.trim:
-        return layer
-    layer = to_subpixel(layer)
-    stride, kernel_size = layer.stride, layer.kernel_size
-    bias = None
-    if layer.bias is not None:
-        phases = layer.bias.unflatten(0, (-1, stride))
+    subpixel = to_subpixel(layer)
+    stride, bias = subpixel.stride, None
+    if subpixel.bias is not None:
+        phases = subpixel.bias.unflatten(0, (-1, stride))
         if not torch.equal(phases, phases[:, :1].expand_as(phases)):
             raise UsageError(
-                "subpixel: bias differs between phases, allowed is one value for all phases of an "
-                "output channel: a transposed convolution adds the same to every sample"
+                f"{layer.name}: its bias differs between phases; a transposed convolution adds the "
+                "same to every sample of an output channel"
             )
         bias = phases[:, 0]
-    taps = layer.weight.unflatten(0, (-1, stride)).flip(-1)  # (out, phase, in, K)
-    taps = taps.permute(2, 0, 3, 1).flatten(2)  # (in, out, K * stride)
-    if kernel_size % 2 == 0:  # the centre of the output is half a frame later
-        taps = torch.nn.functional.pad(taps, (0, stride))
-    silent = [not used for used in taps.abs().amax((0, 1)).tolist()]
-    start, stop = 0, len(silent)
-    while stop - start > stride:  # trimming cuts the extra one of an odd number at the end
-        even = (stop - start - stride) % 2 == 0
-        if not silent[start if even else stop - 1]:
-            break
-        start, stop = (start + 1, stop) if even else (start, stop - 1)
-    taps = taps[..., start:stop]
+    taps = _without_silent_ends(_as_transposed(subpixel), stride)
     twin = Transposed(
         layer.in_channels, layer.out_channels, stride, taps.shape[-1], bias is not None
-    ).to(layer.weight)
+    ).to(taps)
     twin.weight.copy_(taps)
     if twin.bias is not None and bias is not None:
         twin.bias.copy_(bias)
     return twin
 
 
-def _shift_invariant(layer: Upsampler) -> PolyphaseUpsampler:
-    """``layer``, if it treats its borders as its middle, beside zeros."""
-    if not isinstance(layer, PolyphaseUpsampler):
-        raise UsageError(f"{layer.name}: no subpixel layer computes the same")
-    convolution = layer.convolution
-    if layer.output_length(1) != layer.stride:
-        raise UsageError(
-            f"{layer.name}: an untrimmed output is longer than a subpixel layer's, "
-            "allowed is trim=True"
-        )
-    if convolution.head_frames or convolution.tail_frames:
-        raise UsageError(
-            f"{layer.name}: the borders of its output are made otherwise than the middle, which no "
-            "subpixel layer does; allowed are transposed, and nearest and stretch with zeros around"
-        )
-    return layer
+def _as_transposed(layer: Subpixel) -> Tensor:
+    """Its taps, ``(in, out, kernel_size * stride)``."""
+    taps = layer.weight.unflatten(0, (-1, layer.stride)).flip(-1)  # (out, phase, in, K)
+    taps = taps.permute(2, 0, 3, 1).flatten(2)
+    # with an even kernel the centre of the output is half a frame later
+    return taps if layer.kernel_size % 2 else F.pad(taps, (0, layer.stride))
+
+
+def _without_silent_ends(taps: Tensor, stride: int) -> Tensor:
+    """Fewer taps, trimmed alike: of an odd number that is cut, the extra one is at the end."""
+    silent = [not used for used in taps.abs().amax((0, 1)).tolist()]
+    start, stop = 0, len(silent)
+    while stop - start > stride:
+        even = (stop - start - stride) % 2 == 0
+        if not silent[start if even else stop - 1]:
+            break
+        start, stop = (start + 1, stop) if even else (start, stop - 1)
+    return taps[..., start:stop]

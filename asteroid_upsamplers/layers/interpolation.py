@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import replace
-from typing import Any
 
 from torch import Tensor
 
@@ -19,8 +17,9 @@ from ..dsp import (
     stretch_kernel,
 )
 from ..dsp.kernels import BORDERS
-from .base import Borders, convolution_borders, register
+from .base import register
 from .polyphase import PolyphaseUpsampler
+from .settings import integer, number, one_of
 
 LEAST_ROLLOFF = 0.01
 
@@ -61,15 +60,10 @@ class Interpolation(PolyphaseUpsampler):
         padding_mode: str = "zeros",
         form: str = "auto",
     ):
-        self.padding_mode = self._one_of("padding_mode", padding_mode, BORDERS)
+        self.padding_mode = one_of(self.name, "padding_mode", padding_mode, BORDERS)
+        stride = integer(self.name, "stride", stride)
+        kernel_size = 2 * stride + 1 if kernel_size is None else kernel_size
         super().__init__(in_channels, out_channels, stride, kernel_size, bias, form)
-
-    @staticmethod
-    def default_kernel_size(stride: int) -> int:
-        return 2 * stride + 1
-
-    def weight_shape(self) -> tuple[int, int, int]:
-        return self.out_channels, self.in_channels, self.kernel_size
 
     @abstractmethod
     def interpolation_kernel(self) -> InterpolationKernel:
@@ -81,10 +75,6 @@ class Interpolation(PolyphaseUpsampler):
             self.interpolation_kernel(), self.kernel_size, padding, self.padding_mode
         )
 
-    def borders(self) -> Borders:
-        if self.padding_mode == "zeros":
-            return convolution_borders(self.weight)
-        return Borders(self.weight.new_zeros(self.out_channels, 1), 1, 0, 0)
 
     def plain(self, x: Tensor) -> Tensor:
         upsampled, needed = x.shape[-1] * self.stride, self.kernel_size // 2
@@ -94,9 +84,6 @@ class Interpolation(PolyphaseUpsampler):
                 f"kernel_size {self.kernel_size} needs more than {needed} at the output rate"
             )
         return super().plain(x)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "padding_mode": self.padding_mode}
 
 
 @register
@@ -172,14 +159,11 @@ class Cubic(Interpolation):
         form: str = "auto",
         coefficient: float = -0.75,
     ):
-        self.coefficient = self._number("coefficient", coefficient, -1, 0)
+        self.coefficient = number(self.name, "coefficient", coefficient, -1, 0)
         super().__init__(in_channels, out_channels, stride, kernel_size, bias, padding_mode, form)
 
     def interpolation_kernel(self) -> InterpolationKernel:
         return cubic_kernel(self.stride, self.coefficient)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "coefficient": self.coefficient}
 
 
 @register
@@ -216,15 +200,12 @@ class Sinc(Interpolation):
         zeros: int = 24,
         rolloff: float = 0.945,
     ):
-        self.zeros = self._whole_number("zeros", zeros)
-        self.rolloff = self._number("rolloff", rolloff, LEAST_ROLLOFF, 1)
+        self.zeros = integer(self.name, "zeros", zeros)
+        self.rolloff = number(self.name, "rolloff", rolloff, LEAST_ROLLOFF, 1)
         super().__init__(in_channels, out_channels, stride, kernel_size, bias, padding_mode, form)
 
     def interpolation_kernel(self) -> InterpolationKernel:
         return sinc_kernel(self.stride, self.zeros, self.rolloff)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "zeros": self.zeros, "rolloff": self.rolloff}
 
 
 @register
@@ -248,5 +229,3 @@ class Stretch(Interpolation):
     def interpolation_kernel(self) -> InterpolationKernel:
         return stretch_kernel(self.stride)
 
-    def borders(self) -> Borders:
-        return replace(super().borders(), step=self.stride)

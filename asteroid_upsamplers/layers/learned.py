@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from ..dsp import centered_padding
 from ..dsp.channels_last import convolve
-from .base import Borders, Upsampler, convolution_borders, register
+from .base import Upsampler, register
+from .settings import integer
 
 
 @register
@@ -59,17 +60,14 @@ class Learned(Upsampler):
         kernel_size: int | None = None,
         bias: bool = True,
     ):
+        stride = integer(self.name, "stride", stride)
+        kernel_size = 2 * stride + 1 if kernel_size is None else kernel_size
         super().__init__(in_channels, out_channels, stride, kernel_size, bias)
-        places = torch.arange(1, self.stride) / self.stride
+        shape = (self.out_channels, self.in_channels, self.kernel_size)
+        self.make_parameters(shape, self.out_channels)
+        places = torch.arange(1, stride) / stride
         start = torch.logit(1 - places).to(self.weight)
         self.logits = nn.Parameter(start[:, None].repeat(1, self.in_channels))
-
-    @staticmethod
-    def default_kernel_size(stride: int) -> int:
-        return 2 * stride + 1
-
-    def weight_shape(self) -> tuple[int, int, int]:
-        return self.out_channels, self.in_channels, self.kernel_size
 
     def interpolate(self, x: Tensor) -> Tensor:
         """``(batch, in_channels, time)`` -> ``(batch, in_channels, time * stride)``."""
@@ -81,16 +79,3 @@ class Learned(Upsampler):
     def upsample(self, x: Tensor) -> Tensor:
         x = F.pad(self.interpolate(x), centered_padding(self.kernel_size))
         return convolve(x, self.weight, self.bias)
-
-    def tap_sums(self) -> Tensor:
-        return self.weight.sum((1, 2))[:, None].expand(-1, self.stride)
-
-    def impulse_responses(self) -> Tensor:
-        impulse = torch.tensor([0.0, 1.0, 0.0]).to(self.logits.double())
-        kernels = self.interpolate(impulse.expand(1, self.in_channels, 3)).double()[0]
-        around = F.pad(kernels, (self.kernel_size - 1, self.kernel_size - 1))
-        windows = around.unfold(-1, self.kernel_size, 1)
-        return torch.einsum("itk,oik->oit", windows, self.weight.double())
-
-    def borders(self) -> Borders:
-        return convolution_borders(self.weight)

@@ -1,8 +1,14 @@
 """Upsamplers with three exact forms, and the rule that chooses between them.
 
-The rule counts what a form costs for every pair of channels, in multiply-adds. With ``n`` input
-samples in the batch, stride ``s``, ``K`` taps at the output rate and ``Q`` at the input rate
-(:mod:`asteroid_upsamplers.dsp.constants` derives them), and ``c`` taps of the interpolation:
+Interpolation by a fixed kernel and a learnable convolution are one linear map. The noble identities
+allow three orders of its steps (:mod:`asteroid_upsamplers.dsp.constants` derives them): *plain* is
+the definition, *folded* filters at the input rate with kernels that are sums of taps, *commuted*
+multiplies by all taps at the input rate and filters the products. ``form="auto"`` takes the one
+that this rule expects to be fastest. ``benchmarks/REPORT.md`` has the figures behind it.
+
+On a CPU the rule counts multiply-adds for every pair of channels. With ``n`` input samples in the
+batch, stride ``s``, ``K`` taps at the output rate and ``Q`` at the input rate, and ``c`` taps of the
+interpolation:
 
 - plain: ``n s K`` for the convolution; for every input channel ``n s c`` in the interpolation, and
   ``n s`` numbers written; and the weights are put in the library's order, ``K`` numbers;
@@ -11,23 +17,27 @@ samples in the batch, stride ``s``, ``K`` taps at the output rate and ``Q`` at t
   only shift rows) and ``n (K + s)`` numbers written; and the weights are put in the order of the
   product, ``K`` numbers (none for a transposed convolution, which has them so).
 
-:class:`Costs` says what these are worth on a device. The least cost wins. The figures behind the
-constants, and how near the rule comes to the fastest form, are in ``benchmarks/REPORT.md``.
+On a GPU, as measured on an H200, folding pays where the batch has several samples for every input
+channel; with fewer, the commuted form is faster. Transposed convolutions are left to the device's
+own library there.
 
-Half precision is the exception: folding rounds every sum of taps for itself, so that the phases no
-longer add up to the same, which is a tone, some 55 dB below a constant. The plain form has none,
-the commuted one none or far less. A sum is never folded there unless ``form="folded"`` asks for it.
+Three cases are decided otherwise:
 
-So is what ``torch.compile`` makes for a GPU in half precision: where the channels come last in
-memory (:mod:`asteroid_upsamplers.dsp.channels_last`), the commuted form is a convolution and little
-else, and is taken without counting.
+- In half precision sums of taps are never folded unless ``form="folded"`` asks for it: every sum is
+  rounded for itself, so that the phases no longer add up to the same, which is a tone, some 55 dB
+  below a constant. The plain form has none, the commuted one none or far less.
+- Programs that torch makes (``torch.compile``, ``torch.export``, tracing) take the plain form, so
+  that one program serves all lengths. Compiled for a GPU in half precision, the channels come last
+  in memory instead (:mod:`asteroid_upsamplers.dsp.channels_last`): a training step of the paper's
+  network then takes 0.76 (transposed), 0.50 (nearest) and 0.48 (linear) of the time on an H200.
+- Inputs that are too short to have a middle are done in the plain form.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -36,9 +46,12 @@ from ..dsp import InterpolatedConvolution
 from ..dsp.channels_last import in_its_own_order, prefers_channels_last
 from ..dsp.precision import works_in_half_precision
 from .base import Upsampler
-from .kept import Kept
+from .settings import one_of
 
 FORMS = ("auto", "plain", "folded", "commuted")
+
+SAMPLES_A_CHANNEL = 4
+"""On a GPU, folding pays from so many samples in the batch for every input channel on."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +73,7 @@ class Costs:
     calls: float
 
 
-COSTS = {
-    "cpu": Costs(weight=450, signal=170, small=15, narrow=16, calls=3e8),
-    "cuda": Costs(weight=100, signal=50, small=4, narrow=64, calls=1e9),
-}
-"""The first as measured; the second from a card's published rates, until it is measured."""
+CPU = Costs(weight=450, signal=170, small=15, narrow=16, calls=3e8)
 
 
 class PolyphaseUpsampler(Upsampler):
@@ -78,10 +87,9 @@ class PolyphaseUpsampler(Upsampler):
         stride: Upsampling factor.
         kernel_size: Taps at the output rate.
         bias: Whether to add one learnable constant an output channel.
-        form: ``"auto"`` takes the fastest by the rule above, ``"plain"``, ``"folded"`` or
-            ``"commuted"`` that one. Inputs too short to have a middle are done in the plain form,
-            and so is everything while ``torch.jit.trace`` looks on, as the form must not depend on
-            the traced length.
+        form: ``"auto"`` takes the fastest by the rule above; ``"plain"``, ``"folded"`` or
+            ``"commuted"`` that one.
+        least_kernel_size: The shortest kernel that the family can do.
     """
 
     taps_per_output: ClassVar[bool] = True
@@ -92,94 +100,112 @@ class PolyphaseUpsampler(Upsampler):
         in_channels: int,
         out_channels: int,
         stride: int,
-        kernel_size: int | None = None,
-        bias: bool = True,
-        form: str = "auto",
+        kernel_size: int,
+        bias: bool,
+        form: str,
+        least_kernel_size: int = 1,
     ):
-        self.form = self._one_of("form", form, FORMS)
-        super().__init__(in_channels, out_channels, stride, kernel_size, bias)
+        super().__init__(
+            in_channels,
+            out_channels,
+            stride,
+            kernel_size,
+            bias,
+            least_kernel_size=least_kernel_size,
+        )
+        self.form = one_of(self.name, "form", form, FORMS)
+        outer = (self.out_channels, self.in_channels)
+        outer = outer if self.taps_per_output else outer[::-1]
+        self.make_parameters((*outer, self.kernel_size), self.out_channels)
         self.convolution = self.make_convolution()
-        self._kept = Kept()
 
     @abstractmethod
     def make_convolution(self) -> InterpolatedConvolution:
         """The constants of the forms, from the settings."""
 
+    def filters(self) -> Tensor:
+        """The weight as the layer uses it."""
+        return self.weight
+
     def plain(self, x: Tensor) -> Tensor:
         """The layer as two steps, the oracle of the other forms."""
-        return self.convolution.plain(x, self.weight, self.bias)
+        return self.convolution.plain(x, self.filters(), self.bias)
 
     def upsample(self, x: Tensor) -> Tensor:
         form = self.form_for(x)
+        if form == "plain":
+            return self.plain(x)
+        weight = self.filters()
+
+        def multiply(columns: Tensor) -> Tensor:
+            """All taps times ``(in_channels, samples)``: ``(out_channels * K, samples)``."""
+            if self.taps_per_output:
+                return weight.transpose(1, 2).flatten(0, 1) @ columns
+            return weight.flatten(1).T @ columns
+
         if form == "channels_last":
-            weight = self._transposed_weight()
-            return self.convolution.channels_last(x, weight, self._multiply, self.bias)
+            weight = in_its_own_order(weight)
+            taps = weight.flip(2).transpose(0, 1) if self.taps_per_output else weight
+            return self.convolution.channels_last(x, taps, multiply, self.bias)
         if form == "folded":
-            return self.convolution.folded(x, self._low_rate_weight(), self._multiply, self.bias)
-        if form == "commuted":
-            return self.convolution.commuted(x, self._multiply, self.bias)
-        return self.plain(x)
+            folded = self.convolution.fold(weight)
+            order = (0, 2, 1, 3) if self.taps_per_output else (1, 2, 0, 3)
+            low_rate_weight = folded.permute(order).flatten(0, 1)
+            return self.convolution.folded(x, low_rate_weight, multiply, self.bias)
+        return self.convolution.commuted(x, multiply, self.bias)
 
     def form_for(self, x: Tensor) -> str:
         """The form that ``x``, of shape ``(batch, in_channels, time)``, is upsampled in."""
-        if torch.jit.is_tracing() or x.shape[-1] < self.convolution.least_time:
+        if torch.jit.is_tracing() or torch.compiler.is_exporting() or self.form == "plain":
             return "plain"
-        if self.form != "auto":
-            return self.form
-        if self.convolution.short_response and prefers_channels_last(x):
-            return "channels_last"
-        costs = self.costs(x.shape[0] * x.shape[-1], x.device.type)
-        if self.convolution.folding_sums and works_in_half_precision(x):
-            del costs["folded"]
-        return min(costs, key=lambda form: costs[form])
+        if torch.compiler.is_compiling() and self.form == "auto":
+            last = self.convolution.short_response and prefers_channels_last(x)
+            return "channels_last" if last and self._has_a_middle(x) else "plain"
+        if not self._has_a_middle(x):
+            return "plain"
+        return self.form if self.form != "auto" else self._fastest(x)
 
-    def _transposed_weight(self) -> Tensor:
-        """``(in_channels, out_channels, kernel_size)``, as a transposed convolution has it."""
-        weight = in_its_own_order(self.weight)
-        return weight.flip(2).transpose(0, 1) if self.taps_per_output else weight
+    def _has_a_middle(self, x: Tensor) -> bool:
+        return x.shape[-1] >= self.convolution.least_time
 
-    def costs(self, samples: int, device: str = "cpu") -> dict[str, float]:
-        """Multiply-adds for every pair of channels, by form; see the module's docstring."""
-        convolution, unit = self.convolution, COSTS.get(device, COSTS["cuda"])
+    def _fastest(self, x: Tensor) -> str:
+        samples = x.shape[0] * x.shape[-1]
+        may_fold = not (self.convolution.folding_sums and works_in_half_precision(x))
+        if x.device.type == "cpu":
+            costs = self.costs(samples)
+            if not may_fold:
+                del costs["folded"]
+            return min(costs, key=lambda form: costs[form])
+        return self.fastest_on_gpu(samples, may_fold)
+
+    def fastest_on_gpu(self, samples: int, may_fold: bool) -> str:
+        """The form for a GPU.
+
+        Args:
+            samples: Of the batch, at the input rate.
+            may_fold: Whether taps may be summed.
+        """
+        folds = may_fold and samples >= SAMPLES_A_CHANNEL * self.in_channels
+        return "folded" if folds else "commuted"
+
+    def costs(self, samples: int) -> dict[str, float]:
+        """Multiply-adds on a CPU for every pair of channels, by form.
+
+        Args:
+            samples: Of the batch, at the input rate.
+        """
+        convolution = self.convolution
         stride, taps, low_rate_taps = self.stride, self.kernel_size, convolution.low_rate_taps
-        interpolation = stride * (unit.small * convolution.kernel.taps + unit.signal)
-        filters = 0 if convolution.shifted_rows else unit.small * stride * taps * low_rate_taps
-        filters += unit.signal * (taps + stride)
-        calls = unit.calls / (self.in_channels * self.out_channels)
-        narrow = 1 + unit.narrow / (stride * self.out_channels)
-        folding = unit.weight * (taps + stride * low_rate_taps)
-        ordering = unit.weight * taps if self.taps_per_output else 0
+        interpolation = stride * (CPU.small * convolution.kernel.taps + CPU.signal)
+        filters = 0 if convolution.shifted_rows else CPU.small * stride * taps * low_rate_taps
+        filters += CPU.signal * (taps + stride)
+        calls = CPU.calls / (self.in_channels * self.out_channels)
+        narrow = 1 + CPU.narrow / (stride * self.out_channels)
+        folding = CPU.weight * (taps + stride * low_rate_taps)
+        ordering = CPU.weight * taps if self.taps_per_output else 0
         return {
             "plain": samples * (stride * taps + interpolation / self.out_channels)
-            + unit.weight * taps,
+            + CPU.weight * taps,
             "folded": samples * stride * low_rate_taps * narrow + folding + calls,
             "commuted": samples * (taps + filters / self.in_channels) + ordering + calls,
         }
-
-    def tap_sums(self) -> Tensor:
-        taps = self.weight.double().sum(1 if self.taps_per_output else 0)
-        return (taps @ self.convolution.branch_sums().to(taps.device)).to(self.weight.dtype)
-
-    def impulse_responses(self) -> Tensor:
-        responses = self.convolution.impulse_responses(self.weight)
-        return responses if self.taps_per_output else responses.transpose(0, 1)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "form": self.form}
-
-    def _multiply(self, columns: Tensor) -> Tensor:
-        """All taps times ``(in_channels, samples)``: ``(out_channels * K, samples)``."""
-        if not self.taps_per_output:
-            return self.weight.flatten(1).T @ columns
-        taps = self._kept.get("taps", self, lambda: self.weight.transpose(1, 2).flatten(0, 1))
-        return taps @ columns
-
-    def _low_rate_weight(self) -> Tensor:
-        """``(out_channels * stride, in_channels, Q)``."""
-
-        def fold() -> Tensor:
-            folded = self.convolution.fold(self.weight)
-            order = (0, 2, 1, 3) if self.taps_per_output else (1, 2, 0, 3)
-            return folded.permute(order).flatten(0, 1)
-
-        return self._kept.get("low_rate_weight", self, fold)

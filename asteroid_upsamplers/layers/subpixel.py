@@ -5,9 +5,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
 from torch import Tensor
 
 from ..dsp import centered_padding
@@ -19,8 +16,9 @@ from ..dsp.channels_last import (
     with_bias,
 )
 from ..dsp.forms import filtered_frames, joined
-from .base import Borders, Upsampler, register
-from .tone_free import keep_tone_free
+from .base import Upsampler, register
+from .settings import flag, one_of
+from .tone_free import equal_phase_biases, equal_phase_gains
 
 
 @register
@@ -45,7 +43,7 @@ class Subpixel(Upsampler):
             nearest neighbours after a convolution, without tones.
         tone_free: Whether the taps of every phase are held to the same sum, and their biases to the
             same value, through training, so that a constant makes no tone whatever the layer learns
-            (:func:`keep_tone_free`).
+            (:func:`equal_phase_gains`).
 
     Attributes:
         weight: ``(out_channels * stride, in_channels, kernel_size)``, as ``nn.Conv1d``; row
@@ -70,60 +68,26 @@ class Subpixel(Upsampler):
         init: str = "random",
         tone_free: bool = False,
     ):
-        self.init = self._one_of("init", init, ("random", "icnr"))
-        self.tone_free = self._flag("tone_free", tone_free)
+        self.init = one_of(self.name, "init", init, ("random", "icnr"))
+        self.tone_free = flag(self.name, "tone_free", tone_free)
+        kernel_size = 3 if kernel_size is None else kernel_size
         super().__init__(in_channels, out_channels, stride, kernel_size, bias)
-        if tone_free:
-            keep_tone_free(self, self.stride, phases_first=True)
-
-    @staticmethod
-    def default_kernel_size(stride: int) -> int:
-        return 3
-
-    def weight_shape(self) -> tuple[int, int, int]:
-        return self.out_channels * self.stride, self.in_channels, self.kernel_size
-
-    def bias_size(self) -> int:
-        return self.out_channels * self.stride
+        rows = self.out_channels * self.stride
+        self.make_parameters((rows, self.in_channels, self.kernel_size), rows)
 
     def upsample(self, x: Tensor) -> Tensor:
-        return filter_and_shuffle(x, self.weight, self.bias, self.stride)
+        weight, bias = self.weight, self.bias
+        if self.tone_free:
+            weight = equal_phase_gains(weight, self.stride, phases_first=True)
+            bias = None if bias is None else equal_phase_biases(bias, self.stride)
+        return filter_and_shuffle(x, weight, bias, self.stride)
 
-    def tap_sums(self) -> Tensor:
-        return self.weight.sum((1, 2)).reshape(self.out_channels, self.stride)
-
-    def impulse_responses(self) -> Tensor:
-        return shuffled_responses(self.weight, self.stride)
-
-    def borders(self) -> Borders:
-        return shuffled_borders(self.impulse_responses(), self.stride, self.kernel_size)
-
-    @torch.no_grad()
-    def reset_parameters(self) -> None:
-        super().reset_parameters()
-        if self.init == "icnr":
-            for parameter in (self.stored("weight"), self.stored("bias")):
-                if parameter is not None:
-                    phases = parameter.unflatten(0, (-1, self.stride))
-                    phases.copy_(phases[:, :1].expand_as(phases))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "init": self.init, "tone_free": self.tone_free}
-
-
-def shuffled_responses(weight: Tensor, stride: int) -> Tensor:
-    """Impulse responses of :func:`filter_and_shuffle`: ``(out_channels, in_channels, samples)``.
-
-    A later tap sees a later sample, so that an impulse meets it earlier: taps come in reverse.
-    """
-    phases = weight.double().unflatten(0, (-1, stride))
-    return phases.flip(3).permute(0, 2, 3, 1).flatten(2)
-
-
-def shuffled_borders(responses: Tensor, stride: int, kernel_size: int) -> Borders:
-    """The borders of :func:`filter_and_shuffle`, from its impulse responses."""
-    cut = stride * centered_padding(kernel_size)[1]
-    return Borders(responses.sum(1), stride, cut, cut)
+    def draw(self, name: str) -> Tensor:
+        values = super().draw(name)
+        if self.init == "random":
+            return values
+        phases = values.unflatten(0, (-1, self.stride))
+        return phases[:, :1].expand_as(phases).flatten(0, 1)
 
 
 def phases_first(x: Tensor, stride: int) -> Tensor:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..dsp import InterpolatedConvolution, center_trim, stretch_kernel, transposed_length
-from .base import Borders, register
-from .polyphase import COSTS, PolyphaseUpsampler
-from .tone_free import keep_tone_free
+from .base import register
+from .polyphase import CPU, PolyphaseUpsampler
+from .settings import flag, integer, one_of
+from .tone_free import equal_phase_gains
 
 
 @register
@@ -37,7 +35,7 @@ class Transposed(PolyphaseUpsampler):
         init: ``"random"`` draws every tap, as torch does; ``"constant"`` draws one value a filter,
             so that the layer starts without tones unless the overlap is partial ([1] Fig. 4, 5).
         tone_free: Whether the taps of every phase are held to the same sum through training, so
-            that a constant makes no tone whatever the layer learns (:func:`keep_tone_free`).
+            that a constant makes no tone whatever the layer learns (:func:`equal_phase_gains`).
         form: ``"plain"`` is torch's transposed convolution, ``"folded"`` a convolution at the input
             rate, ``"commuted"`` a matrix product and a sum of shifted rows; ``"auto"`` takes the
             fastest. All compute the same, see :class:`PolyphaseUpsampler`.
@@ -69,23 +67,12 @@ class Transposed(PolyphaseUpsampler):
         tone_free: bool = False,
         form: str = "auto",
     ):
-        self.trim = self._flag("trim", trim)
-        self.init = self._one_of("init", init, ("random", "constant"))
-        self.tone_free = self._flag("tone_free", tone_free)
-        super().__init__(in_channels, out_channels, stride, kernel_size, bias, form)
-        if tone_free:
-            keep_tone_free(self, self.stride, phases_first=False)
-
-    @staticmethod
-    def default_kernel_size(stride: int) -> int:
-        return 2 * stride
-
-    @staticmethod
-    def least_kernel_size(stride: int) -> int:
-        return stride
-
-    def weight_shape(self) -> tuple[int, int, int]:
-        return self.in_channels, self.out_channels, self.kernel_size
+        self.trim = flag(self.name, "trim", trim)
+        self.init = one_of(self.name, "init", init, ("random", "constant"))
+        self.tone_free = flag(self.name, "tone_free", tone_free)
+        stride = integer(self.name, "stride", stride)
+        kernel_size = 2 * stride if kernel_size is None else kernel_size
+        super().__init__(in_channels, out_channels, stride, kernel_size, bias, form, stride)
 
     def output_length(self, time: int) -> int:
         if self.trim:
@@ -99,35 +86,28 @@ class Transposed(PolyphaseUpsampler):
         kernel = stretch_kernel(self.stride)
         return InterpolatedConvolution(kernel, self.kernel_size, padding, flipped=True)
 
-    def borders(self) -> Borders:
-        excess = self.kernel_size - self.stride
-        cut = excess // 2 if self.trim else 0
-        tail = cut if self.trim else excess
-        return Borders(self.weight.double().sum(0), self.stride, cut, tail)
+    def filters(self) -> Tensor:
+        if not self.tone_free:
+            return self.weight
+        return equal_phase_gains(self.weight, self.stride, phases_first=False)
 
     def plain(self, x: Tensor) -> Tensor:
-        y = F.conv_transpose1d(x, self.weight, self.bias, stride=self.stride)
+        y = F.conv_transpose1d(x, self.filters(), self.bias, stride=self.stride)
         return center_trim(y, x.shape[-1] * self.stride) if self.trim else y
 
-    def costs(self, samples: int, device: str = "cpu") -> dict[str, float]:
+    def costs(self, samples: int) -> dict[str, float]:
         """As for the others, but the plain form is torch's own layer.
 
-        On a CPU that is the commuted form, with the weights put in another order. Elsewhere it is
-        the device library's own kernel, and is taken until something else was measured.
+        On a CPU that is the commuted form, with the weights put in another order.
         """
-        plain = 0.0
-        if device == "cpu":
-            written = COSTS[device].signal * (self.kernel_size + self.stride) / self.in_channels
-            plain = samples * (self.kernel_size + written) + COSTS[device].weight * self.kernel_size
-        return {**super().costs(samples, device), "plain": plain}
+        written = CPU.signal * (self.kernel_size + self.stride) / self.in_channels
+        plain = samples * (self.kernel_size + written) + CPU.weight * self.kernel_size
+        return {**super().costs(samples), "plain": plain}
 
-    @torch.no_grad()
-    def reset_parameters(self) -> None:
-        super().reset_parameters()
-        if self.init == "constant":
-            weight = cast(Tensor, self.stored("weight"))
-            weight.copy_(weight[..., :1].expand_as(weight))
+    def fastest_on_gpu(self, samples: int, may_fold: bool) -> str:
+        return "plain"
 
-    def get_config(self) -> dict[str, Any]:
-        own = {"trim": self.trim, "init": self.init, "tone_free": self.tone_free}
-        return {**super().get_config(), **own}
+    def draw(self, name: str) -> Tensor:
+        values = super().draw(name)
+        same = self.init == "constant" and name == "weight"
+        return values[..., :1].expand_as(values) if same else values

@@ -19,9 +19,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .base import Borders, Upsampler, register
-from .kept import Kept
-from .subpixel import filter_and_shuffle, shuffled_borders, shuffled_responses
+from ..errors import UsageError
+from .base import Upsampler, register
+from .settings import integer
+from .subpixel import filter_and_shuffle
 
 Pair = tuple[Tensor, Tensor]
 
@@ -67,8 +68,6 @@ class InverseWavelet(Upsampler):
         bias: ``(out_channels * stride,)`` or ``None``.
     """
 
-    allowed_strides = "a power of two"
-
     def __init__(
         self,
         in_channels: int,
@@ -77,16 +76,12 @@ class InverseWavelet(Upsampler):
         kernel_size: int | None = None,
         bias: bool = True,
     ):
-        super().__init__(in_channels, out_channels, stride, kernel_size, bias)
-        self._kept = Kept()
-
-    @staticmethod
-    def allows_stride(stride: int) -> bool:
-        return stride & (stride - 1) == 0
-
-    @staticmethod
-    def default_kernel_size(stride: int) -> int:
-        return 3
+        stride = integer(self.name, "stride", stride)
+        if stride & (stride - 1):
+            raise UsageError(f"{self.name}: stride must be a power of two, not {stride}")
+        super().__init__(in_channels, out_channels, stride, 3 if kernel_size is None else kernel_size, bias)
+        rows = self.out_channels * stride
+        self.make_parameters((rows, self.in_channels, self.kernel_size), rows)
 
     @staticmethod
     @abstractmethod
@@ -95,28 +90,7 @@ class InverseWavelet(Upsampler):
 
     def upsample(self, x: Tensor) -> Tensor:
         bias = None if self.bias is None else self._phases(self.bias)
-        weight = self._kept.get("phases", self, lambda: self._phases(self.weight))
-        return filter_and_shuffle(x, weight, bias, self.stride)
-
-    def tap_sums(self) -> Tensor:
-        return self._phases(self.weight.sum((1, 2))).unflatten(0, (-1, self.stride))
-
-    def impulse_responses(self) -> Tensor:
-        return shuffled_responses(self._phases(self.weight.double()), self.stride)
-
-    def borders(self) -> Borders:
-        return shuffled_borders(self.impulse_responses(), self.stride, self.kernel_size)
-
-    def phase_biases(self) -> Tensor:
-        if self.bias is None:
-            return super().phase_biases()
-        return self._phases(self.bias).unflatten(0, (-1, self.stride))
-
-    def weight_shape(self) -> tuple[int, int, int]:
-        return self.out_channels * self.stride, self.in_channels, self.kernel_size
-
-    def bias_size(self) -> int:
-        return self.out_channels * self.stride
+        return filter_and_shuffle(x, self._phases(self.weight), bias, self.stride)
 
     def _phases(self, parameter: Tensor) -> Tensor:
         """The steps, taken by the filters: rows are then phases, as in a subpixel layer."""
