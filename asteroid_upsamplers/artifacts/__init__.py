@@ -1,26 +1,27 @@
 """How loud upsampling artifacts are, in decibels. Measures any layer, network or recording.
 
-One measurement a file, with its prediction from the weights beside it. Results print, compare
-(``differences``) and serialise (``to_dict``).
+One measurement a file; those of a layer start from its impulse responses (:func:`system_of`).
+Results print, compare (``differences``) and serialise (``to_dict``).
 """
 
 from .detection import Detection, detect_tones, detectable_level
-from .edge_effects import EdgeEffects, edge_effects, measure_edge_effects
+from .edge_effects import EdgeEffects, edge_effects
 from .feature_losses import (
     FeatureLoss,
     MultiScaleDiscriminator,
     PhaseShuffle,
     StridedFeatures,
 )
-from .filtering import Filtering, filtering, filtering_of_signal, measure_filtering
+from .filtering import Filtering, filtering, filtering_of_signal
 from .loss_gradient import GradientPeriodicity, loss_gradient, strided_gradient
-from .nonlinearity import NoiseTones, measure_noise_tones, noise_tones
+from .nonlinearity import NoiseTones, noise_tones
 from .prominence import prominence, prominence_threshold
-from .replicas import Replicas, measure_replicas, replicas
+from .replicas import Replicas, replicas
 from .result import Result
 from .silence import SilenceResponse, SilentWindows, silence_response, silent_windows
-from .system import UpsamplingSystem, system_of
-from .tones import StackTones, ToneLevels, measure_tone_levels, stack_tones, tone_levels
+from ..dsp import UpsamplingSystem
+from .system import system_of
+from .tones import StackTones, ToneLevels, stack_tones, tone_levels
 
 __all__ = [
     "Detection",
@@ -45,11 +46,6 @@ __all__ = [
     "filtering",
     "filtering_of_signal",
     "loss_gradient",
-    "measure_edge_effects",
-    "measure_filtering",
-    "measure_noise_tones",
-    "measure_replicas",
-    "measure_tone_levels",
     "noise_tones",
     "prominence",
     "prominence_threshold",

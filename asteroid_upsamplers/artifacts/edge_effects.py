@@ -1,27 +1,24 @@
-r"""Borders: where the output for a constant is not yet, or no longer, the steady one ([1] Sec. 2).
+r"""Edge effects: where the output for a constant is not yet, or no longer, steady ([1] Sec. 2).
 
-What a layer sees beyond its ends is zeros. The output near the start misses the contributions that
-samples before the first would have made, which are sums over the taps that reach there; at the end
-likewise. With the taps :math:`h` of the part that sees zeros, at the distance :math:`s` of its
-samples, cut by :math:`c` samples, the deviation is
-
-.. math:: d[n] = - \sum_{q \ge 1} h[n + c + q s].
+What a layer sees beyond the ends of its input is zeros, or what its padding puts there. The output
+near the start misses what samples before the first would have added; at the end likewise. So a
+layer is run on ones, and its output compared with the steady period in the middle.
 
 [1] Pons et al., "Upsampling artifacts in neural audio synthesis", ICASSP 2021, Figs. 4 and 5.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from ..dsp.spectra import decibels
-from ..layers import Borders, Upsampler
+from ..layers import Upsampler
+from ..layers.measured import double_copy
 from .result import Result
-from .system import like
+from .system import system_of
 
 LEAST = 1e-6
 """Deviations of a smaller share of the steady rms are none."""
@@ -29,7 +26,7 @@ LEAST = 1e-6
 
 @dataclass(frozen=True)
 class EdgeEffects(Result):
-    """How far the borders reach, and how much they deviate, for a constant input.
+    """How far the edge effects reach, and how large they are, for a constant input.
 
     Args:
         start: Samples that differ from the steady period, at the start.
@@ -46,11 +43,11 @@ class EdgeEffects(Result):
 
 
 @torch.no_grad()
-def edge_effects(layer: Upsampler) -> EdgeEffects:
-    """From the weights alone.
+def edge_effects(layer: Upsampler | nn.ConvTranspose1d) -> EdgeEffects:
+    """Run a layer on ones, in float64.
 
     Args:
-        layer: An upsampler of this package.
+        layer: An upsampler, or torch's transposed convolution.
 
     Example:
         >>> from asteroid_upsamplers import layers
@@ -58,58 +55,22 @@ def edge_effects(layer: Upsampler) -> EdgeEffects:
         >>> found.start, found.end
         (4, 4)
     """
-    steady = layer.phase_sums().double()
-    borders = layer.borders()
-    return _summary(_before(borders), _after(borders).flip(1), steady)
-
-
-@torch.no_grad()
-def measure_edge_effects(
-    layer: Callable[[Tensor], Tensor], in_channels: int, stride: int, time: int = 200
-) -> EdgeEffects:
-    """The same, from the output for ones.
-
-    Args:
-        layer: ``(1, in_channels, time)`` -> ``(1, out_channels, about time * stride)``.
-        in_channels: Channels of its input.
-        stride: Upsampling factor.
-        time: Input samples; the middle third is taken as the steady state.
-    """
-    y = layer(torch.ones(1, in_channels, time).to(like(layer)))[0].double()
-    middle = time // 3 * stride
+    system = system_of(layer, together=True)
+    stride, reach = system.stride, -(-system.responses.shape[-1] // system.stride)
+    exact = double_copy(layer)
+    ones = system.responses.new_ones(1, layer.in_channels, 6 * reach + 16)
+    y = exact(ones)[0]
+    middle = (3 * reach + 8) * stride  # a multiple of the stride: the period lies as at the start
     period = y[:, middle : middle + stride]
-    periods = -(-y.shape[1] // stride)
-    deviation = y - period.repeat(1, periods)[:, : y.shape[1]]  # middle is a whole number of them
-    half = y.shape[1] // 2
-    return _summary(deviation[:, :half], deviation[:, half:], period)
-
-
-def _before(borders: Borders) -> Tensor:
-    """Deviations from the first output sample on."""
-    return -_later_sums(borders.taps, borders.step)[:, borders.step + borders.lead :]
-
-
-def _after(borders: Borders) -> Tensor:
-    """Deviations from the last output sample back."""
-    return -_later_sums(borders.taps.flip(1), borders.step)[
-        :, borders.taps.shape[1] - borders.tail :
-    ]
-
-
-def _later_sums(taps: Tensor, step: int) -> Tensor:
-    """``sum over q >= 0 of taps[n + q * step]``."""
-    sums = nn.functional.pad(taps.double(), (0, -taps.shape[1] % step)).unflatten(1, (-1, step))
-    return sums.flip(1).cumsum(1).flip(1).flatten(1)
-
-
-def _summary(start: Tensor, end: Tensor, steady: Tensor) -> EdgeEffects:
-    rms = steady.square().mean().sqrt()
-    (first, first_db), (last, last_db) = _reach(start, rms), _reach(end.flip(1), rms)
-    return EdgeEffects(first, last, first_db, last_db)
+    deviation = y - period.repeat(1, -(-y.shape[1] // stride))[:, : y.shape[1]]
+    half, rms = y.shape[1] // 2, period.square().mean().sqrt()
+    start, start_db = _reach(deviation[:, :half], rms)
+    end, end_db = _reach(deviation[:, half:].flip(1), rms)
+    return EdgeEffects(start, end, start_db, end_db)
 
 
 def _reach(deviation: Tensor, rms: Tensor) -> tuple[int, float]:
-    """How many samples from the border on deviate, and how much."""
+    """How many samples from the edge on deviate, and how much."""
     differs = (deviation.abs() > LEAST * rms).any(0).nonzero()
     if not len(differs):
         return 0, float(decibels(torch.zeros(())))

@@ -13,8 +13,6 @@ sample where the stride is even, and is that triangle times :math:`\cos \pi f` a
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -23,7 +21,7 @@ from torch.nn import functional as F
 
 from ..dsp.spectra import decibels, welch
 from .result import Result
-from .system import AnyLayer, like, system_of
+from .system import AnyLayer, system_of
 
 POINTS = 1024
 """Frequencies up to half the output rate; or a little fewer, for one to lie at each valley."""
@@ -58,10 +56,10 @@ class Filtering(Result):
 
 @torch.no_grad()
 def filtering(layer: AnyLayer) -> Filtering:
-    """From the weights alone.
+    """The mean power response of a layer.
 
     Args:
-        layer: An upsampler of this package, or torch's transposed convolution.
+        layer: An upsampler, torch's transposed convolution, or a system.
 
     Example:
         >>> from asteroid_upsamplers import layers
@@ -69,57 +67,31 @@ def filtering(layer: AnyLayer) -> Filtering:
         >>> round(filtering(nearest).high_band_db, 1)
         -6.5
     """
-    filters = system_of(layer)
-    power = power_response(filters.responses, FINER * _points(filters.stride))
+    system = system_of(layer)
+    power = power_response(system.responses, FINER * _points(system.stride))
     averaged, exact = _averaged(power, FINER), power[::FINER]
-    base = averaged[: len(averaged) // filters.stride].mean()
-    found = _summary(averaged, filters.stride)
+    base = averaged[: len(averaged) // system.stride].mean()
+    found = _summary(averaged, system.stride)
     return replace(found, response_db=decibels(exact / base).tolist())
 
 
 def power_response(responses: Tensor, points: int) -> Tensor:
     """Sum of ``|H(f)|**2`` over all pairs of channels, without a spectrum for each of them.
 
+    With the responses of all pairs as rows of a matrix :math:`A = Q R`, the sum is that over the
+    few rows of :math:`R`, as :math:`Q` keeps lengths.
+
     Args:
         responses: ``(out_channels, in_channels, samples)``.
         points: Frequencies from 0 to 0.5 are ``points + 1``.
     """
-    length = responses.shape[-1]
-    pairs = responses.flatten(0, 1)
-    products = (pairs.T @ pairs).cpu()  # of taps, summed over the pairs: its diagonals are the lags
-    lags = [products.diagonal(lag).sum() for lag in range(length)]
-    frequencies = torch.arange(points + 1, dtype=torch.float64) / (2 * points)
-    phases = 2 * math.pi * frequencies[:, None] * torch.arange(length, dtype=torch.float64)
-    weights = torch.full((length,), 2.0, dtype=torch.float64)
-    weights[0] = 1
-    return ((phases.cos() * weights) @ torch.stack(lags)).clamp(min=0)
-
-
-@torch.no_grad()
-def measure_filtering(
-    layer: Callable[[Tensor], Tensor],
-    in_channels: int,
-    stride: int,
-    time: int = 2**18,
-    seed: int = 0,
-) -> Filtering:
-    """The same, from the output for white noise.
-
-    Args:
-        layer: ``(1, in_channels, time)`` -> ``(1, out_channels, about time * stride)``.
-        in_channels: Channels of its input.
-        stride: Upsampling factor.
-        time: Output samples to look at.
-        seed: Of the noise.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(1, in_channels, time // stride, generator=generator).to(like(layer))
-    offsets = layer(torch.zeros_like(noise))  # biases are no matter of filtering
-    return filtering_of_signal((layer(noise) - offsets)[0], stride)
+    rows = torch.linalg.qr(responses.flatten(0, 1), mode="r").R.cpu()
+    finer = -(-rows.shape[-1] // (2 * points))  # a transform covers the whole response
+    return torch.fft.rfft(rows, finer * 2 * points)[:, ::finer].abs().square().sum(0)
 
 
 def filtering_of_signal(signal: Tensor, stride: int) -> Filtering:
-    """The same for the response of anything to white noise, after an upsampling by ``stride``.
+    """The same, measured on the response of anything to white noise, after an upsampling by ``stride``.
 
     Args:
         signal: ``(channels, time)``, at least 2048 samples; its mean is left out.

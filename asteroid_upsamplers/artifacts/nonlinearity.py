@@ -15,14 +15,13 @@ tonal artifacts" of interpolation ([1] Sec. 3) holds for constants.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .result import Result
-from .system import AnyLayer, like, system_of
+from .system import AnyLayer, system_of
 from .tones import tones_of_period
 
 
@@ -45,43 +44,18 @@ class NoiseTones(Result):
 
 @torch.no_grad()
 def noise_tones(layer: AnyLayer, deviation: float = 1.0) -> NoiseTones:
-    """From the weights alone.
+    """The tones of a layer and a ReLU in white noise.
 
     Args:
-        layer: An upsampler of this package, or torch's transposed convolution.
+        layer: An upsampler, torch's transposed convolution, or a system.
         deviation: Of the noise in each input channel; the channels are independent.
     """
-    filters = system_of(layer)
-    power = filters.phases(filters.responses.square().sum(1)).sum(2)
+    system = system_of(layer)
+    power = system.by_phase(system.responses.square().sum(1)).sum(1)
     sigma = deviation * power.sqrt()
-    ratio = (filters.offsets / sigma).nan_to_num(nan=0.0)
+    ratio = (system.offsets / sigma).nan_to_num(nan=0.0)
     density = (-ratio.square() / 2).exp() / math.sqrt(2 * math.pi)
-    return _summary(sigma * density + filters.offsets * torch.special.ndtr(ratio))
-
-
-@torch.no_grad()
-def measure_noise_tones(
-    layer: Callable[[Tensor], Tensor],
-    in_channels: int,
-    stride: int,
-    deviation: float = 1.0,
-    time: int = 2**16,
-    seed: int = 0,
-) -> NoiseTones:
-    """The same, from the output for white noise of ``time`` input samples and a ReLU.
-
-    Args:
-        layer: ``(1, in_channels, time)`` -> ``(1, out_channels, about time * stride)``.
-        in_channels: Channels of its input.
-        stride: Upsampling factor.
-        deviation: Of the noise.
-        time: Input samples; the means of the phases are uncertain by about ``time ** -0.5``.
-        seed: Of the noise.
-    """
-    noise = torch.randn(1, in_channels, time, generator=torch.Generator().manual_seed(seed))
-    y = layer(deviation * noise.to(like(layer)))[0].double().relu()
-    inner = y[..., time // 8 * stride : time // 8 * 7 * stride]
-    return _summary(inner.unflatten(-1, (-1, stride)).mean(-2))
+    return _summary(sigma * density + system.offsets * torch.special.ndtr(ratio))
 
 
 def _summary(means: Tensor) -> NoiseTones:

@@ -10,7 +10,6 @@ H(f_0)|`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from ..dsp.spectra import decibels
 from .result import Result
-from .system import AnyLayer, like, system_of
+from .system import AnyLayer, system_of
 
 
 @dataclass(frozen=True)
@@ -39,10 +38,10 @@ class Replicas(Result):
 
 @torch.no_grad()
 def replicas(layer: AnyLayer, frequency: float = 0.1) -> Replicas:
-    """From the weights alone.
+    """The images of a sinusoid.
 
     Args:
-        layer: An upsampler of this package, or torch's transposed convolution.
+        layer: An upsampler, torch's transposed convolution, or a system.
         frequency: Of the sinusoid, in cycles per input sample; above 0, below 0.5.
 
     Example:
@@ -51,51 +50,20 @@ def replicas(layer: AnyLayer, frequency: float = 0.1) -> Replicas:
         >>> [round(level, 1) for level in replicas(nearest).levels_db]
         [-16.0]
     """
-    filters = system_of(layer)
-    frequencies = _frequencies(frequency, filters.stride)
-    taps = filters.responses.sum(1)
+    system = system_of(layer, together=True)
+    frequencies = _frequencies(frequency, system.stride)
+    taps = system.responses.sum(1)
     time = torch.arange(taps.shape[1], dtype=torch.float64, device=taps.device)
     turns = -2j * math.pi * time[:, None] * frequencies.to(taps.device)
     power = (taps.to(torch.complex128) @ turns.exp()).abs().square().sum(0)
     return _summary(frequencies, power)
 
 
-@torch.no_grad()
-def measure_replicas(
-    layer: Callable[[Tensor], Tensor],
-    in_channels: int,
-    stride: int,
-    frequency: float = 0.1,
-    settle: int = 200,
-) -> Replicas:
-    """The same, from the output for a sinusoid, by least squares at the known frequencies.
-
-    Args:
-        layer: ``(1, in_channels, time)`` -> ``(1, out_channels, about time * stride)``.
-        in_channels: Channels of its input.
-        stride: Upsampling factor.
-        frequency: As in :func:`replicas`.
-        settle: Input samples to leave out at either end; more than the filters are long.
-    """
-    time = torch.arange(4 * settle, dtype=torch.float64)
-    sine = (2 * math.pi * frequency * time).sin().expand(1, in_channels, -1)
-    y = layer(sine.to(like(layer)))[0].double().cpu()[..., settle * stride : 3 * settle * stride]
-    frequencies = _frequencies(frequency, stride)
-    steps = 2 * math.pi * torch.arange(y.shape[1], dtype=torch.float64)[:, None]
-    tones = torch.arange(stride // 2 + 1) / stride  # with the mean: they are fitted, not counted
-    sines = torch.cat([frequencies, tones[1 : (stride + 1) // 2]])
-    cosines = torch.cat([frequencies, tones])
-    basis = torch.cat([(steps * sines).sin(), (steps * cosines).cos()], 1)
-    found = torch.linalg.lstsq(basis, y.T).solution.square()
-    power = found[: len(frequencies)] + found[len(sines) :][: len(frequencies)]
-    return _summary(frequencies, power.sum(1))
-
-
 def _frequencies(frequency: float, stride: int) -> Tensor:
     """The sinusoid first, then its images, in cycles per output sample."""
     if not 0 < frequency < 0.5:
         raise ValueError(
-            f"frequency is {frequency}, allowed is between 0 and 0.5 of the input rate"
+            f"frequency must be above 0 and below 0.5 of the input rate, not {frequency}"
         )
     images = [m + sign * frequency for m in range(1, stride) for sign in (-1, 1)]
     within = sorted(f / stride for f in images if f <= stride / 2)

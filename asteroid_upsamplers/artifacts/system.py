@@ -1,109 +1,51 @@
-r"""An upsampling layer as a linear system, whatever its parameters look like.
-
-Every layer here is linear and periodically time varying ([1] Sec. 2 to 4): with input channels
-:math:`i`, stride :math:`s`, and a constant :math:`b` for every phase,
-
-.. math:: y_o[n] = b_o[n \bmod s] + \sum_i \sum_m x_i[m] \, h_{oi}[n - m s].
-
-All closed forms of this room follow from :math:`h` and :math:`b`.
-
-[1] Pons et al., "Upsampling artifacts in neural audio synthesis", ICASSP 2021.
-"""
+"""The linear system of a layer: what every measurement of this room starts from."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from ..dsp import polyphase_split
-from ..layers import Upsampler
-
-
-def like(layer: Any, otherwise: torch.dtype = torch.float64) -> Tensor:
-    """An empty tensor where the layer's parameters are, of their precision.
-
-    Args:
-        layer: A module, or any callable.
-        otherwise: The precision for what has no parameters.
-    """
-    parameters = layer.parameters() if isinstance(layer, nn.Module) else iter(())
-    parameter = next(parameters, None)
-    return torch.empty(0, dtype=otherwise) if parameter is None else parameter.detach()[:0]
-
-
-@dataclass(frozen=True, eq=False)
-class UpsamplingSystem:
-    """The impulse responses and constants of a layer, in float64.
-
-    Args:
-        responses: :math:`h`, ``(out_channels, in_channels / groups, samples)`` at the output rate.
-        stride: Upsampling factor.
-        offsets: :math:`b`, ``(out_channels, stride)``.
-        groups: Blocks of channels that do not mix, as in ``nn.Conv1d``.
-    """
-
-    responses: Tensor
-    stride: int
-    offsets: Tensor
-    groups: int = 1
-
-    @property
-    def in_channels(self) -> int:
-        """Channels of the input."""
-        return self.responses.shape[1] * self.groups
-
-    @property
-    def out_channels(self) -> int:
-        """Channels of the output."""
-        return self.responses.shape[0]
-
-    def tap_sums(self) -> Tensor:
-        """The steady response to ones without the offsets: ``(out_channels, stride)``."""
-        return self.phases(self.responses.sum(1)).sum(2)
-
-    def phases(self, responses: Tensor) -> Tensor:
-        """``(channels, samples)`` -> ``(channels, stride, samples / stride)``, zeros at the end."""
-        missing = -responses.shape[-1] % self.stride
-        whole = nn.functional.pad(responses, (0, missing))[None]
-        return polyphase_split(whole, self.stride)[0].unflatten(0, (-1, self.stride))
-
+from ..dsp import UpsamplingSystem
+from ..layers import Upsampler, measured_system
 
 AnyLayer = Upsampler | nn.ConvTranspose1d | UpsamplingSystem
 
 
 @torch.no_grad()
-def system_of(layer: AnyLayer) -> UpsamplingSystem:
-    """The filters of a layer, from its weights alone.
+def system_of(layer: AnyLayer, together: bool = False) -> UpsamplingSystem:
+    """The impulse responses and offsets of a layer.
 
     Args:
-        layer: An upsampler of this package, torch's transposed convolution, or filters, which pass
-            through.
+        layer: An upsampler, which is run on impulses in float64 (:func:`layers.measured_system`);
+            torch's transposed convolution, whose weights are its responses; or a system, which
+            passes through.
+        together: Whether the responses of an upsampler's input channels may be summed: for inputs
+            that are the same in all channels that is enough, and takes one run instead of one a
+            channel.
 
     Raises:
         TypeError: If it is none of these.
+        ValueError: If an upsampler is not linear.
     """
     if isinstance(layer, UpsamplingSystem):
         return layer
     if isinstance(layer, Upsampler):
-        offsets = layer.phase_biases().double()
-        return UpsamplingSystem(layer.impulse_responses(), layer.stride, offsets)
+        return measured_system(layer, together)
     if isinstance(layer, nn.ConvTranspose1d):
-        return transposed_filters(
+        return transposed_system(
             layer.weight, layer.bias, layer.stride[0], layer.groups, layer.dilation[0]
         )
     raise TypeError(
-        f"{type(layer).__name__} is no upsampling layer: allowed are the upsamplers of "
-        "asteroid_upsamplers.layers and nn.ConvTranspose1d"
+        f"{type(layer).__name__} is no upsampling layer: an upsampler of asteroid_upsamplers.layers, "
+        "an nn.ConvTranspose1d or an UpsamplingSystem is needed"
     )
 
 
-def transposed_filters(
+def transposed_system(
     weight: Tensor, bias: Tensor | None, stride: int, groups: int = 1, dilation: int = 1
 ) -> UpsamplingSystem:
-    """The filters of ``F.conv_transpose1d``.
+    """The system of ``F.conv_transpose1d`` without padding.
 
     Args:
         weight: ``(in_channels, out_channels / groups, kernel_size)``.
@@ -118,11 +60,11 @@ def transposed_filters(
     return UpsamplingSystem(responses, stride, offsets[:, None].expand(-1, stride), groups)
 
 
-def steady_period(filters: UpsamplingSystem, period: Tensor) -> Tensor:
-    """What a periodic input becomes, in the steady state.
+def steady_period(system: UpsamplingSystem, period: Tensor) -> Tensor:
+    """What a periodic input becomes, in the steady state, up to a delay.
 
     Args:
-        filters: Of one layer.
+        system: Of one layer.
         period: One period of the input, ``(in_channels, samples)``, float64.
 
     Returns:
@@ -130,16 +72,16 @@ def steady_period(filters: UpsamplingSystem, period: Tensor) -> Tensor:
 
     Example:
         >>> from asteroid_upsamplers import layers
-        >>> filters = system_of(layers.Nearest(1, 1, stride=2, kernel_size=1, bias=False))
-        >>> steady_period(filters, torch.ones(1, 3)).shape
+        >>> system = system_of(layers.Nearest(1, 1, stride=2, kernel_size=1, bias=False))
+        >>> steady_period(system, torch.ones(1, 3)).shape
         torch.Size([1, 6])
     """
-    stride, length = filters.stride, period.shape[-1] * filters.stride
+    stride, length = system.stride, period.shape[-1] * system.stride
     stuffed = period.new_zeros(len(period), length)
     stuffed[:, ::stride] = period
-    folded = nn.functional.pad(filters.responses, (0, -filters.responses.shape[-1] % length))
+    folded = F.pad(system.responses, (0, -system.responses.shape[-1] % length))
     folded = folded.unflatten(-1, (-1, length)).sum(-2)
-    spectra = torch.fft.rfft(stuffed.double()).unflatten(0, (filters.groups, -1))
-    response = torch.fft.rfft(folded).unflatten(0, (filters.groups, -1))
+    spectra = torch.fft.rfft(stuffed.double()).unflatten(0, (system.groups, -1))
+    response = torch.fft.rfft(folded).unflatten(0, (system.groups, -1))
     summed = torch.einsum("goif,gif->gof", response, spectra).flatten(0, 1)
-    return torch.fft.irfft(summed, length) + filters.offsets.repeat(1, period.shape[-1])
+    return torch.fft.irfft(summed, length) + system.offsets.repeat(1, period.shape[-1])

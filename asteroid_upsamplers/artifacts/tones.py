@@ -1,6 +1,6 @@
 r"""Tones that layers add to a constant, from their weights alone ([1] Sec. 2, 4 and 5).
 
-For an input of ones the steady output has period ``stride``, with the phase sums :math:`P[r]`. Its
+For an input of ones the steady output has period ``stride``, with the values :math:`P[r]`. Its
 Fourier coefficients are the tones at :math:`k f_s / s`:
 
 .. math:: A_k = \frac{1}{s} \sum_{r=0}^{s-1} P[r] e^{-2 \pi i k r / s}.
@@ -22,9 +22,8 @@ import torch
 from torch import Tensor
 
 from ..dsp.spectra import decibels
-from ..layers import Upsampler
 from .result import Result
-from .system import AnyLayer, like, steady_period, system_of
+from .system import AnyLayer, steady_period, system_of
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def tone_levels(layer: AnyLayer, bias: bool = True) -> ToneLevels:
     """The tones that ``layer`` adds to an input of ones.
 
     Args:
-        layer: An upsampler of this package, or torch's transposed convolution.
+        layer: An upsampler, torch's transposed convolution, or a system.
         bias: Whether its bias counts.
 
     Example:
@@ -75,39 +74,18 @@ def tone_levels(layer: AnyLayer, bias: bool = True) -> ToneLevels:
         >>> tone_levels(layers.Nearest(8, 8, stride=4)).tonal_fraction < 1e-12
         True
     """
-    if isinstance(layer, Upsampler):  # without the responses, which may be large
-        sums, offsets = layer.tap_sums().double(), layer.phase_biases().double()
-    else:
-        filters = system_of(layer)
-        sums, offsets = filters.tap_sums(), filters.offsets
-    return tones_of_period(sums + offsets if bias else sums)
+    system = system_of(layer, together=True)
+    gains = system.phase_gains()
+    return tones_of_period(gains + system.offsets if bias else gains)
 
 
-@torch.no_grad()
-def measure_tone_levels(
-    layer: Callable[[Tensor], Tensor], in_channels: int, stride: int, settle: int = 100
-) -> ToneLevels:
-    """The same, from what comes out for ones.
-
-    Args:
-        layer: ``(1, in_channels, time)`` -> ``(1, out_channels, about time * stride)``.
-        in_channels: Channels of its input.
-        stride: Upsampling factor.
-        settle: Input samples to leave out at either end; more than the filters are long.
-    """
-    ones = torch.ones(1, in_channels, 3 * settle).to(like(layer))
-    y = layer(ones)[0].double()
-    middle = y[..., settle * stride : 2 * settle * stride]
-    return tones_of_period(middle.unflatten(-1, (settle, stride)).mean(-2))
-
-
-def tones_of_period(sums: Tensor) -> ToneLevels:
+def tones_of_period(period: Tensor) -> ToneLevels:
     """The tones of a steady period, ``(channels, stride)``, float64."""
-    stride = sums.shape[1]
-    power = sums.square().mean(1)
-    amplitudes = torch.fft.rfft(sums, dim=1)[:, 1:].abs() / stride
+    stride = period.shape[1]
+    power = period.square().mean(1)
+    amplitudes = torch.fft.rfft(period, dim=1)[:, 1:].abs() / stride
     levels = decibels((amplitudes / power.sqrt()[:, None]).square())
-    tonal = (power - sums.mean(1).square()).clamp(min=0).sum() / power.sum()
+    tonal = (power - period.mean(1).square()).clamp(min=0).sum() / power.sum()
     loudest = levels[levels.amax(1).argmax()] if stride > 1 else levels[0]
     return ToneLevels(loudest.tolist(), levels.tolist(), float(tonal.nan_to_num(nan=0.0)))
 
@@ -133,8 +111,8 @@ def stack_tones(
     for index, layer in enumerate(stack):
         if index and activation is not None:
             signal = activation(signal)
-        filters, inputs = system_of(layer), signal.shape[-1]
-        signal = steady_period(filters, signal.to(filters.responses.device))
+        system, inputs = system_of(layer), signal.shape[-1]
+        signal = steady_period(system, signal.to(system.responses.device))
         length = signal.shape[-1]
         lines = torch.fft.rfft(signal)[:, 1:].abs().square().sum(0) / length**2
         results.append(

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..artifacts import ToneLevels, UpsamplingSystem, system_of, tone_levels
-from ..artifacts.system import AnyLayer, transposed_filters
+from ..artifacts.system import AnyLayer, transposed_system
 
 INTERPOLATIONS = {"nearest": "nearest", "linear": "bilinear", "cubic": "bicubic"}
 """Families, and the mode that ``F.interpolate`` calls them by in two dimensions."""
@@ -97,7 +97,7 @@ def transposed_system_2d(
     weight = F.pad(weight, (0, 0, 0, -weight.shape[2] % stride[0]))
     phases = weight.unflatten(2, (-1, stride[0])).sum(2).flatten(1, 2)
     repeated = None if bias is None else bias.repeat_interleave(stride[0])
-    return transposed_filters(phases, repeated, stride[1], groups)
+    return transposed_system(phases, repeated, stride[1], groups)
 
 
 def _dilated(weight: Tensor, dilation: int) -> Tensor:

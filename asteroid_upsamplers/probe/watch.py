@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from ..artifacts.system import AnyLayer, transposed_filters
+from ..artifacts.system import AnyLayer, transposed_system
 from ..layers import Upsampler
 from .calls import (
     UpsamplingCall,
@@ -167,7 +167,7 @@ class _Watch(TorchFunctionMode):
         if max(strides) == 1:
             return output
         if dimensions == 1:
-            layer = partial(transposed_filters, weight, bias, strides[0], groups, dilations[0])
+            layer = partial(transposed_system, weight, bias, strides[0], groups, dilations[0])
         else:
             kind = "transposed2d"
             if max(dilations) == 1:
