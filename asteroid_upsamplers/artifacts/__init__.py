@@ -4,6 +4,7 @@ One measurement a file; those of a layer start from its impulse responses (:func
 Results print, compare (``differences``) and serialise (``to_dict``).
 """
 
+from ..dsp import UpsamplingSystem
 from .detection import Detection, detect_tones, detectable_level
 from .edge_effects import EdgeEffects, edge_effects
 from .feature_losses import (
@@ -19,7 +20,6 @@ from .prominence import prominence, prominence_threshold
 from .replicas import Replicas, replicas
 from .result import Result
 from .silence import SilenceResponse, SilentWindows, silence_response, silent_windows
-from ..dsp import UpsamplingSystem
 from .system import system_of
 from .tones import StackTones, ToneLevels, stack_tones, tone_levels
 

@@ -30,7 +30,8 @@ def filtered_frames(
     stride: int,
     window: slice,
     padding: int,
-    frames: slice,
+    first: int,
+    frames: int,
 ) -> list[Tensor]:
     """Filter at the input rate: the phases of the output, ready to be merged.
 
@@ -43,7 +44,8 @@ def filtered_frames(
         stride: Upsampling factor.
         window: The samples of ``x`` to filter.
         padding: Zeros on either side of them.
-        frames: The filtered samples to keep.
+        first: The first filtered sample to keep.
+        frames: How many to keep.
 
     Returns:
         One ``(group, out_channels, frames, stride)`` for every group, in order.
@@ -53,7 +55,7 @@ def filtered_frames(
         item = x.shape[-1] * len(weight) * x.element_size()
         groups = x.split(max(1, HEAP_BYTES // item))
     filtered = [F.conv1d(group[..., window], weight, bias, padding=padding) for group in groups]
-    return [z[..., frames].unflatten(1, (-1, stride)).mT for z in filtered]
+    return [z.narrow(2, first, frames).unflatten(1, (-1, stride)).mT for z in filtered]
 
 
 def joined(groups: list[Tensor]) -> Tensor:
@@ -159,8 +161,10 @@ class InterpolatedConvolution(nn.Module):
             bias: ``(out_channels,)`` or ``None``.
         """
         phase_bias = None if bias is None else torch.stack([bias] * self.stride, 1).flatten()
-        part = self._steady_part(x.shape[-1])
-        pieces = filtered_frames(x, low_rate_weight, phase_bias, self.stride, *part)
+        window, padding, first, frames = self._steady_part(x.shape[-1])
+        pieces = filtered_frames(
+            x, low_rate_weight, phase_bias, self.stride, window, padding, first, frames
+        )
         if self.head_frames or self.tail_frames:
             ends = self._ends(self._products(self._near_ends(x), multiply))
             if bias is not None:
@@ -184,7 +188,7 @@ class InterpolatedConvolution(nn.Module):
             multiply: The product of all taps, ``(out_channels * K, in_channels)``, with a matrix.
             bias: ``(out_channels,)`` or ``None``.
         """
-        window, padding, frames = self._steady_part(x.shape[-1])
+        window, padding, first, frames = self._steady_part(x.shape[-1])
         products = self._products(x, multiply)
         dtype = products.dtype
         with without_autocast(x.device):
@@ -194,7 +198,7 @@ class InterpolatedConvolution(nn.Module):
             else:
                 constants = self.steady.transpose(0, 1)[:, :, None]
                 z = F.conv2d(products[..., window], constants, padding=(0, padding))
-            y = z[..., frames].permute(2, 0, 3, 1)
+            y = z[..., first : first + frames].permute(2, 0, 3, 1)
             if self.head_frames or self.tail_frames:
                 head, tail = self._ends(self._near_ends(products))
                 y = torch.cat([head, y, tail], 2)
@@ -306,13 +310,14 @@ class InterpolatedConvolution(nn.Module):
     def _frame_count(self, time: int) -> int:
         return -(-(self.output_length(time) + self.delay) // self.stride)
 
-    def _steady_part(self, time: int) -> tuple[slice, int, slice]:
-        """What the steady frames need: input samples, zeros around them, and which to keep."""
+    def _steady_part(self, time: int) -> tuple[slice, int, int, int]:
+        """What the steady frames need: input samples, zeros around them, the first frame to keep,
+        and how many."""
         first, last = self.head_frames, self._frame_count(time) - self.tail_frames
         start, stop = first - self.lead, last - self.lead + self.low_rate_taps - 1
         padding = max(0, -start, stop - time)
         skip = padding - max(0, -start)
-        return slice(max(0, start), min(stop, time)), padding, slice(skip, skip + last - first)
+        return slice(max(0, start), min(stop, time)), padding, skip, last - first
 
     def _apply(
         self, fn: Callable[[Tensor], Tensor], recurse: bool = True

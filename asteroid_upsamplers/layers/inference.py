@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..dsp.forms import filtered_frames, joined
 from .base import Upsampler
@@ -70,9 +69,9 @@ class FoldedUpsampler(nn.Module):
         length = self.output_length(x.shape[-1])
         frames = -(-length // self.stride)
         around = max(self.past, self.future + frames - x.shape[-1])
-        kept = slice(around - self.past, around - self.past + frames)
+        first = around - self.past
         pieces = filtered_frames(
-            x, self.weight, self.bias, self.stride, slice(None), around, kept
+            x, self.weight, self.bias, self.stride, slice(None), around, first, frames
         )
         return joined(pieces).flatten(2)[..., :length]
 

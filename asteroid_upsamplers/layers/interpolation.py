@@ -75,7 +75,6 @@ class Interpolation(PolyphaseUpsampler):
             self.interpolation_kernel(), self.kernel_size, padding, self.padding_mode
         )
 
-
     def plain(self, x: Tensor) -> Tensor:
         upsampled, needed = x.shape[-1] * self.stride, self.kernel_size // 2
         if self.padding_mode == "reflect" and upsampled <= needed:
@@ -228,4 +227,3 @@ class Stretch(Interpolation):
 
     def interpolation_kernel(self) -> InterpolationKernel:
         return stretch_kernel(self.stride)
-

@@ -26,7 +26,9 @@ def integer(layer: str, setting: str, value: Any, least: int = 1) -> int:
     except TypeError:
         number = None
     if number is None or isinstance(value, bool) or number < least:
-        raise UsageError(f"{layer}: {setting} must be an integer of at least {least}, not {value!r}")
+        raise UsageError(
+            f"{layer}: {setting} must be an integer of at least {least}, not {value!r}"
+        )
     return number
 
 

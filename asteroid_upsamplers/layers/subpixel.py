@@ -98,9 +98,11 @@ def phases_first(x: Tensor, stride: int) -> Tensor:
 def filter_and_shuffle(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
     """A centred convolution to ``out_channels * stride`` channels, and the periodic shuffle."""
     before, after = centered_padding(weight.shape[-1])
-    kept = slice(after - before, after - before + x.shape[-1])
+    first, time = after - before, x.shape[-1]
     if prefers_channels_last(x):
-        y = multiply(x, phases_first(in_its_own_order(weight), stride), after)[..., kept]
+        y = multiply(x, phases_first(in_its_own_order(weight), stride), after)
+        y = y[..., first : first + time]
         y = with_bias(y, None if bias is None else phases_first(bias, stride))
         return channels_as_samples(y, stride)
-    return joined(filtered_frames(x, weight, bias, stride, slice(None), after, kept)).flatten(2)
+    frames = filtered_frames(x, weight, bias, stride, slice(None), after, first, time)
+    return joined(frames).flatten(2)

@@ -79,7 +79,9 @@ class InverseWavelet(Upsampler):
         stride = integer(self.name, "stride", stride)
         if stride & (stride - 1):
             raise UsageError(f"{self.name}: stride must be a power of two, not {stride}")
-        super().__init__(in_channels, out_channels, stride, 3 if kernel_size is None else kernel_size, bias)
+        super().__init__(
+            in_channels, out_channels, stride, 3 if kernel_size is None else kernel_size, bias
+        )
         rows = self.out_channels * stride
         self.make_parameters((rows, self.in_channels, self.kernel_size), rows)
 

@@ -291,10 +291,7 @@ def _rescale(module: nn.Module, reference: float) -> None:
         if isinstance(layer, (nn.Conv1d, layers.Upsampler)):
             scale = (layer.weight.std() / reference).sqrt()
             for name in ("weight", "bias"):
-                if isinstance(layer, layers.Upsampler):
-                    parameter = layer.stored(name)
-                else:
-                    parameter = getattr(layer, name)
+                parameter = getattr(layer, name)
                 if parameter is not None:
                     parameter /= scale
 
