@@ -73,12 +73,13 @@ class Registry(Generic[T]):
             return identifier
         if isinstance(identifier, str):
             if identifier not in self._classes and identifier in self._entry_points():
-                self.register(self._entry_points()[identifier].load())
+                cls = self.register(self._entry_points()[identifier].load())
+                if cls.name != identifier:
+                    raise ValueError(f"entry point {identifier!r}: its class is named {cls.name!r}")
             if identifier in self._classes:
                 return self._classes[identifier]
-        raise UsageError(
-            f"unknown {self.kind} {identifier!r}: {nearest_names(str(identifier), self.available())}"
-        )
+        known = nearest_names(str(identifier), self.available())
+        raise UsageError(f"unknown {self.kind} {identifier!r}: {known}")
 
     def _entry_points(self) -> dict[str, metadata.EntryPoint]:
         return {point.name: point for point in metadata.entry_points(group=self.plugins)}

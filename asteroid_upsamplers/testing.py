@@ -1,4 +1,4 @@
-"""The tests that every upsampler passes, for families of your own as well (``docs/write-an-upsampler.md``).
+"""The tests that every upsampler passes, also one of your own (``docs/write-an-upsampler.md``).
 
 from asteroid_upsamplers.testing import check_upsampler
 
@@ -71,12 +71,21 @@ def _layer(cls: type[Upsampler], settings: dict[str, Any], **more: Any) -> Upsam
     return cls(IN, OUT, **{"stride": 4, **settings, **more})
 
 
+def _refusal(call: Callable[[], Any], what: str) -> str:
+    """What the ``ValueError`` of a call says."""
+    try:
+        call()
+    except ValueError as error:
+        return str(error)
+    raise AssertionError(f"{what} is not refused")
+
+
 def _input(time: int, batch: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:
     return torch.randn(batch, IN, time, dtype=dtype)
 
 
 def lengths_are_exact(cls: type[Upsampler], settings: dict[str, Any]) -> None:
-    """``time * stride`` samples come out, or what ``output_length`` says; with and without a batch."""
+    """``time * stride`` samples, or what ``output_length`` says; with and without a batch."""
     for stride in possible_strides(cls):
         default = cls(IN, OUT, stride).kernel_size
         for kernel_size in {default, default + 1, default + 4}:
@@ -94,24 +103,16 @@ def impossible_settings_are_refused(cls: type[Upsampler], settings: dict[str, An
     wrong: dict[str, Any] = {"in_channels": 0, "out_channels": -1, "stride": 2.5, "bias": "no"}
     for name, value in (wrong | {"kernel_size": 0}).items():
         given = {"in_channels": IN, "out_channels": OUT, "stride": 4, **settings, name: value}
-        try:
-            cls(**given)
-        except ValueError as error:
-            said = str(error)
-            assert name in said and repr(value) in said and "\n" not in said, f"{name}: {said}"
-        else:
-            raise AssertionError(f"{cls.__name__} takes {name}={value!r}")
+        said = _refusal(lambda given=given: cls(**given), f"{name}={value!r}")
+        assert name in said and repr(value) in said and "\n" not in said, f"{name}: {said}"
 
 
 def wrong_inputs_are_refused(cls: type[Upsampler], settings: dict[str, Any]) -> None:
     """Another number of channels or dimensions is an error, not a broadcast."""
     for shape in ((IN + 1, 9), (1, IN + 1, 9), (1, 1, IN, 9)):
-        try:
-            _layer(cls, settings)(torch.zeros(shape))
-        except ValueError as error:
-            assert str(IN) in str(error)
-        else:
-            raise AssertionError(f"{cls.__name__} takes an input of shape {shape}")
+        layer, x = _layer(cls, settings), torch.zeros(shape)
+        said = _refusal(lambda layer=layer, x=x: layer(x), f"an input of shape {shape}")
+        assert str(IN) in said, f"{shape}: {said}"
 
 
 def configuration_rebuilds_the_layer(cls: type[Upsampler], settings: dict[str, Any]) -> None:
@@ -244,9 +245,7 @@ def parametrizations_work(cls: type[Upsampler], settings: dict[str, Any]) -> Non
         layer(x)  # what computes the weight has run with the last parameters
         state = {n: p.detach() for n, p in layer.named_parameters() if n in twin.state_dict()}
         twin.load_state_dict(twin.state_dict() | state | {"weight": layer.weight.detach()})
-        assert torch.allclose(layer(x), twin.eval()(x), atol=1e-5), (
-            f"{layer}: another weight is used"
-        )
+        assert torch.allclose(layer(x), twin.eval()(x), atol=1e-5), f"{layer}: other weights"
         same = measured_system(layer).responses
         assert torch.allclose(same, measured_system(twin).responses, atol=1e-6), (
             "measured otherwise"

@@ -91,7 +91,7 @@ def power_response(responses: Tensor, points: int) -> Tensor:
 
 
 def filtering_of_signal(signal: Tensor, stride: int) -> Filtering:
-    """The same, measured on the response of anything to white noise, after an upsampling by ``stride``.
+    """The same, measured on the response of anything that upsamples to white noise.
 
     Args:
         signal: ``(channels, time)``, at least 2048 samples; its mean is left out.

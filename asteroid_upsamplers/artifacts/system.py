@@ -37,8 +37,8 @@ def system_of(layer: AnyLayer, together: bool = False) -> UpsamplingSystem:
             layer.weight, layer.bias, layer.stride[0], layer.groups, layer.dilation[0]
         )
     raise TypeError(
-        f"{type(layer).__name__} is no upsampling layer: an upsampler of asteroid_upsamplers.layers, "
-        "an nn.ConvTranspose1d or an UpsamplingSystem is needed"
+        f"{type(layer).__name__} is no upsampling layer: an upsampler of "
+        "asteroid_upsamplers.layers, an nn.ConvTranspose1d or an UpsamplingSystem is needed"
     )
 
 

@@ -37,8 +37,8 @@ def to_subpixel(layer: Upsampler) -> Subpixel:
     """
     if layer.output_length(1) != layer.stride:
         raise UsageError(
-            f"{layer.name}: an untrimmed output is longer than a subpixel layer's; only layers with "
-            "trim=True have such a twin"
+            f"{layer.name}: an untrimmed output is longer than a subpixel layer's; only layers "
+            "with trim=True have such a twin"
         )
     system = measured_system(layer)
     taps = system.low_rate_taps()

@@ -15,9 +15,9 @@ TOLERANCE = 1e-9
 class FoldedUpsampler(nn.Module):
     """What :func:`fold_for_inference` puts in the place of an upsampler.
 
-    One convolution at the input rate to ``out_channels * stride`` channels and the periodic shuffle,
-    with all of the layer's filters multiplied out once. Where the edges of the layer's output are
-    made otherwise than the middle, the layer itself makes them.
+    One convolution at the input rate to ``out_channels * stride`` channels and the periodic
+    shuffle, with all of the layer's filters multiplied out once. Where the edges of the layer's
+    output are made otherwise than the middle, the layer itself makes them.
 
     Args:
         layer: Any upsampler.

@@ -7,8 +7,8 @@ multiplies by all taps at the input rate and filters the products. ``form="auto"
 that this rule expects to be fastest. ``benchmarks/REPORT.md`` has the figures behind it.
 
 On a CPU the rule counts multiply-adds for every pair of channels. With ``n`` input samples in the
-batch, stride ``s``, ``K`` taps at the output rate and ``Q`` at the input rate, and ``c`` taps of the
-interpolation:
+batch, stride ``s``, ``K`` taps at the output rate and ``Q`` at the input rate, and ``c`` taps of
+the interpolation:
 
 - plain: ``n s K`` for the convolution; for every input channel ``n s c`` in the interpolation, and
   ``n s`` numbers written; and the weights are put in the library's order, ``K`` numbers;

@@ -1,4 +1,4 @@
-"""Checks of a layer's settings: an impossible one is refused in one line when the layer is built."""
+"""Checks of a layer's settings: an impossible one is refused in one line."""
 
 from __future__ import annotations
 

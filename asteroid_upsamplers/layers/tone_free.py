@@ -2,8 +2,8 @@ r"""Weights that cannot make a tone of a constant, whatever is learned.
 
 A layer answers an input of ones with its phase gains: where they are equal there is no tone ([1]
 Sec. 2 and 4). A ``tone_free`` layer filters with the projection of its weight on the weights with
-that property. With :math:`w_r` the :math:`n_r` taps of phase :math:`r`, for one input and one output
-channel,
+that property. With :math:`w_r` the :math:`n_r` taps of phase :math:`r`, for one input and one
+output channel,
 
 .. math:: w_r' = w_r + \frac{S - S_r}{n_r}, \qquad S_r = \sum w_r, \qquad
    S = \frac{\sum_r S_r / n_r}{\sum_r 1 / n_r},
