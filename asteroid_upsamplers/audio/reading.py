@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,9 @@ from .ffmpeg import decode
 BLOCK_SECONDS = 30
 INEXACT = ("MP3", "OGG")
 """Formats of which libsndfile states wrong lengths, or gives wrong samples after a seek."""
+
+_FILTERING = threading.Lock()
+"""Threads share the filters of warnings, so one at a time may change them."""
 
 
 def read_wav(
@@ -63,7 +67,7 @@ def read_wav(
 def _mapped(path: Path) -> np.ndarray | None:
     """The samples ``(time, channels)`` of a wav file of integers, not read yet; else ``None``."""
     try:
-        with warnings.catch_warnings():
+        with _FILTERING, warnings.catch_warnings():
             warnings.simplefilter("ignore", wavfile.WavFileWarning)  # chunks that scipy skips
             _, samples = wavfile.read(path, mmap=True)
     except (OSError, ValueError):

@@ -1,6 +1,7 @@
 """Reading against soundfile, resampling in blocks against the whole, decoding against ffmpeg."""
 
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import julius
 import numpy as np
@@ -60,6 +61,13 @@ def test_samples_are_those_of_soundfile(name, tmp_path, recwarn):
         out = torch.empty(expected.T.shape)
         assert read_wav(path, start, stop, out) is out
         assert torch.equal(out, torch.from_numpy(expected.T))
+
+
+def test_threads_that_read_at_once_show_no_warnings_of_skipped_chunks(tmp_path, recwarn):
+    path = write(tmp_path / "a.wav", 1000)  # has chunks that scipy does not know
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: read_wav(path, 0, 1000), range(2000)))
+    assert not recwarn.list
 
 
 def test_nothing_reaches_a_mapped_file(tmp_path):
