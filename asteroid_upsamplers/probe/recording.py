@@ -31,7 +31,8 @@ class RecordingReport(Result):
         tones: At multiples of the sample rate over the strides; ``None`` where none can be looked
             for.
         quiet: Its silent or quietest windows; ``None`` likewise.
-        remarks: What is odd about it, and what could not be measured.
+        remarks: What is odd about it, and what could not be measured; the last says why ``tones``
+            is ``None``, if it is.
     """
 
     sample_rate: int
@@ -80,7 +81,9 @@ def probe_recording(
     elif not varying.any():
         remarks.append("every sample has the same value: a constant, without tones")
     elif signal.shape[1] < 64:
-        remarks.append(f"{signal.shape[1]} samples: at least 64 are needed to look for tones")
+        remarks.append(
+            f"unknown whether there are tones: {signal.shape[1]} samples, at least 64 are needed"
+        )
     else:
         frequencies = tone_frequencies(sample_rate, strides)
         tones = detect_tones(varying, sample_rate, frequencies, false_alarm / len(frequencies))

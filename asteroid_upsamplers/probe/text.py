@@ -102,8 +102,10 @@ def conclusion(report: ProbeReport) -> str:
 
 def describe_recording(report: RecordingReport, name: str) -> Description:
     """The report of a recording called ``name``."""
-    sections, summary = [], "Unknown whether there are tones, see the notes."
-    if report.tones is not None:
+    sections = []
+    if report.tones is None:
+        summary = report.remarks[-1]
+    else:
         found, count = report.tones, sum(report.tones.present)
         rows = [
             {
