@@ -11,7 +11,7 @@ from steps import SAMPLE_RATE, SOURCES, reference
 from torch import Tensor, nn
 
 from asteroid_upsamplers.models import DemucsLike
-from asteroid_upsamplers.training.network import checkpoint_activations, optimizer_maker
+from asteroid_upsamplers.training import checkpoint_activations
 
 OPTIONS = ("bfloat16", "compile", "plain_adam", "checkpoint", "channels_last", "accumulate")
 
@@ -172,14 +172,7 @@ class Steps:
         key = (*candidate.network, candidate.fused)
         if key not in self.optimizers:
             parameters = self.network_of(candidate).parameters()
-            training = {"gradient_clip": 0.0, "precision": "32-true", "strategy": "auto"}
-            engine = {"optim": {"optimizer": "adam", "lr": 2e-4}, "training": training}
-            make = optimizer_maker(engine)
-            self.optimizers[key] = (
-                make(parameters)
-                if candidate.fused
-                else torch.optim.Adam(parameters, lr=2e-4, fused=False)
-            )
+            self.optimizers[key] = torch.optim.Adam(parameters, lr=2e-4, fused=candidate.fused)
         return self.optimizers[key]
 
 

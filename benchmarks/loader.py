@@ -30,9 +30,8 @@ from tqdm import tqdm
 from training import PASSES, matrix_precision
 
 from asteroid_upsamplers.data import SOURCES, Augment, seeded
-from asteroid_upsamplers.training.config import Config, load_config
-from asteroid_upsamplers.training.loaders import PREFETCH, make_loaders, samples
-from asteroid_upsamplers.training.processes import Processes
+from asteroid_upsamplers.training import SongSegments, load_config, samples
+from asteroid_upsamplers.training.schema import Config
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "musdb18" / "DemucsUpsamplers"
 PAPER = Size(channels=100, depth=6, seconds=10, batch=32)
@@ -71,13 +70,12 @@ def run(
         write_songs(root / "songs" / "train", songs, song_seconds)
         size = Size(channels, depth, seconds, batch)
         conf = configuration(root, seconds, batch)
-        processes = Processes("gpu" if device.type == "cuda" else "cpu", 1, 1)
         rows = []
         for cold in (True, False):
-            chosen = loading(conf, processes, None, batches, root if cold else None)
+            chosen = loading(conf, None, batches, root if cold else None)
             rows.append({**chosen, "chosen": True})
         for count in workers:
-            row = loading(conf, processes, count, batches, None)
+            row = loading(conf, count, batches, None)
             rows.append({**row, "chosen": count == chosen["workers"]})
         for row in rows:
             row |= {"songs": songs, "song_seconds": song_seconds}
@@ -109,7 +107,6 @@ def configuration(root: Path, seconds: float, batch: int) -> Config:
 
 def loading(
     conf: Config,
-    processes: Processes,
     workers: int | None,
     batches: int,
     cold: Path | None,
@@ -118,17 +115,16 @@ def loading(
 
     Args:
         conf: As :func:`configuration` gives it.
-        processes: Those that train.
         workers: Processes that read; ``None``: as the engine chooses.
         batches: To time.
         cold: Folder whose files are first dropped from the page cache; ``None``: none.
     """
     data = {**conf["data"], "num_workers": workers}
-    loader, _ = make_loaders({**conf, "data": data}, processes)
+    loader = SongSegments({**conf, "data": data}).train_dataloader()
     if cold is not None:
         drop_from_page_cache(cold)
     stream = _endless(loader)
-    waiting = loader.num_workers * PREFETCH + 1
+    waiting = loader.num_workers * (loader.prefetch_factor or 0) + 1
     for _ in range(waiting):
         next(stream)
     begin = time.perf_counter()

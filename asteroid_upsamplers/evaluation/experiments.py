@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -100,9 +99,7 @@ def _separate_experiment(
     exp_dir: Path, model: MusicSeparator, songs: Sequence[Song], chunking: Chunking, progress: bool
 ) -> None:
     names = source_names(model)
-    settings = asdict(chunking) | {"sources": names}
-    settings["chunk"] = chunking.chunk if math.isfinite(chunking.chunk) else "whole song"
-    _discard_outdated(exp_dir, songs, settings)
+    _discard_outdated(exp_dir, songs, {**asdict(chunking), "sources": names})
     todo = [song for song in songs if not (exp_dir / ESTIMATES / song.name).is_dir()]
     if not todo:
         return
@@ -201,4 +198,4 @@ def _older(product: Path, origin: Path) -> bool:
 
 def _write_json(path: Path, content: dict) -> None:
     with whole_or_nothing(path) as partial:
-        partial.write_text(json.dumps(content, indent=2, allow_nan=False))
+        partial.write_text(json.dumps(content, indent=2))

@@ -23,30 +23,34 @@ logger = logging.getLogger(__name__)
 LAST, PREVIOUS = "last", "previous"
 
 
-def newest_checkpoint(folder: Path) -> tuple[Path | None, int]:
-    """The checkpoint to go on from; a damaged one is named.
+def newest_checkpoint(folder: Path, epochs: int) -> Path | None:
+    """The checkpoint to go on from, ``None`` if there is none; a damaged one is named.
 
-    Returns:
-        Its path, ``None`` if there is none, and how many epochs it has.
+    Args:
+        folder: Of the checkpoints.
+        epochs: How many epochs are wanted in all.
 
     Raises:
-        UsageError: If none of those that are there can be used, with the reason for the newest.
+        UsageError: If none of those that are there can be used, with the reason for the newest; or
+            if it has more epochs than are wanted.
     """
     problems: list[UsageError] = []
     for path in (folder / f"{LAST}.ckpt", folder / f"{PREVIOUS}.ckpt"):
         if not path.exists():
             continue
         try:
-            epochs = load_checkpoint(path)["epoch"] + 1
+            done = load_checkpoint(path)["epoch"] + 1
         except UsageError as error:
             problems.append(error)
             continue
         if problems:
             logger.warning("%s; going on from %s", problems[0], path)
-        return path, epochs
+        if done > epochs:
+            raise UsageError(f"training.epochs is {epochs}, but {path} has {done} already")
+        return path
     if problems:
         raise problems[0]
-    return None, 0
+    return None
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

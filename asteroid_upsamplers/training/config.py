@@ -1,61 +1,34 @@
-"""Configurations: ``conf.yml`` has every key, a variant only what differs, options come last."""
+"""Configurations: YAML files laid over each other, then options of the command line.
+
+``conf.yml`` has every key; another file (a variant, a size, a model) only what differs; each key is
+also an option ``--key value``. OmegaConf merges them and checks names and types (:mod:`.schema`).
+"""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import inspect
-import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import asteroid.models
 import torch
 import yaml
 from asteroid.engine import optimizers
-from asteroid.utils import parse_args_as_dict, prepare_parser_from_dict
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from ..errors import UsageError
 from ..files import whole_or_nothing
 from ..models import MusicSeparator
 from ..registry import nearest_names
-from .losses import LOSSES
-
-Config = dict[str, dict[str, Any]]
-"""Sections of keys, as in Asteroid's recipes; a key stands in one section only."""
-
-_WHOLE = {"sample_rate": 1, "num_workers": 0, "remix_group": 1, "epochs": 1, "batch_size": 1}
-_WHOLE |= {"valid_every": 1, "seed": 0, "channels": 1, "depth": 1, "shifts": 0}
-_WHOLE |= {"accumulate": 1, "num_nodes": 1, "devices": 1, "batch": 1}
-"""Keys that are whole numbers, and the least that is allowed."""
-
-_FROM_THE_MACHINE = {"num_workers", "devices"}
-"""Keys that may be null: as many as the machine has."""
-
-_SWITCHES = {"checkpoint_activations", "compile"}
-
-_NUMBERS: dict[str, tuple[float, float]] = {
-    "segment": (1e-3, math.inf),
-    "segment_stride": (1e-3, math.inf),
-    "shift": (0, math.inf),
-    "gain_min": (0, math.inf),
-    "gain_max": (0, math.inf),
-    "lr": (0, math.inf),
-    "weight_decay": (0, math.inf),
-    "chunk": (1e-3, math.inf),
-    "overlap": (0, 0.5),
-    "gradient_clip": (0, math.inf),
-    "ema": (0, 0.999999),
-}
-"""Keys that are numbers, and from where to where."""
-
-_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
-
-_STRATEGIES = ("auto", "ddp", "fsdp")
+from .schema import Config, Experiment, check_limits, fields_of
 
 
-def load_config(conf_path: Path, variants: Sequence[Path] = ()) -> Config:
-    """Read a configuration and lay variants over it, in their order.
+def load_config(conf_path: Path, variants: Sequence[Path] = (), **options: str) -> Config:
+    """Read a configuration, lay variants over it in their order, then options.
 
     Where a variant names another model, its section ``model`` takes the place of the other one, as
     the settings of one network mean nothing to another.
@@ -63,29 +36,34 @@ def load_config(conf_path: Path, variants: Sequence[Path] = ()) -> Config:
     Args:
         conf_path: YAML with every key.
         variants: YAML files with the keys that differ.
+        **options: Values as on a command line, in YAML's syntax, by their keys.
 
     Raises:
-        UsageError: If a file cannot be read, or a variant has a key that ``conf_path`` has not,
-            naming it and the nearest one.
+        UsageError: If a file cannot be read, a key is unknown, or a value is impossible.
     """
-    conf = _read(conf_path)
-    for path in variants:
-        for section, values in _read(path).items():
-            if section not in conf:
-                raise UsageError(f"{path}: unknown section {section!r}, {_hint(section, conf)}")
-            if section == "model" and values.get("name") not in (None, conf[section]["name"]):
-                conf[section] = values
-                continue
-            for key, value in values.items():
-                if key not in conf[section]:
-                    raise UsageError(
-                        f"{path}: unknown key {section}.{key}, {_hint(key, conf[section])}"
-                    )
-                conf[section][key] = value
-    return conf
+    conf = OmegaConf.structured(Experiment)
+    conf.model = {}
+    for path in (conf_path, *variants):
+        layer = _read(path)
+        model, before = layer.get("model"), conf.model.get("name")
+        if isinstance(model, dict) and model.get("name", before) != before:
+            conf.model = {}
+        conf = _merge(conf, layer, f"{path}: ")
+    missing = sorted(OmegaConf.missing_keys(conf))
+    if missing:
+        raise UsageError(f"{conf_path}: {missing[0]} is missing")
+    for key, text in options.items():
+        (section,) = [name for name in conf if key in conf[name]]
+        is_text = isinstance(conf[section][key], str)  # a path may look like YAML
+        conf = _merge(conf, {section: {key: text if is_text else _from_yaml(text)}}, "")
+    plain = cast(Config, OmegaConf.to_container(conf))
+    check_config(plain)
+    return plain
 
 
-def parse_arguments(description: str, argv: Sequence[str] | None = None) -> tuple[Config, Path]:
+def parse_arguments(
+    description: str, argv: Sequence[str] | None = None
+) -> tuple[Config, argparse.Namespace]:
     """The command line of a recipe: ``--conf``, ``--variant`` (repeatable), and any key of it.
 
     Args:
@@ -93,74 +71,51 @@ def parse_arguments(description: str, argv: Sequence[str] | None = None) -> tupl
         argv: Arguments; the process's own if ``None``.
 
     Returns:
-        The checked configuration and the experiment folder.
+        The checked configuration; and the other options, ``exp_dir`` and ``dry_run`` among them.
 
     Raises:
-        UsageError: For an unknown key or an impossible value.
+        UsageError: For an unknown option or an impossible value.
     """
     files = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     files.add_argument("--conf", type=Path, default=Path("local/conf.yml"), help="every key")
     files.add_argument(
         "--variant", type=Path, action="append", default=[], help="what differs; repeatable"
     )
-    files.add_argument("--exp_dir", type=Path, required=True, help="folder of the experiment")
-    known, rest = files.parse_known_args(argv)
+    known, _ = files.parse_known_args(argv)
     conf = load_config(known.conf, known.variant)
-    keys = [key for section in conf.values() for key in section]
     parser = argparse.ArgumentParser(description=description, parents=[files], allow_abbrev=False)
-    parser = prepare_parser_from_dict(conf, parser=parser)
-    for word in rest:
-        option = word.split("=")[0]
-        if option.startswith("--") and option[2:] not in {*keys, "help"}:
-            raise UsageError(f"unknown option {option}, {_hint(option[2:], keys)}")
-    conf = parse_args_as_dict(parser, args=argv)
-    conf.pop("main_args", None)
-    check_config(conf)
-    return conf, known.exp_dir
+    parser.add_argument("--exp_dir", type=Path, required=True, help="folder of the experiment")
+    parser.add_argument("--dry_run", action="store_true", help="say what would be done, and stop")
+    for section, values in conf.items():
+        group = parser.add_argument_group(section)
+        for key, value in values.items():
+            words = f"default: {'null' if value is None else value}".replace("%", "%%")
+            group.add_argument(f"--{key}", default=argparse.SUPPRESS, help=words)
+    own, unknown = parser.parse_known_args(argv)
+    keys = {key for values in conf.values() for key in values}
+    if unknown:
+        word = unknown[0].split("=")[0]
+        raise UsageError(f"unknown option {word}, {nearest_names(word.lstrip('-'), keys)}")
+    options = {key: text for key, text in vars(own).items() if key in keys}
+    return load_config(known.conf, known.variant, **options), own
 
 
 def check_config(conf: Config) -> None:
-    """Check every value against what is allowed, and build the model without its weights.
+    """Check every value, and build the model without its weights.
 
     Raises:
-        UsageError: Naming the key, its value, and what is allowed.
+        UsageError: Naming the key, its value, and what it must be.
     """
-    for section, values in conf.items():
-        for key, value in values.items():
-            allowed = _allowed(key, value)
-            if allowed:
-                raise UsageError(f"{section}.{key} is {value!r}, allowed is {allowed}")
+    check_limits(conf)
+    try:
+        optimizers.get(conf["optim"]["optimizer"])
+    except ValueError:
+        raise UsageError(
+            f"optim.optimizer is {conf['optim']['optimizer']!r}: must be the name of an optimizer "
+            "of torch or torch_optimizer, such as adam"
+        ) from None
     with torch.device("meta"):
         build_model(conf)
-
-
-def _allowed(key: str, value: Any) -> str | None:
-    """What is allowed for ``key``, if ``value`` is not."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if key in _FROM_THE_MACHINE and value is None:
-        return None
-    if key in _SWITCHES:
-        return None if isinstance(value, bool) else "true or false"
-    if key in _WHOLE:
-        good = number and isinstance(value, int) and value >= _WHOLE[key]
-        return None if good else f"a whole number from {_WHOLE[key]} up"
-    if key in _NUMBERS:
-        least, most = _NUMBERS[key]
-        if number and least <= value <= most:
-            return None
-        return f"a number from {least:g} " + ("up" if most == math.inf else f"to {most:g}")
-    if key == "precision" and value not in _PRECISIONS:
-        return " or ".join(_PRECISIONS)
-    if key == "strategy" and value not in _STRATEGIES:
-        return " or ".join(_STRATEGIES)
-    if key == "loss" and value not in LOSSES:
-        return " or ".join(LOSSES)
-    if key == "optimizer":
-        try:
-            optimizers.get(value)
-        except ValueError:
-            return "the name of one of torch's or torch_optimizer's optimizers, such as adam"
-    return None
 
 
 def build_model(conf: Config) -> MusicSeparator:
@@ -170,24 +125,22 @@ def build_model(conf: Config) -> MusicSeparator:
         UsageError: If there is no such network, or its settings are impossible.
     """
     settings = dict(conf["model"])
-    name = settings.pop("name")
+    name = settings.pop("name", None)
     cls = _model_class(name)
-    if "normalize" not in settings:
-        raise UsageError("model.normalize is missing, allowed is true or false")
     kernel_size = settings.pop("upsampler_kernel_size", None)
     if kernel_size is not None:
         settings["upsampler_kwargs"] = {"kernel_size": kernel_size}
     known = inspect.signature(cls).parameters
-    unknown = [key for key in settings if key not in known]
-    if unknown:
-        raise UsageError(f"unknown key model.{unknown[0]} of {name}, {_hint(unknown[0], known)}")
-    try:
-        return cls(**settings, sample_rate=conf["data"]["sample_rate"])
-    except TypeError as error:
-        raise UsageError(f"{name}: impossible settings ({error})") from None
+    for key in settings:
+        if key not in known:
+            raise UsageError(f"unknown key model.{key} of {name}, {nearest_names(key, known)}")
+    if not isinstance(settings.get("normalize"), bool):
+        raise UsageError("model.normalize must be true or false")
+    data = conf["data"]
+    return cls(sources=data["sources"], sample_rate=data["sample_rate"], **settings)
 
 
-def _model_class(name: str) -> type[MusicSeparator]:
+def _model_class(name: Any) -> type[MusicSeparator]:
     """Any that is registered with Asteroid and separates music."""
     try:
         cls = asteroid.models.get(name)
@@ -195,57 +148,56 @@ def _model_class(name: str) -> type[MusicSeparator]:
         cls = None
     if isinstance(cls, type) and issubclass(cls, MusicSeparator):
         return cls
-    known = [known.__name__ for known in MusicSeparator.__subclasses__()]
-    raise UsageError(f"model.name is {name!r}, no separator of music, {_hint(str(name), known)}")
+    hint = nearest_names(str(name), [known.__name__ for known in MusicSeparator.__subclasses__()])
+    raise UsageError(f"model.name is {name!r}: must be a separator of music, {hint}")
 
 
 def save_config(conf: Config, exp_dir: Path) -> None:
     """Keep the configuration with the experiment, and refuse to go on with another one.
 
     Raises:
-        UsageError: If the folder holds an experiment that differs in more than its length.
+        UsageError: If the folder holds an experiment that was configured to learn something else.
     """
     path = exp_dir / "conf.yml"
-    if path.exists():
-        stored = _read(path)
-        if stored == conf:
-            return
-        before, now = _comparable(stored), _comparable(conf)
-        differing = [key for key in now if now[key] != before.get(key)]
-        if differing:
-            listing = ", ".join(f"{k} {before.get(k)!r} -> {now[k]!r}" for k in differing)
-            raise UsageError(
-                f"{exp_dir} holds another experiment ({listing}): choose another --tag"
-            )
+    stored = _read(path) if path.exists() else {}
+    differing = []
+    for section, values in conf.items():
+        may_change = {f.name for f in fields_of(section) if f.metadata["may_change"]}
+        for key, value in values.items():
+            before = stored.get(section, {}).get(key, value)  # an older one may lack the key
+            if before != value and key not in may_change:
+                differing.append(f"{section}.{key} {before!r} -> {value!r}")
+    if differing:
+        listing = ", ".join(differing)
+        raise UsageError(f"{exp_dir} holds another experiment ({listing}): choose another --tag")
     with whole_or_nothing(path) as partial:
         partial.write_text(yaml.safe_dump(conf, sort_keys=False))
 
 
-_MAY_CHANGE = {"epochs", "num_workers", "accumulate", "devices", "num_nodes"}
-_MAY_CHANGE |= {"strategy", "checkpoint_activations", "compile", "batch"}
-"""How long, and on what: the same experiment up to rounding."""
+def _merge(conf: DictConfig, layer: dict, origin: str) -> DictConfig:
+    """One layer more; what OmegaConf has to say about it in one line."""
+    try:
+        return cast(DictConfig, OmegaConf.merge(conf, layer))
+    except ConfigKeyError as error:
+        known = [field.name for field in dataclasses.fields(cast(Any, error.object_type))]
+        hint = nearest_names(str(error.key), known)
+        raise UsageError(f"{origin}unknown key {error.full_key}, {hint}") from None
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0]
+        key = f"{error.full_key}: " if error.full_key else ""
+        raise UsageError(f"{origin}{key}{reason}") from None
 
 
-def _comparable(conf: Config) -> dict[str, Any]:
-    return {
-        f"{section}.{key}": value
-        for section, values in conf.items()
-        for key, value in values.items()
-        if key not in _MAY_CHANGE
-    }
+def _from_yaml(text: str) -> Any:
+    try:
+        return OmegaConf.from_dotlist([f"value={text}"]).value
+    except yaml.YAMLError:
+        return text
 
 
 def _read(path: Path) -> Config:
     try:
-        conf = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(conf, dict) or not all(isinstance(v, dict) for v in conf.values()):
-        raise UsageError(f"{path}: sections of keys are needed")
-    return conf
-
-
-def _hint(name: str, known: Any) -> str:
-    return nearest_names(name, known)
+        return cast(Config, OmegaConf.to_container(OmegaConf.load(path)))
+    except (OSError, yaml.YAMLError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise UsageError(f"{path}: cannot be read as YAML ({reason})") from None

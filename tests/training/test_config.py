@@ -1,32 +1,43 @@
 """Configurations: variants hold what differs, options come last, mistakes are named."""
 
-from pathlib import Path
-
 import pytest
+import torch
 import yaml
 
 from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.report.paper import TABLE_1
 from asteroid_upsamplers.training import build_model, load_config, parse_arguments, save_config
+from tests.training.recipe import CONF, LOCAL
 
-LOCAL = Path(__file__).parents[2] / "recipes" / "musdb18" / "DemucsUpsamplers" / "local"
-CONF = LOCAL / "conf.yml"
 VARIANTS = sorted((LOCAL / "variants").glob("*.yml"))
+SIZES = sorted((LOCAL / "sizes").glob("*.yml"))
+MODELS = sorted((LOCAL / "models").iterdir())
+WEIGHTS = {  # as published, trained ones only
+    "WaveUNet": 10_263_498,
+    "OpenUnmix": 4 * 8_893_348,
+    "CrossNetOpenUnmix": 4 * 8_893_348,
+    "SamsNet": 3_772_472,
+}
 
 
-@pytest.mark.parametrize(
-    "path", [*VARIANTS, *(LOCAL / "sizes").glob("*.yml")], ids=lambda p: p.stem
-)
-def test_variants_hold_only_what_differs(path):
-    base, conf = load_config(CONF), load_config(CONF, [path])
-    overlay = yaml.safe_load(path.read_text())
-    for section, values in overlay.items():
-        for key, value in values.items():
-            assert conf[section][key] == value
-            redundant = base[section][key] == value
-            assert not redundant or path.stem.startswith("transposed") or path.stem == "demucs"
-            conf[section][key] = base[section][key]
-    assert conf == base
+def parse(*words):
+    return parse_arguments("test", ["--conf", str(CONF), "--exp_dir", "x", *map(str, words)])
+
+
+def test_variants_and_sizes_hold_only_what_differs():
+    base = load_config(CONF)
+    for path in (*VARIANTS, *SIZES):
+        conf = load_config(CONF, [path])
+        changed = {
+            (section, key)
+            for section, values in conf.items()
+            for key, value in values.items()
+            if base[section][key] != value
+        }
+        named = {
+            (s, key) for s, values in yaml.safe_load(path.read_text()).items() for key in values
+        }
+        assert changed == named - {("model", "upsampler")} or changed == named, path
 
 
 def test_every_row_of_table_1_is_a_variant():
@@ -41,94 +52,113 @@ def test_every_row_of_table_1_is_a_variant():
 def test_the_full_configuration_is_the_papers():
     """[1] Sec. 6: 600 epochs, batch 32, Adam, 2e-4, and 1e-4 for the modified subpixel CNN."""
     conf = load_config(CONF)
-    assert conf["training"]["epochs"] == 600
-    assert conf["training"]["batch_size"] == 32
-    assert conf["model"]["channels"] == 100
+    assert (conf["training"]["epochs"], conf["training"]["batch_size"]) == (600, 32)
     rates = {path.stem: load_config(CONF, [path])["optim"] for path in VARIANTS}
     assert {optim["optimizer"] for optim in rates.values()} == {"adam"}
     assert rates.pop("subpixel_modified")["lr"] == 1e-4
     assert {optim["lr"] for optim in rates.values()} == {2e-4}
 
 
+def test_every_model_has_whole_configurations_and_its_published_size():
+    for folder in MODELS:
+        for size in (None, "small", "demo"):
+            files = [folder / "full.yml"]
+            files += [LOCAL / "sizes" / f"{size}.yml", folder / f"{size}.yml"] if size else []
+            words = [w for path in files if path.exists() for w in ("--variant", path)]
+            conf, _ = parse(*words)
+            assert conf["model"]["name"] == folder.name
+            if size is None and folder.name in WEIGHTS:
+                with torch.device("meta"):
+                    parameters = build_model(conf).parameters()
+                assert sum(p.numel() for p in parameters if p.requires_grad) == WEIGHTS[folder.name]
+
+
 def test_options_come_after_variants():
-    nearest, small = LOCAL / "variants" / "nearest.yml", LOCAL / "sizes" / "small.yml"
-    conf, exp_dir = parse_arguments(
-        "test",
-        f"--conf {CONF} --variant {nearest} --variant {small} --exp_dir x --channels 5 "
-        "--modified true --lr 0.5 --upsampler_kernel_size 7".split(),
+    variants = [
+        w for path in (LOCAL / "variants" / "nearest.yml", SIZES[-1]) for w in ("--variant", path)
+    ]
+    conf, own = parse(
+        *variants,
+        *[
+            "--channels",
+            "5",
+            "--modified",
+            "true",
+            "--lr",
+            "1e-3",
+            "--upsampler_kernel_size",
+            "7",
+            "--devices",
+            "null",
+        ],
+        *(
+            "--sources",
+            "[vocals, other]",
+            "--musdb18_dir",
+            "songs: $HOME [x] ${y} # z",
+            "--ema=0.5",
+        ),
     )
-    assert exp_dir == Path("x")
+    assert str(own.exp_dir) == "x" and not own.dry_run
     assert conf["model"]["upsampler"] == "nearest"
-    assert conf["model"]["channels"] == 5
-    assert conf["model"]["modified"] is True
-    assert conf["optim"]["lr"] == 0.5
     assert conf["training"]["batch_size"] == 4
-    assert build_model(conf).decoder[0].upsampler.kernel_size == 7
+    assert conf["optim"]["lr"] == 0.001 and conf["training"]["ema"] == 0.5
+    assert conf["training"]["devices"] is None
+    assert conf["data"]["musdb18_dir"] == "songs: $HOME [x] ${y} # z"
+    model = build_model(conf)
+    assert model.get_model_args()["modified"] is True
+    assert model.decoder[0].upsampler.kernel_size == 7
+    assert list(model.sources) == ["vocals", "other"]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("words", "message"),
     [
-        (["--chanels", "5"], "unknown option --chanels, did you mean channels"),
-        (["--epochs", "0"], "training.epochs is 0, allowed is a whole number from 1 up"),
-        (["--overlap", "0.7"], "separation.overlap is 0.7, allowed is a number from 0 to 0.5"),
-        (["--batch", "0"], "separation.batch is 0, allowed is a whole number from 1 up"),
-        (["--segment", "-1"], r"data.segment is -1.0, allowed"),
-        (["--upsampler", "neerest"], "unknown upsampler 'neerest': did you mean nearest"),
-        (["--depth", "0"], "model.depth is 0, allowed"),
-        (["--upsampler_kernel_size", "2"], "kernel_size is 2, allowed"),
-        (["--precision", "8"], "training.precision is '8', allowed is 32-true or"),
-        (["--optimizer", "adm"], "optim.optimizer is 'adm', allowed"),
+        ("--chanels 5", "unknown option --chanels, did you mean channels"),
+        ("--epochs 0", "training.epochs is 0: must be at least 1"),
+        ("--epochs many", "training.epochs: Value 'many' .* could not be converted to Integer"),
+        ("--epochs 2.5", "training.epochs: Value '2.5' .* could not be converted to Integer"),
+        ("--segment -1", "data.segment is -1.0: must be at least 0.001"),
+        ("--ema 1", "training.ema is 1.0: must be at most 0.999999"),
+        ("--lr nan", "optim.lr is nan: must be at least 0"),
+        ("--precision 8", "training.precision is '8': must be 32-true or"),
+        ("--optimizer adm", "optim.optimizer is 'adm': must be the name of"),
+        ("--upsampler neerest", "unknown upsampler 'neerest': did you mean nearest"),
+        ("--depth 0", "depth"),
+        ("--sources drums", "data.sources: Invalid value"),
+        ("model: {chanels: 3}", "unknown key model.chanels of DemucsLike, did you mean channels"),
+        ("modl: {channels: 3}", "variant.yml: unknown key modl, did you mean model"),
+        ("training: {epoch: 3}", "variant.yml: unknown key training.epoch, did you mean epochs"),
+        ("training: 3", "variant.yml: .* int is not a subclass of Training"),
+        ("model: [1, 2", "cannot be read as YAML"),
+        ("just words", "unknown key just words, Known: augmentation"),
+        (
+            "model: {name: WaveUNets}",
+            "model.name is 'WaveUNets': must be a separator of music, did",
+        ),
+        ("model: {name: ConvTasNet}", "model.name is 'ConvTasNet': must be a separator of music"),
+        ("model: {name: OpenUnmix}", "model.normalize must be true or false"),
+        ("model: {name: OpenUnmix, normalize: true, modified: true}", "unknown key model.modified"),
     ],
-    ids=str,
 )
-def test_wrong_options_are_named_in_one_line(arguments, message):
+def test_mistakes_are_named_in_one_line(tmp_path, words, message):
+    if not words.startswith("--"):
+        (tmp_path / "variant.yml").write_text(words)
+        words = f"--variant {tmp_path / 'variant.yml'}"
     with pytest.raises(UsageError, match=message) as caught:
-        parse_arguments("test", ["--conf", str(CONF), "--exp_dir", "x", *arguments])
+        parse(*words.split())
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("model:\n  chanels: 3\n", "unknown key model.chanels, did you mean channels"),
-        ("modl:\n  channels: 3\n", "unknown section 'modl', did you mean model"),
-        ("training:\n  epochs: many\n", "training.epochs is 'many', allowed"),
-        ("training:\n  epochs: 2.5\n", "training.epochs is 2.5, allowed"),
-        ("separation:\n  batch: 2.5\n", "separation.batch is 2.5, allowed"),
-        ("model: [1, 2\n", "not YAML"),
-        ("just words", "sections of keys"),
-        (None, "cannot be read"),
-    ],
-    ids=str,
-)
-def test_wrong_variants_are_named_in_one_line(tmp_path, text, message):
-    path = tmp_path / "variant.yml"
-    if text is not None:
-        path.write_text(text)
-    arguments = ["--conf", str(CONF), "--variant", str(path), "--exp_dir", "x"]
-    with pytest.raises(UsageError, match=message) as caught:
-        parse_arguments("test", arguments)
-    assert "\n" not in str(caught.value)
-
-
-def test_an_experiment_folder_holds_one_configuration(tmp_path):
+def test_an_experiment_is_what_it_learns_not_where_or_how_long(tmp_path):
     conf = load_config(CONF)
-    save_config(conf, tmp_path)
-    conf["training"]["epochs"] = 700  # longer is the same experiment
+    older = {s: dict(values) for s, values in conf.items()}
+    del older["training"]["half_lr"]
+    older["separation"] = {"shifts": 10}
+    (tmp_path / "conf.yml").write_text(yaml.safe_dump(older))  # of an earlier version
+    conf["training"]["epochs"], conf["data"]["musdb18_dir"] = 700, "/mnt/musdb18"
     save_config(conf, tmp_path)
     assert load_config(tmp_path / "conf.yml") == conf
     conf["model"]["channels"] = 7
     with pytest.raises(UsageError, match="channels 100 -> 7.*another --tag"):
         save_config(conf, tmp_path)
-
-
-def test_more_chunks_at_once_are_the_same_experiment(tmp_path):
-    """One that was begun before there was the key, too."""
-    conf = load_config(CONF)
-    del conf["separation"]["batch"]
-    save_config(conf, tmp_path)
-    for batch in (1, 4):
-        conf["separation"]["batch"] = batch
-        save_config(conf, tmp_path)
-        assert load_config(tmp_path / "conf.yml") == conf

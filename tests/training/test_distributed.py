@@ -3,164 +3,133 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
-import time
-from pathlib import Path
 
 import pytest
 
-from asteroid_upsamplers.training.curve import learning_curve
-from tests.training.distributed import (
-    ENVIRONMENT,
-    PYTHON,
-    TRAIN,
+from tests.training.recipe import (
     assert_same_training,
-    losses,
-    torchrun,
+    curve,
+    parents,
+    started,
     train,
-    write_experiment,
+    wait_until,
 )
 
-pytestmark = pytest.mark.slow
+SHARED = ("--batch_size", 8, "--remix_group", 2)
+"""A batch that two processes can share, each in two micro-batches."""
 
 
 @pytest.fixture(scope="module")
-def conf(tmp_path_factory):
-    return write_experiment(tmp_path_factory.mktemp("distributed"))
+def alone(songs, tmp_path_factory):
+    """Four epochs in one process."""
+    exp_dir = tmp_path_factory.mktemp("one") / "exp"
+    train(songs, exp_dir, *SHARED, "--epochs", 4)
+    return exp_dir
 
 
-@pytest.fixture(scope="module")
-def alone(conf):
-    """The experiment, trained by one process."""
-    train(conf, conf.parent / "alone")
-    return conf.parent / "alone"
+def end(*processes):
+    """What they said; all of them must end well."""
+    errors = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), errors
+    return errors
 
 
-@pytest.mark.parametrize(
-    ("start", "options"),
-    [
-        (PYTHON, ["--devices", "2"]),
-        (torchrun("--nproc_per_node", "2"), []),
-        (torchrun("--nproc_per_node", "2"), ["--accumulate", "2", "--num_workers", "1"]),
-    ],
-    ids=["devices", "torchrun", "torchrun, in parts"],
-)
-def test_two_processes_train_as_one(conf, alone, tmp_path, start, options):
-    train(conf, tmp_path / "exp", *options, start=start)
+def test_two_processes_train_as_one_also_after_sigterm(songs, alone, tmp_path):
+    """The signal ends both; another order of segments, in contrast, gives other losses."""
+    words = (*SHARED, "--epochs", 4, "--devices", 2, "--accumulate", 2)
+    with started(songs, tmp_path / "exp", *words) as process:
+        wait_until((tmp_path / "exp" / "checkpoints" / "last.ckpt").exists, process)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert errors.splitlines()[-1] == "terminated: run the same command again to go on"
+    wait_until(lambda: process.pid not in parents().values())
+    assert len(curve(tmp_path / "exp")) < 4
+    end(started(songs, tmp_path / "exp", *words))
     assert_same_training(tmp_path / "exp", alone)
+    train(songs, tmp_path / "other", *SHARED, "--epochs", 1, "--seed", 43)
+    assert abs(curve(tmp_path / "other")[0][0] - curve(alone)[0][0]) > 1e-3
 
 
-def test_the_losses_tell_batches_apart(conf, alone, tmp_path):
-    """What the comparisons above rest on: another order of extracts gives other losses."""
-    train(conf, tmp_path / "exp", "--seed", "43")
-    assert abs(losses(tmp_path / "exp") - losses(alone)).max() > 1e-3
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_torchrun_starts_a_killed_rank_again(songs, alone, tmp_path, rank):
+    start = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+    again = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}  # as run.sh sets it
+    words = (*SHARED, "--epochs", 4)
+    with started(
+        *(songs, tmp_path / "exp", *words),
+        start=(*start, "--max_restarts", "1"),
+        environment=again,
+    ) as process:
+        wait_until((tmp_path / "exp" / "checkpoints" / "last.ckpt").exists, process)
+        children = sorted(pid for pid, parent in parents().items() if parent == process.pid)
+        os.kill(children[rank], signal.SIGKILL)
+        end(process)
+    assert_same_training(tmp_path / "exp", alone)
+    assert len(list((tmp_path / "exp" / "logs" / "csv").iterdir())) == 2  # it went on
 
 
-def test_fsdp_trains_and_goes_on(conf, alone, tmp_path):
-    script = Path(__file__).with_name("fsdp_on_cpu.py")
-    for epochs in ("2", "3"):
-        train(
-            conf,
-            tmp_path / "exp",
-            *("--strategy", "fsdp", "--epochs", epochs),
-            start=torchrun("--nproc_per_node", "2"),
-            script=script,
-        )
+@pytest.mark.slow
+def test_two_machines_that_are_started_by_hand_train_as_one(songs, alone, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    words = (*SHARED, "--epochs", 4, "--num_nodes", 2, "--devices", 1)
+    machines = [where | {"NODE_RANK": str(rank)} for rank in (0, 1)]
+    end(*[started(songs, tmp_path / "exp", *words, environment=e) for e in machines])
     assert_same_training(tmp_path / "exp", alone)
 
 
 @pytest.fixture
 def two_machines():
-    """Two network namespaces with a cable between them."""
-    names = [f"upsamplers{os.getpid()}{letter}" for letter in "ab"]
-    ends = [f"up{os.getpid() % 10**6}{letter}" for letter in "ab"]
+    """Two network namespaces with a cable between them: name, network card and address."""
+    machines = [
+        (
+            f"upsamplers{os.getpid()}{letter}",
+            f"up{os.getpid() % 10**6}{letter}",
+            f"10.77.0.{number}",
+        )
+        for number, letter in enumerate("ab", 1)
+    ]
 
-    def ip(*words):
-        subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+    def ip(*words, check=True):
+        subprocess.run(["ip", *words], check=check, capture_output=True, text=True)
 
     if shutil.which("ip") is None:
         pytest.skip("iproute2 is not installed")
     try:
-        for name in names:
+        for name, *_ in machines:
             ip("netns", "add", name)
-        ip("link", "add", ends[0], "type", "veth", "peer", "name", ends[1])
-        for number, (name, end) in enumerate(zip(names, ends, strict=True), 1):
-            ip("link", "set", end, "netns", name)
-            ip("-n", name, "addr", "add", f"10.77.0.{number}/24", "dev", end)
-            ip("-n", name, "link", "set", end, "up")
+        ip("link", "add", machines[0][1], "type", "veth", "peer", "name", machines[1][1])
+        for name, card, address in machines:
+            ip("link", "set", card, "netns", name)
+            ip("-n", name, "addr", "add", f"{address}/24", "dev", card)
+            ip("-n", name, "link", "set", card, "up")
             ip("-n", name, "link", "set", "lo", "up")
+        yield machines
     except subprocess.CalledProcessError as error:
-        for name in names:
-            subprocess.run(["ip", "netns", "del", name], capture_output=True)
         pytest.skip(f"network namespaces cannot be made here: {error.stderr.strip()}")
-    yield [
-        (name, end, f"10.77.0.{number}")
-        for number, (name, end) in enumerate(zip(names, ends, strict=True), 1)
-    ]
-    for name in names:
-        subprocess.run(["ip", "netns", "del", name], check=True, capture_output=True)
-
-
-def test_two_machines_train_as_one(conf, alone, tmp_path, two_machines):
-    """They share a folder and a network, and meet at torchrun's rendezvous."""
-    (_, _, address), _ = two_machines
-    options = ["--nnodes", "2", "--nproc_per_node", "1", "--rdzv_backend", "c10d"]
-    options += ["--rdzv_id", "test", "--rdzv_endpoint", f"{address}:29400"]
-    command = ["--conf", str(conf), "--exp_dir", str(tmp_path / "exp")]
-    started = []
-    for name, end, own in two_machines:
-        inside = ["ip", "netns", "exec", name, "env", f"GLOO_SOCKET_IFNAME={end}"]
-        # torchrun tells where it is by the name of the machine, which is the same for both
-        host = f"is_host={own == address}"
-        start = torchrun(*options, "--rdzv_conf", host, "--local_addr", own)
-        words = [*inside, *start, str(TRAIN), *command]
-        log = (tmp_path / f"{name}.log").open("w+")
-        started.append((subprocess.Popen(words, stderr=log, env=ENVIRONMENT), log))
-    try:
-        codes = [process.wait(timeout=300) for process, _ in started]
     finally:
-        for process, log in started:
-            process.kill()
-            log.seek(0)
-            print(log.read())
-            log.close()
-    assert codes == [0, 0]
+        for name, *_ in machines:
+            ip("netns", "del", name, check=False)
+
+
+@pytest.mark.slow
+def test_two_machines_train_as_one(songs, alone, tmp_path, two_machines):
+    """They share a folder and a network, and meet at torchrun's rendezvous."""
+    (_, _, first), _ = two_machines
+    meeting = ["--nnodes", "2", "--nproc_per_node", "1", "--rdzv_backend", "c10d"]
+    meeting += ["--rdzv_id", "test", "--rdzv_endpoint", f"{first}:29400"]
+    processes = []
+    for name, card, address in two_machines:
+        inside = ("ip", "netns", "exec", name, "env", f"GLOO_SOCKET_IFNAME={card}")
+        # torchrun tells where it is by the name of the machine, which is the same for both
+        here = ("--rdzv_conf", f"is_host={address == first}", "--local_addr", address)
+        start = ("-m", "torch.distributed.run", *meeting, *here)
+        words = (songs, tmp_path / "exp", *SHARED, "--epochs", 4)
+        processes.append(started(*words, start=start, inside=inside))
+    end(*processes)
     assert_same_training(tmp_path / "exp", alone)
-
-
-def test_sigterm_ends_both_processes(conf, alone, tmp_path):
-    """And the next run goes on where they were."""
-    words = ["--conf", str(conf), "--exp_dir", str(tmp_path / "exp"), "--devices", "2"]
-    with subprocess.Popen(
-        [*PYTHON, str(TRAIN), *words],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT,
-        start_new_session=True,
-    ) as process:
-        wait_until((tmp_path / "exp" / "checkpoints" / "last.ckpt").exists)
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode == 143
-    assert errors.splitlines()[-1] == "terminated: run the same command again to go on"
-    wait_until(lambda: not is_alive(process.pid))
-    assert len(learning_curve(tmp_path / "exp")) < 3
-    train(conf, tmp_path / "exp", "--devices", "2")
-    assert_same_training(tmp_path / "exp", alone)
-
-
-def is_alive(group):
-    """Whether a process group has processes."""
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def wait_until(condition, seconds=60):
-    for _ in range(20 * seconds):
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it did not come true")

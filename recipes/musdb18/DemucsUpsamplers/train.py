@@ -1,23 +1,136 @@
-"""Stage 1: train one model (see ``python train.py --exp_dir x --help`` for every key).
+"""Stage 1: train a music separator. ``--help`` lists every key; ``--dry_run`` prints parameters,
+memory, songs and steps, and stops.
 
-With ``--dry_run``: print its parameters, memory, data and steps, and stop.
+Writes into ``--exp_dir``: ``conf.yml``, ``checkpoints/{last,previous,best}.ckpt``,
+``learning_curve.json``, ``logs/`` (TensorBoard and CSV), and at the end ``best_model.pth`` and
+``training.json``. Run again, it goes on from the last whole epoch.
 """
 
-import argparse
+import contextlib
 import logging
 import sys
+from pathlib import Path
 
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import (
+    Callback,
+    EarlyStopping,
+    EMAWeightAveraging,
+)
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.strategies import DDPStrategy
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from asteroid_upsamplers import training as engine
+from asteroid_upsamplers.data import Augment
 from asteroid_upsamplers.errors import one_line_errors
-from asteroid_upsamplers.training import dry_run, fit, parse_arguments
+from asteroid_upsamplers.files import alone_in
+
+
+def train(conf: dict, exp_dir: Path) -> None:
+    training = conf["training"]
+    if engine.is_finished(conf, exp_dir):
+        logging.info("%s is trained already", exp_dir)
+        return
+    torch.set_flush_denormal(True)  # tiny gradients halve the speed of a CPU
+    torch.set_float32_matmul_precision("high")  # as cuDNN computes convolutions in any case
+    pl.seed_everything(training["seed"], workers=True)
+    trainer = make_trainer(conf, exp_dir)
+    first = trainer.is_global_zero
+    with alone_in(exp_dir) if first else contextlib.nullcontext():
+        last = engine.newest_checkpoint(exp_dir / "checkpoints", training["epochs"])
+        system, data = make_system(conf, trainer.world_size)
+        if first:
+            engine.save_config(conf, exp_dir)
+        with engine.explained(conf):
+            trainer.fit(system, datamodule=data, ckpt_path=last, weights_only=True)
+        if first:
+            engine.save_results(conf, exp_dir)
+
+
+def make_system(conf: dict, processes: int) -> tuple[engine.SeparationSystem, engine.SongSegments]:
+    training, segment = conf["training"], engine.samples(conf, "data", "segment")
+    model = engine.build_model(conf)
+    data = engine.SongSegments(conf, model.needed_context(segment), processes)
+    if training["checkpoint_activations"]:
+        engine.checkpoint_activations(model)
+    optimizer = engine.make_optimizer(conf, model)
+    scheduler = None
+    if training["half_lr"]:
+        plateau = ReduceLROnPlateau(optimizer, factor=0.5, patience=training["half_lr"])
+        scheduler = {
+            "scheduler": plateau,
+            "interval": "epoch",
+            "frequency": training["valid_every"],
+        }
+    shift = engine.samples(conf, "augmentation", "shift")
+    system = engine.SeparationSystem(
+        model=model,
+        loss_func=engine.LOSSES[training["loss"]],
+        optimizer=optimizer,
+        scheduler=scheduler,
+        augment=Augment(**{**conf["augmentation"], "shift": shift}),
+        remix_group=conf["augmentation"]["remix_group"],
+        seed=training["seed"],
+        segment=segment,
+        micro_batch=data.micro_batch,
+        compiled=training["compile"],
+        config=conf,
+    )
+    return system, data
+
+
+def make_trainer(conf: dict, exp_dir: Path) -> pl.Trainer:
+    training, checkpoints = conf["training"], exp_dir / "checkpoints"
+    devices, nodes = engine.devices_and_nodes(conf)
+    several, gpu = devices * nodes > 1, torch.cuda.is_available()
+    settings = {"dirpath": checkpoints, "enable_version_counter": False}
+    callbacks: list[Callback] = [engine.EndTogether(), engine.LearningCurve(exp_dir)]
+    if training["ema"]:
+        callbacks.insert(0, EMAWeightAveraging(decay=training["ema"]))
+    if training["early_stop"]:
+        callbacks.append(EarlyStopping(monitor="val_loss", patience=training["early_stop"]))
+    callbacks.append(engine.MovableCheckpoint(filename="best", monitor="val_loss", **settings))
+    callbacks.append(
+        engine.MovableCheckpoint(filename=engine.LAST, save_on_train_epoch_end=True, **settings)
+    )
+    return pl.Trainer(
+        max_epochs=training["epochs"],
+        accumulate_grad_batches=training["accumulate"],
+        gradient_clip_val=training["gradient_clip"] or None,
+        precision=training["precision"],
+        check_val_every_n_epoch=min(training["valid_every"], training["epochs"]),
+        accelerator="gpu" if gpu else "cpu",
+        devices=devices,
+        num_nodes=nodes,
+        # gradients are summed where they are: without that DDP holds them twice
+        strategy=DDPStrategy(gradient_as_bucket_view=True) if several else "auto",
+        sync_batchnorm=gpu and several,
+        benchmark=gpu,
+        plugins=[engine.WholeCheckpoints(), *engine.slurm_plugins()],
+        callbacks=callbacks,
+        logger=[
+            TensorBoardLogger(exp_dir / "logs", name="tensorboard"),
+            CSVLogger(exp_dir / "logs", name="csv"),
+        ],
+        log_every_n_steps=1,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # the data module shares the segments out
+        default_root_dir=exp_dir,
+    )
+
+
+def main(argv: list[str] | None = None) -> None:
+    conf, own = engine.parse_arguments(f"Train a separator of music. {__doc__}", argv)
+    if own.dry_run:
+        devices, nodes = engine.devices_and_nodes(conf)
+        sys.stdout.write(f"{own.exp_dir}\n{engine.summary(conf, devices * nodes)}")
+    else:
+        train(conf, own.exp_dir)
+
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--dry_run", action="store_true")
-    own, others = parser.parse_known_args()
     with one_line_errors():
-        conf, exp_dir = parse_arguments(f"Train a separator of music. {__doc__}", others)
-        if own.dry_run:
-            sys.stdout.write(f"{exp_dir}\n{dry_run(conf)}\n")
-        else:
-            fit(conf, exp_dir)
+        main()

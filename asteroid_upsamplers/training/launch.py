@@ -1,0 +1,78 @@
+"""How many processes train together, who started them, and what to say when they cannot go on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import torch
+from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+
+from ..errors import UsageError, is_out_of_memory
+from .schema import Config
+
+
+def devices_and_nodes(conf: Config) -> tuple[int, int]:
+    """Processes on each machine, and machines: as torchrun says, else as configured.
+
+    Raises:
+        UsageError: If there are not as many GPUs, or nobody started the other machines' processes.
+    """
+    training, gpus = conf["training"], torch.cuda.device_count()
+    devices, nodes = training["devices"] or max(1, gpus), training["num_nodes"]
+    if TorchElasticEnvironment.detect():
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = int(os.environ["WORLD_SIZE"]) // devices
+    elif nodes > 1 and not SLURMEnvironment.detect() and "NODE_RANK" not in os.environ:
+        raise UsageError(
+            f"training.num_nodes is {nodes}, but nothing started this process as one of several "
+            "machines': start it with torchrun or SLURM's srun"
+        )
+    if gpus and devices > gpus:
+        raise UsageError(f"training.devices is {devices}: must be at most {gpus}, the GPUs here")
+    return devices, nodes
+
+
+def slurm_plugins() -> list[SLURMEnvironment]:
+    """SLURM without Lightning's own requeueing.
+
+    That one writes a checkpoint in the middle of an epoch, from which the epoch's other segments
+    could not be told; here a run goes on from the last whole epoch.
+    """
+    in_slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
+    return [SLURMEnvironment(auto_requeue=False)] if in_slurm else []
+
+
+@contextlib.contextmanager
+def explained(conf: Config) -> Iterator[None]:
+    """Say in one line what ended a training, where the user can do something about it.
+
+    Raises:
+        UsageError: If memory ran out, a process that reads segments died, or a song is unreadable.
+        KeyboardInterrupt: For Ctrl-C, which Lightning turns into an exit.
+    """
+    training, data = conf["training"], conf["data"]
+    try:
+        yield
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    except UsageError as error:  # a reading process puts its traceback before the message
+        said_by = f"{UsageError.__module__}.{UsageError.__qualname__}: "
+        raise UsageError(str(error).strip().splitlines()[-1].removeprefix(said_by)) from None
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise UsageError(
+                f"the device is out of memory: raise training.accumulate ({training['accumulate']})"
+                f" or set training.checkpoint_activations ({training['checkpoint_activations']}), "
+                "and training goes on from the last whole epoch; or, with another --tag, lower "
+                f"training.batch_size ({training['batch_size']}), data.segment "
+                f"({data['segment']} s) or the size of the model"
+            ) from None
+        if "DataLoader worker" not in str(error):
+            raise
+        raise UsageError(
+            f"a process that reads segments died ({str(error).splitlines()[0]}); if memory is "
+            f"short, lower data.num_workers ({data['num_workers']}); run the same command again "
+            "to go on from the last whole epoch"
+        ) from None

@@ -1,0 +1,93 @@
+"""What a finished training leaves: ``best_model.pth``, and ``training.json`` with its figures."""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from ..files import whole_or_nothing
+from .callbacks import learning_curve
+from .checkpoints import load_checkpoint, save_whole
+from .config import build_model
+from .schema import Config
+
+BEST_MODEL = "best_model.pth"
+SUMMARY = "training.json"
+PACKAGES = ("asteroid-upsamplers", "asteroid", "torch", "pytorch-lightning", "musdb", "museval")
+
+
+def is_finished(conf: Config, exp_dir: Path) -> bool:
+    """Whether ``exp_dir`` holds a model that was trained for as long as ``conf`` asks."""
+    try:
+        summary = json.loads((exp_dir / SUMMARY).read_text())
+    except (OSError, ValueError):
+        return False
+    long_enough = max(summary["epochs"], summary.get("max_epochs", 0)) >= conf["training"]["epochs"]
+    return (exp_dir / BEST_MODEL).exists() and long_enough
+
+
+def save_results(conf: Config, exp_dir: Path) -> None:
+    """Write the model of the best epoch, and the figures of the training beside it."""
+    best = load_checkpoint(exp_dir / "checkpoints" / "best.ckpt")
+    model = build_model(conf)
+    model.load_state_dict(
+        {
+            name.removeprefix("model."): weight
+            for name, weight in best["state_dict"].items()
+            if name.startswith("model.")
+        }
+    )
+    save_whole(model.serialize(), exp_dir / BEST_MODEL)
+    curve = learning_curve(exp_dir)
+    summary = {
+        "epochs": len(curve),
+        "max_epochs": conf["training"]["epochs"],
+        "best_epoch": best["epoch"] + 1,
+        "best_val_loss": min(row["val_loss"] for row in curve if "val_loss" in row),
+        "seconds_per_epoch": statistics.median(row["epoch_seconds"] for row in curve),
+        "unreadable_segments": sum(row.get("unreadable_segments", 0) for row in curve),
+        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "seed": conf["training"]["seed"],
+        **provenance(),
+    }
+    with whole_or_nothing(exp_dir / SUMMARY) as partial:
+        partial.write_text(json.dumps(summary, indent=2))
+
+
+def provenance() -> dict[str, str]:
+    """Commit (of a checkout), versions of the packages that matter, Python and the processor."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
+    return {
+        "commit": _commit(),
+        "python": platform.python_version(),
+        **{package: metadata.version(package) for package in PACKAGES},
+        "device": device,
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+def _commit() -> str:
+    """Of the checkout that this file is in, with ``-dirty`` where files were changed."""
+    describe = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        result = subprocess.run(
+            describe, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return result.stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "unknown"

@@ -1,0 +1,334 @@
+"""Training: it learns, goes on exactly where it was, and says what it cannot use."""
+
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+import scipy.signal
+import torch
+from asteroid.models import BaseModel
+
+from asteroid_upsamplers.errors import UsageError
+from asteroid_upsamplers.files import LOCK
+from asteroid_upsamplers.models import DemucsLike
+from asteroid_upsamplers.training import (
+    LOSSES,
+    SeparationSystem,
+    SongSegments,
+    load_config,
+    newest_checkpoint,
+)
+from asteroid_upsamplers.training.memory import _saved_bytes, saved_bytes
+from tests.models.test_demucs_like import Payload
+from tests.training.recipe import (
+    CONF,
+    LOCAL,
+    RATE,
+    SMALL,
+    assert_same_training,
+    best_weights,
+    checkpoint,
+    curve,
+    parents,
+    started,
+    summary,
+    train,
+    wait_until,
+)
+
+PLAIN = ("--shift", 0, "--flip_sign", "false", "--flip_channels", "false", "--remix_group", 1)
+PLAIN += ("--gain_min", 1, "--gain_max", 1, "--optimizer", "sgd", "--lr", 0.1, "--epochs", 1)
+"""Segments as they are, and the plainest optimizer."""
+
+
+def test_what_a_run_leaves_behind(alone, songs, caplog):
+    assert {p.name for p in alone.iterdir()} - {LOCK} == {
+        *("conf.yml", "checkpoints", "learning_curve.json", "logs"),
+        *("best_model.pth", "training.json"),
+    }
+    names = {p.name for p in (alone / "checkpoints").iterdir()}
+    assert names == {"best.ckpt", "last.ckpt", "previous.ckpt"}
+    assert list((alone / "logs" / "tensorboard").rglob("events*"))
+    losses = [loss for _, loss in curve(alone)]
+    assert len(losses) == 3 and losses[2] < losses[0]
+    figures = summary(alone)
+    assert figures["best_epoch"] == 1 + losses.index(min(losses))
+    assert figures["best_val_loss"] == min(losses)
+    model = BaseModel.from_pretrained(str(alone / "best_model.pth"))
+    assert model.normalize and model.sample_rate == RATE
+    assert figures["parameters"] == sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+def test_ended_and_run_again_is_a_run_that_nothing_disturbed(songs, tmp_path, end):
+    """Through the command line, with a process that reads and all that a checkpoint must hold."""
+    words = ("--epochs", 12, "--ema", 0.9, "--half_lr", 1, "--early_stop", 20, "--num_workers", 1)
+    with started(songs, tmp_path / "exp", *words) as process:
+        wait_until((tmp_path / "exp" / "checkpoints" / "last.ckpt").exists, process)
+        process.send_signal(end)
+        errors = process.communicate(timeout=60)[1]
+    said, status = ("terminated", 143) if end == signal.SIGTERM else ("interrupted", 130)
+    assert process.returncode == status, errors
+    assert errors.splitlines()[-1] == f"{said}: run the same command again to go on"
+    assert "Traceback" not in errors
+    assert len(curve(tmp_path / "exp")) < 12
+    train(songs, tmp_path / "exp", *words)
+    train(songs, tmp_path / "whole", *words)
+    assert_same_training(tmp_path / "exp", tmp_path / "whole", exact=True)
+
+
+def test_a_process_that_reads_dies(songs, alone, tmp_path):
+    words = ("--epochs", 40, "--num_workers", 1)
+    with started(songs, tmp_path / "exp", *words) as process:
+        wait_until((tmp_path / "exp" / "checkpoints" / "last.ckpt").exists, process)
+        (reader,) = (p for p, parent in parents().items() if parent == process.pid)
+        os.kill(reader, signal.SIGKILL)
+        errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 2, errors
+    assert errors.splitlines()[-1].startswith("error: a process that reads segments died")
+    assert "Traceback" not in errors
+
+
+def test_a_batch_in_micro_batches_is_the_batch(songs, tmp_path):
+    for name, more in {"whole": (), "parts": ("--accumulate", 2)}.items():
+        train(songs, tmp_path / name, *PLAIN, *more)
+    whole, parts = best_weights(tmp_path / "whole"), best_weights(tmp_path / "parts")
+    torch.testing.assert_close(parts, whole, atol=1e-6, rtol=1e-5)
+    steps = {checkpoint(tmp_path / name)["global_step"] for name in ("whole", "parts")}
+    assert len(steps) == 1 and steps.pop() > 3
+
+
+@pytest.fixture
+def weights(monkeypatch):
+    """The model's parameters at the start and after every step, in one vector each."""
+    trace = []
+
+    def keep(system, *args):
+        trace.append(torch.nn.utils.parameters_to_vector(system.model.parameters()).detach())
+
+    monkeypatch.setattr(SeparationSystem, "on_train_start", keep)
+    monkeypatch.setattr(SeparationSystem, "on_before_zero_grad", keep)
+    return trace
+
+
+def test_gradients_are_clipped_to_their_norm(songs, tmp_path, weights):
+    train(songs, tmp_path / "exp", *PLAIN, "--gradient_clip", 0.01)
+    moved = [float((b - a).norm()) for a, b in itertools.pairwise(weights) if not torch.equal(a, b)]
+    assert len(moved) > 2
+    assert moved == pytest.approx([0.1 * 0.01] * len(moved), rel=1e-3)
+
+
+def test_the_moving_average_is_what_is_validated_and_kept(songs, tmp_path, weights):
+    train(songs, tmp_path / "exp", *PLAIN, "--ema", 0.75)
+    model = BaseModel.from_pretrained(str(tmp_path / "exp" / "best_model.pth"))
+    state = checkpoint(tmp_path / "exp")["current_model_state"]
+    last = torch.cat([state[f"model.{name}"].flatten() for name, _ in model.named_parameters()])
+    trace = [b for a, b in itertools.pairwise([*weights, last]) if not torch.equal(a, b)]
+    average = trace[0]
+    for step in trace[1:]:
+        average = 0.75 * average + 0.25 * step
+    assert len(trace) > 3
+    torch.testing.assert_close(best_weights(tmp_path / "exp"), average)
+    assert not torch.allclose(average, trace[-1], atol=1e-5)
+
+
+def test_activations_that_are_computed_again_change_nothing(songs, alone, tmp_path):
+    train(songs, tmp_path / "exp", "--epochs", 3, "--checkpoint_activations", "true")
+    assert_same_training(tmp_path / "exp", alone)
+
+
+def test_where_nothing_gets_better_the_rate_is_halved_and_training_stops(songs, tmp_path, caplog):
+    """With steps too small to be seen; and what stopped by itself is finished."""
+    words = ("--epochs", 50, "--optimizer", "sgd", "--lr", 1e-7, "--half_lr", 1, "--early_stop", 4)
+    train(songs, tmp_path / "exp", *words)
+    (group,) = checkpoint(tmp_path / "exp")["optimizer_states"][0]["param_groups"]
+    assert group["lr"] in (5e-8, 2.5e-8)
+    figures = summary(tmp_path / "exp")
+    assert 5 <= figures["epochs"] < 12
+    with caplog.at_level("INFO"):
+        train(songs, tmp_path / "exp", *words)
+    assert "trained already" in caplog.text
+
+
+def test_the_best_epoch_is_kept_also_in_a_folder_that_was_moved(songs, tmp_path):
+    words = ("--valid_every", 2, "--lr", 0.01)
+    train(songs, tmp_path / "here", "--epochs", 4, *words)
+    moved = (tmp_path / "here").rename(tmp_path / "moved")
+    state = checkpoint(moved)
+    state["optimizer_states"][0]["param_groups"][0]["lr"] = 0.5  # from here on it gets worse
+    torch.save(state, moved / "checkpoints" / "last.ckpt")
+    train(songs, moved, "--epochs", 8, *words)
+    losses = {epoch: loss for epoch, (_, loss) in enumerate(curve(moved), 1) if loss is not None}
+    assert sorted(losses) == [2, 4, 6, 8]
+    best = min(losses, key=losses.get)
+    assert best <= 4
+    assert summary(moved)["best_epoch"] == best
+    assert summary(moved)["best_val_loss"] == losses[best]
+
+
+def test_a_loss_that_is_not_finite_is_no_success(songs, tmp_path):
+    words = ("--optimizer", "sgd", "--lr", 1e12, "--epochs", 3)
+    with pytest.raises(UsageError, match="is (nan|inf), not finite, in epoch 1.*lower optim.lr"):
+        train(songs, tmp_path / "exp", *words)
+    assert not list((tmp_path / "exp").rglob("*.pth")) + list((tmp_path / "exp").rglob("*.ckpt"))
+
+
+DAMAGES = ["truncated", "one bit", "pickle", "something else"]
+
+
+def damage(last, kind, mark):
+    """Spoil a checkpoint; code in it would make the file ``mark``."""
+    if kind == "truncated":
+        last.write_bytes(last.read_bytes()[:5000])
+    elif kind == "one bit":
+        content = bytearray(last.read_bytes())
+        content[len(content) // 2] ^= 1
+        last.write_bytes(content)
+    elif kind == "pickle":
+        torch.save({**torch.load(last), "note": Payload(str(mark))}, last)
+    else:
+        torch.save({"weights": torch.zeros(3)}, last)
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_behind_a_bad_checkpoint_is_the_previous_one(songs, alone, tmp_path, kind, caplog):
+    """The epoch is trained again, and the end is that of an unbroken run."""
+    shutil.copytree(alone, tmp_path / "exp")
+    last, mark = tmp_path / "exp" / "checkpoints" / "last.ckpt", tmp_path / "mark"
+    damage(last, kind, mark)
+    folder = last.parent
+    assert newest_checkpoint(folder, epochs=3) == folder / "previous.ckpt"
+    assert "last.ckpt: " in caplog.text and "going on from" in caplog.text
+    if kind == "one bit":
+        (tmp_path / "exp" / "training.json").unlink()  # as if it had been stopped
+        train(songs, tmp_path / "exp", "--epochs", 3)
+        assert_same_training(tmp_path / "exp", alone, exact=True)
+    else:
+        damage(folder / "previous.ckpt", kind, mark)
+        with pytest.raises(UsageError, match=r"last\.ckpt: .*delete it") as caught:
+            newest_checkpoint(folder, epochs=3)
+        assert "\n" not in str(caught.value)
+    assert not mark.exists()
+
+
+def test_after_a_full_disk_it_goes_on(alone, songs, tmp_path, monkeypatch):
+    """torch says "unexpected pos" where it means that the disk is full."""
+
+    def save(*args):
+        raise RuntimeError("unexpected pos 7744576 vs 7744464")
+
+    with monkeypatch.context() as full:
+        full.setattr(torch, "save", save)
+        full.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+        with pytest.raises(OSError, match="No space left"):
+            train(songs, tmp_path / "exp", "--epochs", 3)
+    assert not list(tmp_path.rglob("*.ckpt*"))
+    train(songs, tmp_path / "exp", "--epochs", 3)
+    assert_same_training(tmp_path / "exp", alone, exact=True)
+
+
+def test_a_folder_holds_one_run_at_a_time(songs, alone, tmp_path):
+    """The lock of a process that died is no hindrance."""
+    script = "import sys, time; from filelock import FileLock; lock = FileLock(sys.argv[1]); "
+    script += "lock.acquire(); print('held', flush=True); time.sleep(600)"
+    (tmp_path / "exp").mkdir()
+    words = [sys.executable, "-c", script, str(tmp_path / "exp" / LOCK)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(UsageError, match="exp: another run is at work here"):
+            train(songs, tmp_path / "exp")
+        other.kill()
+    train(songs, tmp_path / "exp", "--epochs", 1)
+
+
+def test_out_of_memory_names_the_settings_to_lower(songs, tmp_path, monkeypatch):
+    def forward(self, mixture):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has")
+
+    monkeypatch.setattr(DemucsLike, "forward", forward)
+    with pytest.raises(UsageError, match=r"raise training\.accumulate \(1\) or set") as caught:
+        train(songs, tmp_path / "exp")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--accumulate 2", "batch_size is 4: must be a multiple of 8"),
+        ("--batch_size 400", "batch_size is 400, but there are"),
+        ("--num_nodes 2", "start it with torchrun or SLURM"),
+        ("--sources [drums,violin]", "violin.wav: missing"),
+        ("--gain_min 2", "gain"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_in_one_line(songs, tmp_path, words, message):
+    with pytest.raises(UsageError, match=message):
+        train(songs, tmp_path / "exp", *words.split())
+    assert not (tmp_path / "exp" / "conf.yml").exists()
+
+
+def test_a_finished_training_needs_no_songs(alone, tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        train(tmp_path / "not there", alone, "--epochs", 3)
+    assert "trained already" in caplog.text
+
+
+def test_a_dry_run_says_what_a_run_finds(songs, alone, capsys):
+    train(songs, alone, "--epochs", 3, "--dry_run")
+    words = capsys.readouterr().out
+    assert f"model: DemucsLike, {summary(alone)['parameters']:,} parameters" in words
+    assert f"{checkpoint(alone)['global_step']:,} in all 3 epochs, each of 4 segments" in words
+    assert "2 songs to train on" in words and "2 to validate on" in words
+
+
+def test_activations_are_counted_on_shapes_alone():
+    """As on real tensors, but for the LSTM, which keeps other ones there."""
+    conf = load_config(CONF, channels="16", depth="5")
+    counted = saved_bytes(conf, 44100)
+    assert counted == pytest.approx(_saved_bytes(conf, 44100, "cpu"), rel=0.2)
+    assert saved_bytes(conf, 88200) == pytest.approx(2 * counted, rel=0.1)
+
+
+@pytest.mark.parametrize("name", sorted(p.name for p in (LOCAL / "models").iterdir()))
+def test_every_system_trains(songs, tmp_path, name):
+    """A step of its small size, on two of the sources."""
+    files = [LOCAL / "models" / name / f"{size}.yml" for size in ("full", "small")]
+    words = [w for path in files if path.exists() for w in ("--variant", path)]
+    words += ["--sources", "[drums, vocals]", "--epochs", 1, "--segment_stride", 0.5]
+    train(songs, tmp_path / "exp", *words, "--num_workers", 0, settings=SMALL)
+    model = BaseModel.from_pretrained(str(tmp_path / "exp" / "best_model.pth"))
+    assert type(model).__name__ == name
+    assert list(model.sources) == ["drums", "vocals"]
+    conf = load_config(tmp_path / "exp" / "conf.yml")
+    context = model.needed_context(4000)
+    batch = next(iter(SongSegments(conf, context).train_dataloader()))
+    assert batch.shape == (4, 2, 2, 4000 + 1600 + sum(context))
+    assert (context == (0, 0)) == (name != "WaveUNet")
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_are_zero_for_the_sources_only(name):
+    sources = torch.randn(2, 4, 2, 9000)
+    assert LOSSES[name](sources, sources) == 0
+    assert LOSSES[name](0.5 * sources, sources) > 0
+    deaf_to_sign = bool(LOSSES[name](-sources, sources) == 0)
+    assert deaf_to_sign is (name == "spectrogram_mse")
+
+
+def test_the_spectrogram_loss_is_that_of_scipys_magnitudes():
+    sources, estimates = torch.randn(2, 1, 2, 1, 9000, dtype=torch.float64)
+
+    def magnitudes(x):
+        window = scipy.signal.get_window("hann", 4096)
+        settings = {"nperseg": 4096, "noverlap": 3072, "padded": False}
+        *_, spectrum = scipy.signal.stft(x, window=window, **settings)
+        return abs(spectrum * window.sum())
+
+    expected = ((magnitudes(estimates.numpy()) - magnitudes(sources.numpy())) ** 2).mean()
+    loss = LOSSES["spectrogram_mse"](estimates, sources)
+    assert float(loss) == pytest.approx(expected, rel=1e-4)
