@@ -1,4 +1,4 @@
-"""``run.sh`` itself: all stages on small songs, which files a row is trained with, what is refused."""
+"""``run.sh``: all stages on small songs, the commands that it composes, what it refuses."""
 
 import subprocess
 import sys
@@ -92,7 +92,8 @@ def test_stages_run_in_order_with_their_options(said):
     options = ("--musdb18_dir", "/songs/", "--tag", "t", "--upsampler", "nearest")
     assert said(*options, "--shifts", 10, "--chunk", 5, "--workers", 3) == [
         f"-W ignore local/prepare_data.py {songs}",
-        f"-W ignore train.py --exp_dir {exp} --variant local/variants/nearest.yml {songs} --epochs 3",
+        f"-W ignore train.py --exp_dir {exp} --variant local/variants/nearest.yml {songs} "
+        "--epochs 3",
         f"-W ignore eval.py separate {songs} --shifts 10 --chunk 5 {exp}",
         f"-W ignore eval.py score {songs} --workers 3 {exp}",
         f"-W ignore eval.py artifacts {songs} {exp}",
