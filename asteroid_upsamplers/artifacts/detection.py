@@ -25,9 +25,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import scipy  # its parts are imported when they are first used
 import torch
-from scipy import optimize, stats
-from scipy import signal as scipy_signal
 from torch import Tensor
 
 from ..dsp.spectra import decibels
@@ -108,7 +107,7 @@ def _surest(channels: Tensor, frequency: float, sample_rate: float) -> tuple[flo
     ]
     powers, floors, p_values = (torch.stack(column).T for column in zip(*tests, strict=True))
     combined = [
-        float(row[0]) if parts == 1 else float(stats.combine_pvalues(row.numpy()).pvalue)
+        float(row[0]) if parts == 1 else float(scipy.stats.combine_pvalues(row.numpy()).pvalue)
         for row in p_values
     ]
     best = min(range(len(combined)), key=lambda k: (combined[k], -float(powers[k].mean())))
@@ -136,7 +135,7 @@ def _f_test(
     real = frequency == sample_rate / 2
     degrees = (1, WINDOWS - 1) if real else (2, 2 * WINDOWS - 2)
     sides = 1 if real else 2
-    p_values = torch.from_numpy(stats.f.sf(ratio.numpy(), *degrees))
+    p_values = torch.from_numpy(scipy.stats.f.sf(ratio.numpy(), *degrees))
     floor = sides * rest / (WINDOWS - 1) / sample_rate
     return sides * amplitude.abs().square(), floor, p_values
 
@@ -150,12 +149,14 @@ def detectable_level(seconds: float, false_alarm: float = 1e-3, power: float = 0
         power: Probability of finding it, between 0 and 1.
     """
     degrees = 2, 2 * WINDOWS - 2
-    threshold = stats.f.isf(false_alarm, *degrees)
+    threshold = scipy.stats.f.isf(false_alarm, *degrees)
 
     def excess(level: float) -> float:
-        return float(stats.ncf.sf(threshold, *degrees, _noncentrality(level, seconds))) - power
+        return (
+            float(scipy.stats.ncf.sf(threshold, *degrees, _noncentrality(level, seconds))) - power
+        )
 
-    return float(optimize.brentq(excess, -40, 60))
+    return float(scipy.optimize.brentq(excess, -40, 60))
 
 
 def _noncentrality(level: float, seconds: float) -> float:
@@ -171,4 +172,4 @@ def _db(ratio: float) -> float:
 @functools.lru_cache(maxsize=4)
 def _windows(time: int) -> Tensor:
     """``(WINDOWS, time)``, orthonormal."""
-    return torch.from_numpy(scipy_signal.windows.dpss(time, BANDWIDTH, WINDOWS).copy())
+    return torch.from_numpy(scipy.signal.windows.dpss(time, BANDWIDTH, WINDOWS).copy())

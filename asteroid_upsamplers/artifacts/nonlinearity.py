@@ -30,8 +30,8 @@ class NoiseTones(Result):
     """Tones in the mean output of a layer and a ReLU for white noise, not for a constant.
 
     Args:
-        levels_db: Of the loudest output channel, at k = 1 .. stride // 2: against the rms of the
-            mean output's period; -400 for none.
+        levels_db: At k = 1 .. stride // 2, against the rms of the mean output's period; powers are
+            summed over the output channels; -400 for none.
         tonal_fraction: Share of that period's power that is not at zero frequency, pooled over the
             output channels.
         phase_means: The mean of every phase, ``(out_channels, stride)``.

@@ -16,8 +16,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import scipy  # its parts are imported when they are first used
 import torch
-from scipy import optimize, stats
 from torch import Tensor
 
 from ..dsp.spectra import decibels, welch, welch_frames
@@ -108,18 +108,18 @@ def prominence_threshold(
     """
     shape = welch_frames(time, n_fft) / (1 + SHARED)
     line_shape = shape / 2 if at_half_rate else shape
-    line = stats.gamma(line_shape, scale=1 / line_shape)
-    floors = stats.gamma(shape, scale=1 / shape)
+    line = scipy.stats.gamma(line_shape, scale=1 / line_shape)
+    floors = scipy.stats.gamma(shape, scale=1 / shape)
     middle = floors.median()
     spread = math.sqrt(NEIGHBOURS / BINS) / (2 * floors.pdf(middle))
-    quantiles = stats.norm.ppf((torch.arange(200) + 0.5).numpy() / 200)
+    quantiles = scipy.stats.norm.ppf((torch.arange(200) + 0.5).numpy() / 200)
     floor = (middle + spread * quantiles).clip(min=middle / 10)
     wanted = -math.expm1(math.log1p(-false_alarm) / tones)
 
     def excess(level: float) -> float:
         return float(line.sf(10 ** (level / 10) * floor).mean()) - wanted
 
-    return float(optimize.brentq(excess, -10, 60))
+    return float(scipy.optimize.brentq(excess, -10, 60))
 
 
 def _around(index: int, length: int) -> Tensor:

@@ -31,9 +31,9 @@ class ToneLevels(Result):
     """Levels of the tones of one layer, for a constant input.
 
     Args:
-        levels_db: Of the loudest output channel, at k = 1 .. stride // 2:
-            ``20 log10(|A_k| / rms)``, against the rms of the steady period; -400 for none.
-        per_channel_db: The same for every output channel.
+        levels_db: At k = 1 .. stride // 2, ``20 log10(|A_k| / rms)``, against the rms of the steady
+            period; powers are summed over the output channels; -400 for none.
+        per_channel_db: The same for every output channel by itself.
         tonal_fraction: Share of the steady power that is not at zero frequency, pooled over the
             output channels; from 0 (a constant) to 1.
     """
@@ -84,10 +84,13 @@ def tones_of_period(period: Tensor) -> ToneLevels:
     stride = period.shape[1]
     power = period.square().mean(1)
     amplitudes = torch.fft.rfft(period, dim=1)[:, 1:].abs() / stride
-    levels = decibels((amplitudes / power.sqrt()[:, None]).square())
+    tones = amplitudes.square()
     tonal = (power - period.mean(1).square()).clamp(min=0).sum() / power.sum()
-    loudest = levels[levels.amax(1).argmax()] if stride > 1 else levels[0]
-    return ToneLevels(loudest.tolist(), levels.tolist(), float(tonal.nan_to_num(nan=0.0)))
+    return ToneLevels(
+        decibels(tones.sum(0) / power.sum()).tolist(),
+        decibels(tones / power[:, None]).tolist(),
+        float(tonal.nan_to_num(nan=0.0)),
+    )
 
 
 @torch.no_grad()
