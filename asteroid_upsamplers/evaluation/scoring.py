@@ -53,7 +53,7 @@ class ScoringJob:
     name: str
     references: Path
     estimates: Path
-    sources: tuple[str, ...]
+    sources: Sequence[str]
     json_path: Path = Path()
 
     def __post_init__(self) -> None:
@@ -97,7 +97,6 @@ def score_song(
             samples; a file of another sample rate, number of channels or length.
     """
     folder = Path(references)
-    sources = sources if isinstance(sources, str) else tuple(sources)
     job = ScoringJob(folder.name, folder, Path(estimates), sources)
     store, silent = _score(job, win, hop)
     _warn_of_silence(job, silent)
