@@ -9,11 +9,12 @@ demo: $(VENV)/installed ffmpeg
 	$(RECIPE)/run.sh --demo --variant all --exp_root exp --data_root exp/data --python $(BIN)/python
 
 # at most six minutes on two cores; test-all adds what takes longer
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
 test: $(VENV)/installed ffmpeg chromium
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: $(VENV)/installed ffmpeg chromium
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
