@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -99,7 +100,9 @@ def _separate_experiment(
     exp_dir: Path, model: MusicSeparator, songs: Sequence[Song], chunking: Chunking, progress: bool
 ) -> None:
     names = source_names(model)
-    _discard_outdated(exp_dir, songs, {**asdict(chunking), "sources": names})
+    settings = asdict(chunking) | {"sources": names}
+    settings["chunk"] = chunking.chunk if math.isfinite(chunking.chunk) else "whole song"
+    _discard_outdated(exp_dir, songs, settings)
     todo = [song for song in songs if not (exp_dir / ESTIMATES / song.name).is_dir()]
     if not todo:
         return
@@ -198,4 +201,4 @@ def _older(product: Path, origin: Path) -> bool:
 
 def _write_json(path: Path, content: dict) -> None:
     with whole_or_nothing(path) as partial:
-        partial.write_text(json.dumps(content, indent=2))
+        partial.write_text(json.dumps(content, indent=2, allow_nan=False))

@@ -233,6 +233,7 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 def _begin_worker() -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     load_museval()
     threadpool_limits(1)
     # Let glibc keep museval's large arrays for the next ones instead of asking the system for new
@@ -241,7 +242,6 @@ def _begin_worker() -> None:
     if hasattr(allocator, "mallopt"):
         allocator.mallopt(-4, 0)  # M_MMAP_MAX
         allocator.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
-    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:

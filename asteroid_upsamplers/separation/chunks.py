@@ -38,23 +38,19 @@ def separate_chunks(
 ) -> Iterator[Tensor]:
     """Yield the output of ``function`` block by block, in order and without gaps.
 
-    Only the chunks of one call are in memory, with their context, and the samples that the last of
-    them shares with the next chunk.
+    Only the chunks of one call are in memory, with their context.
 
     Args:
         function: ``(n, channels, before + time + after)`` -> ``(n, ..., time)`` or longer (the rest
-            is dropped), for 1 to ``batch`` chunks, any time up to ``chunk`` and the ``context`` of
-            that time.
+            is dropped), for up to ``batch`` chunks of one length, with its ``context``.
         read: ``read(start, stop)`` gives the input samples ``(channels, stop - start)``.
         total: Length of the whole signal in samples.
-        chunk: Length of a chunk in samples, at least 1.
+        chunk: Length of a chunk in samples, at least 1; the last one may be shorter.
         overlap: Samples shared by neighbouring chunks, at most half a chunk.
-        match: Brings the sources of a chunk into the order of the chunk before, by the samples that
-            both have.
-        context: ``context(time)`` gives ``(before, after)``: how many samples around a chunk
+        match: Brings the sources of a chunk into the order of the chunk before.
+        context: ``context(time)`` gives ``(before, after)``, the samples around a chunk that
             ``function`` needs. Beyond the ends of the signal these are zeros.
-        batch: How many consecutive chunks at most go through ``function`` in one call; a shorter
-            last chunk goes alone.
+        batch: How many chunks at most go through ``function`` in one call.
 
     Yields:
         Blocks ``(..., time)``, one for each chunk; their lengths add up to ``total``.

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import soundfile
 from asteroid.models import BaseModel
@@ -64,11 +65,10 @@ def separate_file(
     seed: int = 0,
     bar: tqdm | None = None,
 ) -> list[Path]:
-    """Write the sources of one file, each as 32-bit float wav with the file's rate and channels.
+    """Write the sources of one file as 32-bit float wav, with the file's rate and channels.
 
-    Estimates are never rescaled. A model that was trained on music of level 1 gets the file divided
-    by its level, and the estimates are multiplied by it. All else here is a loop around this
-    function.
+    Estimates are never rescaled: a model that was trained on music of level 1 gets the file divided
+    by its level, and the estimates are multiplied by the same level.
 
     Args:
         model: Any Asteroid model from waveform to waveforms, in evaluation mode, on its device.
@@ -76,10 +76,9 @@ def separate_file(
         outputs: A file for each source, in the model's order.
         chunking: How it is cut into chunks; :class:`Chunking` has the defaults.
         force_overwrite: Whether to replace outputs that exist, else they are kept.
-        resample: Whether a file whose rate is not the model's is resampled, and the estimates back
-            to its rate, else it is refused.
+        resample: Whether to resample a file whose rate is not the model's, and the estimates back.
         seed: Of the delays of the shift trick.
-        bar: Progress bar in seconds of audio; its total grows where this file exceeds it.
+        bar: Progress bar in seconds of audio; its total grows where the file exceeds it.
 
     Returns:
         The outputs that were written.
@@ -91,29 +90,14 @@ def separate_file(
     missing = [output for output in outputs if force_overwrite or not output.exists()]
     if not missing:
         return []
-    if not model.sample_rate:
-        raise UsageError(
-            f"the {type(model).__name__} states no sample rate; asteroid-register-sr writes one "
-            "into its file"
-        )
-    bar = tqdm(disable=True) if bar is None else bar
     folder = outputs[0].parent
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(PARTIAL, ".", folder) as name:
-        scratch, rate = Path(name), int(model.sample_rate)
-        mixture = readable(path, scratch)
-        info = soundfile.info(mixture)
-        wanted = model.in_channels or 1
-        if wanted != 1 and info.channels not in (1, wanted):
-            raise UsageError(f"{path}: {info.channels} channels, must be 1 or {wanted}")
-        if info.samplerate != rate:
-            if not resample:
-                raise UsageError(f"{path}: {info.samplerate} Hz, the model needs {rate} Hz")
-            resample_file(mixture, scratch / "mixture.wav", rate)
-            mixture = scratch / "mixture.wav"
-        bar.total = max(bar.total or 0, bar.n + info.frames / info.samplerate)
-        bar.set_postfix_str(path.name)
-        estimates = [scratch / f"{number}.wav" for number, _ in enumerate(outputs)]
+    with tempfile.TemporaryDirectory(PARTIAL, ".", folder) as scratch:
+        mixture, info = _mixture_at_rate(model, path, Path(scratch), resample)
+        if bar is not None:
+            bar.total = max(bar.total or 0, bar.n + info.duration)
+            bar.set_postfix_str(path.name)
+        estimates = [Path(scratch) / f"{number}.wav" for number, _ in enumerate(outputs)]
         try:
             _separate_wav(model, mixture, estimates, chunking, seed, bar)
         except RuntimeError as error:
@@ -124,14 +108,36 @@ def separate_file(
                 f"chunk ({chunking.chunk:g} s)"
             ) from error
         for output, estimate in zip(outputs, estimates, strict=True):
-            if output not in missing:
-                continue
-            if info.samplerate != rate:
+            if output in missing and info.samplerate == int(model.sample_rate):
+                os.replace(estimate, output)
+            elif output in missing:
                 back = estimate.with_suffix(".resampled.wav")
                 resample_file(estimate, back, info.samplerate, info.frames)
-                estimate = back
-            os.replace(estimate, output)
+                os.replace(back, output)
     return missing
+
+
+def _mixture_at_rate(
+    model: BaseModel, path: Path, scratch: Path, resample: bool
+) -> tuple[Path, Any]:
+    """A file that the model can read, and what soundfile says of it before it is resampled."""
+    if not model.sample_rate:
+        raise UsageError(
+            f"the {type(model).__name__} states no sample rate; asteroid-register-sr writes one "
+            "into its file"
+        )
+    mixture, rate, wanted = readable(path, scratch), int(model.sample_rate), model.in_channels or 1
+    info = soundfile.info(mixture)
+    if wanted != 1 and info.channels not in (1, wanted):
+        raise UsageError(f"{path}: {info.channels} channels, must be 1 or {wanted}")
+    if info.samplerate != rate:
+        if not resample:
+            raise UsageError(
+                f"{path}: {info.samplerate} Hz, the model needs {rate} Hz or resample=True"
+            )
+        resample_file(mixture, scratch / "mixture.wav", rate)
+        mixture = scratch / "mixture.wav"
+    return mixture, info
 
 
 def _separate_wav(
@@ -140,7 +146,7 @@ def _separate_wav(
     estimates: list[Path],
     chunking: Chunking,
     seed: int,
-    bar: tqdm,
+    bar: tqdm | None,
 ) -> None:
     """Separate a file of the model's rate into files of the same length and channels."""
     info = soundfile.info(mixture)
@@ -169,4 +175,5 @@ def _separate_wav(
         for block in blocks:
             for file, estimate in zip(files, block, strict=True):
                 file.write(estimate.T.numpy())
-            bar.update(block.shape[-1] / rate)
+            if bar is not None:
+                bar.update(block.shape[-1] / rate)

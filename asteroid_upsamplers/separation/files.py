@@ -40,20 +40,16 @@ def separate_files(
     Outputs have the rate, length and channels of the file, whatever the model works with: it is
     resampled there and back; a model for one channel separates each of them; for a model for more a
     mono file is copied to all of them. Sources without names are called ``est1``, ``est2`` and so
-    on. Such a model may give them in any order: the order of each chunk and channel is aligned with
-    that of the one before.
+    on; such models give them in any order, which is aligned between chunks and channels.
 
     Args:
         model: Any Asteroid model from waveform to waveforms, on its device; it is set to evaluation
             mode.
         paths: Files, and folders, which are searched for audio.
-        output_dir: Where to write; beside the files if ``None``.
+        output_dir: Where to write; beside the file if ``None``.
         force_overwrite: Whether to replace files that exist, else they are kept.
-        chunk: Length in s of what is separated at a time, see :class:`Chunking`.
-        overlap: Share of a chunk that it has in common with the next, 0 to 0.5.
+        chunk, overlap, shifts, batch: As :class:`Chunking` takes them.
         progress: Whether to show a progress bar, in seconds of audio.
-        shifts: How many random delays each chunk is averaged over; 0 for none.
-        batch: How many chunks go through the network at once.
 
     Returns:
         The files that were written.

@@ -60,21 +60,6 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_load_scores_gives_every_frame(folder):
-    scores = load_scores(folder)
-    assert list(scores.columns) == ["track", "target", "metric", "time", "score"]
-    got = {(row.track, row.target, row.metric, row.time): row.score for row in scores.itertuples()}
-    expected = {
-        (song, stem, metric, float(i)): sdr + offset
-        for song, stems in SONGS.items()
-        for stem, frames in stems.items()
-        for i, sdr in enumerate(frames)
-        for metric, offset in OFFSETS.items()
-    }
-    assert len(scores) == len(expected)
-    assert got == pytest.approx(expected, nan_ok=True)
-
-
 def by_hand(stem):
     """The row of one stem, with ``statistics`` only."""
     row = {}
@@ -150,15 +135,6 @@ def test_refused_folders_are_named_in_one_line(tmp_path, case):
     assert "\n" not in str(caught.value)
 
 
-def test_a_cut_gzip_is_refused(tmp_path):
-    path = put(tmp_path / "a.json.gz", GOOD)
-    assert is_scored(path, ["drums", "vocals"])
-    path.write_bytes(path.read_bytes()[:-12])
-    assert not is_scored(path, ["drums", "vocals"])
-    with pytest.raises(UsageError, match=r"a\.json\.gz is no museval JSON"):
-        load_scores(tmp_path)
-
-
 @pytest.mark.parametrize("suffix", [".json", ".json.gz"])
 def test_written_scores_are_museval_json_and_the_same_bytes_again(tmp_path, suffix):
     store = museval.TrackStore("song", win=1.0, hop=1.0)
@@ -173,6 +149,10 @@ def test_written_scores_are_museval_json_and_the_same_bytes_again(tmp_path, suff
     if suffix.endswith("gz"):
         assert data[4:8] == b"\0\0\0\0"  # gzip's time of writing
     assert is_scored(first, {"vocals", "drums"}) and not is_scored(first, ["vocals"])
+    first.write_bytes(data[:-12])
+    assert not is_scored(first, {"vocals", "drums"})
+    with pytest.raises(UsageError, match="is no museval JSON"):
+        load_scores(tmp_path)
 
 
 # Median of medians of SDR in dB, as the systems' authors published it.
