@@ -25,9 +25,10 @@ ROWS = 256
 
 def network_pictures(report: ProbeReport, signals: ProbeSignals) -> list[Section]:
     """What a network gives for silence and for noise, and the responses of its layers."""
-    rate, silence = report.sample_rate, report.silence
-    tones = [t["frequency_hz"] for t in silence.tones if t["level_db"] > -300]
-    sections = _heard("Output for silence", signals.silence, rate, tones) if silence.rms else []
+    rate, sections = report.sample_rate, []
+    if report.silence.rms:
+        tones = [t["frequency_hz"] for t in report.silence.tones if t["level_db"] > -300]
+        sections += _heard("Output for silence", signals.silence, rate, tones)
     tones = report.noise.standing() if report.noise else []
     sections += _heard("Output for white noise", signals.noise, rate, tones)
     return [*sections, _responses(report, signals)]
@@ -52,7 +53,7 @@ def _heard(title: str, signal: Tensor, rate: float, tones: Sequence[float]) -> l
     axes = figure.subplots()
     window = min(2048, 2 ** int(np.log2(len(mono))))
     peak = max(float(np.abs(mono).max()), 1e-30)
-    power, _, _ = specgram(mono / peak, window, rate, noverlap=window * 3 // 4)
+    power = np.asarray(specgram(mono / peak, window, rate, noverlap=window * 3 // 4)[0])
     rows = power[1:].reshape(min(ROWS, window // 2), -1, power.shape[1]).max(1)
     levels = 10 * np.log10(rows + 1e-30)
     top, extent = levels.max(), (0, len(mono) / rate, 0, rate / 2)

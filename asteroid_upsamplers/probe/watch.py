@@ -90,12 +90,10 @@ class _Interpolated:
 
 @dataclass(frozen=True, eq=False)
 class _Convolved:
-    """Noted on the output of a convolution: its weights, and where each of its numbers went."""
+    """Noted on the output of a convolution: its system once it is known which channel makes which
+    phase, its size, and where each of its numbers went."""
 
-    weight: Tensor
-    bias: Tensor | None
-    groups: int
-    dilation: int
+    system: Callable[[Tensor], AnyLayer]
     channels: int
     time: int
     places: Tensor | None = None
@@ -201,7 +199,8 @@ class _Watch(TorchFunctionMode):
                 how = (weight, bias, groups, dilation)
                 call.layer = partial(convolved_system, call.kind, call.stride, *how)
         if stride == 1 and output.dim() == 3:
-            _put_note(output, _Convolved(weight, bias, groups, dilation, *output.shape[1:]))
+            system = partial(subpixel_system, weight, bias, groups, dilation)
+            _put_note(output, _Convolved(system, *output.shape[1:]))
         return output
 
     def _moved(
@@ -218,8 +217,7 @@ class _Watch(TorchFunctionMode):
         if rows is None:
             _put_note(output, replace(note, places=moved))
             return output
-        how = (note.weight, note.bias, note.groups, note.dilation, rows)
-        return self._found("subpixel", rows.shape[1], output, partial(subpixel_system, *how))
+        return self._found("subpixel", rows.shape[1], output, partial(note.system, rows))
 
 
 def _shuffled_rows(moved: Tensor, origin: _Convolved) -> Tensor | None:
