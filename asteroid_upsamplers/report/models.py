@@ -78,7 +78,7 @@ class ScoredModel:
 
     @property
     def stems(self) -> tuple[str, ...]:
-        """In the order of the tables."""
+        """Those of the scores, which all models have, in the order of the tables."""
         return usual_stems([self.runs[0].scores])
 
     @cached_property
@@ -93,11 +93,6 @@ class Reading(NamedTuple):
 
     models: list[ScoredModel]
     left_out: list[str]
-
-    @property
-    def stems(self) -> tuple[str, ...]:
-        """Those that all models have scores of."""
-        return self.models[0].stems
 
 
 def read_models(folders: Sequence[Path]) -> Reading:

@@ -49,7 +49,7 @@ def write_report(
     """
     reading = read_models(folders)
     results, pairs = tabulate(reading.models, quoted), compare_models(reading.models)
-    tables = make_tables(results, pairs, reading.stems)
+    tables = make_tables(results, pairs, reading.models[0].stems)
     notes = make_notes(results, pairs, reading.left_out)
     png = png_of(draw_comparison(results, reading.models), dpi=150)
     texts = {

@@ -38,10 +38,8 @@ def test_a_pair_is_what_scipy_says(tmp_path, offset, verdict):
 def test_the_bootstrap_covers_as_often_as_it_says():
     """95 % of the intervals contain the true mean; 200 trials, four standard errors."""
     rng = np.random.default_rng(0)
-    hits = 0
-    for _ in range(200):
-        low, high, _ = compare_songs(rng.normal(0.3, 1.0, 50))
-        hits += low <= 0.3 <= high
+    found = [compare_songs(rng.normal(0.3, 1.0, 50)) for _ in range(200)]
+    hits = sum(low <= 0.3 <= high for low, high, _ in found)
     assert hits > 0.95 * 200 - 4 * np.sqrt(200 * 0.95 * 0.05)
 
 
@@ -71,10 +69,10 @@ def test_holm(p_values, corrected):
 
 def test_holm_counts_pairs_and_stems_apart(tmp_path):
     pairs = pairs_of(*(write_scores(tmp_path / n, songs(k, 10)) for k, n in enumerate("abc")))
-    of_means = pairs["stem"] == "mean"
-    for family, count in ((of_means, 3), (~of_means, 12)):
-        least = pairs.loc[family, "p"].idxmin()
-        assert pairs.loc[least, "p_holm"] == pytest.approx(min(1, count * pairs.loc[least, "p"]))
+    for of_means, count in ((True, 3), (False, 12)):
+        family = pairs[(pairs["stem"] == "mean") == of_means]
+        least = family.loc[family["p"].idxmin()]
+        assert least["p_holm"] == pytest.approx(min(1, count * least["p"]))
 
 
 @pytest.mark.parametrize(("models", "pairs"), [(1, 0), (6, 15), (7, 6)])
@@ -100,13 +98,3 @@ def test_only_common_songs_are_compared(tmp_path):
     common = [f"song {k}" for k in range(4, 10)]
     differences = [np.subtract(first[s], second[s]).mean() for s in common]
     assert mean_row(pairs)["difference"] == pytest.approx(np.mean(differences))
-
-
-@pytest.mark.parametrize(("count", "verdict"), [(5, "too few songs"), (6, "a is better by 9.0")])
-def test_six_songs_are_the_least(tmp_path, count, verdict):
-    low = songs(1, count, spread=0.01)
-    high = {song: [v + 9 for v in values] for song, values in low.items()}
-    a, b = write_scores(tmp_path / "a", high), write_scores(tmp_path / "b", low)
-    row = mean_row(pairs_of(a, b))
-    assert row["verdict"].startswith(verdict)
-    assert np.isnan(row["p"]) == (count < 6)
