@@ -117,7 +117,7 @@ def read_models(folders: Sequence[Path]) -> Reading:
     baselines = [f.parent / BASELINE for f in folders if (f / "conf.yml").exists()]
     baselines = [folder for folder in baselines if (folder / "scores").is_dir()]
     unique: dict[Path, Path] = {}
-    for folder in (*baselines, *folders):
+    for folder in (*folders, *baselines):
         unique.setdefault(folder.resolve(), folder)
     found, left_out = {}, []
     for folder in unique.values():
@@ -136,12 +136,13 @@ def read_models(folders: Sequence[Path]) -> Reading:
                 runs.append(_read_run(folder, scores))
         except UsageError as error:
             left_out.append(str(error))
-    if not runs and len(left_out) == 1:
+    usable = {run.folder for run in runs} & set(folders)
+    if not usable and len(left_out) == 1:
         raise UsageError(left_out[0])
     for problem in left_out:
         logger.warning("left out: %s", problem)
-    if not runs:
-        raise UsageError(f"none of the {len(unique)} folders can be reported on")
+    if not usable:
+        raise UsageError(f"none of the {len(set(folders))} folders can be reported on")
     runs.sort(key=lambda run: run.folder.name != BASELINE)
     groups = _grouped(runs)
     models = [ScoredModel(*pair) for pair in zip(_names(groups), groups, strict=True)]

@@ -142,5 +142,8 @@ def test_folders_that_cannot_be_used_are_left_out_and_named(tmp_path, caplog):
         assert re.search(words, message) and str(folder) in message
     with pytest.raises(UsageError, match="none of the 2 folders"):
         collect([tmp_path / "empty", tmp_path / "nowhere"])
+    write_scores(tmp_path / "mixture" / "scores", songs(2, 1))  # alone it is no comparison
+    with pytest.raises(UsageError, match="training.json: missing or damaged"):
+        collect([tmp_path / "no summary"])
     with pytest.raises(UsageError, match="no experiment folders"):
         collect([])
