@@ -14,7 +14,7 @@ from .errors import one_line_errors
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The command line. Exit status 2 for wrong use."""
+    """Upsampling layers for audio networks: list, measure, separate, compare."""
     parser = argparse.ArgumentParser(prog="asteroid-upsamplers", description=main.__doc__)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
