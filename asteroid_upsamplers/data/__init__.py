@@ -11,7 +11,7 @@ from .prepare import (
     songs_at_rate,
     wav_root,
 )
-from .segments import Segments, SegmentSampler, SharedSongs, WholeSongs, seeded
+from .segments import Segments, SegmentSampler, WholeSongs, seeded
 from .songs import MIXTURE, SOURCES, Song, find_songs, split_validation
 
 __all__ = [
@@ -20,7 +20,6 @@ __all__ = [
     "Augment",
     "SegmentSampler",
     "Segments",
-    "SharedSongs",
     "Song",
     "WholeSongs",
     "cores",

@@ -129,28 +129,6 @@ class SegmentSampler(Sampler[int]):
             yield from order[start : start + self.micro_batch]
 
 
-class SharedSongs(Sampler[int]):
-    """Numbers of songs, each for one of the processes that work together.
-
-    Every process gets as many, so that none waits for ever: if they do not come out even, some
-    songs are given out twice.
-
-    Args:
-        songs: The longest are given out first, so that all processes end at about the same time.
-    """
-
-    def __init__(self, songs: Sequence[Song]):
-        self.order = sorted(range(len(songs)), key=lambda number: -songs[number].frames)
-
-    def __len__(self) -> int:
-        return -(-len(self.order) // _world()[1])
-
-    def __iter__(self) -> Iterator[int]:
-        rank, processes = _world()
-        for index in range(rank, len(self) * processes, processes):
-            yield self.order[index % len(self.order)]
-
-
 class WholeSongs(Dataset[tuple[int, Tensor]]):
     """Whole songs: an item is the song's number, and ``(source, channel, time)``, float32.
 

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, DistributedSampler
 
 from ..data import (
     Segments,
     SegmentSampler,
-    SharedSongs,
     WholeSongs,
     cores,
     songs_at_rate,
@@ -65,6 +64,7 @@ class SongSegments(pl.LightningDataModule):
         frames = samples(conf, "data", "segment") + samples(conf, "augmentation", "shift")
         hop = max(1, samples(conf, "data", "segment_stride"))
         self.segments = Segments(train_songs, frames, hop, normalize, sources, context)
+        valid_songs.sort(key=lambda song: -song.frames)  # so that all processes end together
         self.valid_songs = WholeSongs(valid_songs, normalize, sources)
         self.sampler = SegmentSampler(self.segments, training["seed"], batch_size, self.micro_batch)
         if not self.sampler.steps:
@@ -95,5 +95,6 @@ class SongSegments(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader:
         """Numbers of songs, and their sources ``(source, channel, time)``."""
-        sampler = SharedSongs(self.valid_songs.songs)
+        together = torch.distributed.is_available() and torch.distributed.is_initialized()
+        sampler: Any = DistributedSampler(self.valid_songs, shuffle=False) if together else None
         return DataLoader(self.valid_songs, batch_size=None, sampler=sampler)

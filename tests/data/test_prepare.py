@@ -146,6 +146,19 @@ def test_wav_sets_are_used_where_they_are_and_counted(song_set, tmp_path, caplog
     assert wav_root(song_set, tmp_path / "wav") == song_set
 
 
+def test_sets_of_other_stems(tmp_path):
+    for song in ("train/a", "test/b"):
+        (tmp_path / song).mkdir(parents=True)
+        for name in ("vocals", "accompaniment", "mixture"):
+            soundfile.write(tmp_path / song / f"{name}.wav", np.full((50, 2), 0.5), RATE)
+    sources = ("vocals", "accompaniment")
+    assert prepare(tmp_path, tmp_path / "wav", RATE, sources=sources) == tmp_path
+    (song,) = songs_at_rate(tmp_path, tmp_path / "wav", "test", RATE // 2, False, sources)
+    assert song.read((*sources, "mixture")).shape == (3, 2, 25)
+    with pytest.raises(UsageError, match=r"drums\.wav: missing"):
+        prepare(tmp_path, tmp_path / "wav", RATE)
+
+
 def test_float_samples_are_checked(song_set, tmp_path):
     samples = np.full((2 * RATE, 2), np.inf, np.float32)
     write_song(song_set / "train" / "hot", subtype="FLOAT", drums=samples)

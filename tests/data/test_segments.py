@@ -9,7 +9,6 @@ from asteroid_upsamplers.data import (
     SOURCES,
     Segments,
     SegmentSampler,
-    SharedSongs,
     WholeSongs,
     find_songs,
 )
@@ -105,17 +104,6 @@ def test_batches_are_the_same_however_they_are_divided(monkeypatch, processes, a
         for index in share[first : first + micro]
     ]
     assert together == alone[:60]
-
-
-@pytest.mark.parametrize("processes", [1, 3])
-def test_songs_are_shared_out_longest_first_and_evenly(song_set, monkeypatch, processes):
-    write_song(song_set / "train" / "a long one", seconds=3)
-    songs = find_songs(song_set, "train", RATE)
-    sampler = SharedSongs(songs)
-    shares = among(monkeypatch, processes, lambda: (len(sampler), list(sampler)))
-    assert {length for length, _ in shares} == {len(share) for _, share in shares}
-    assert {number for _, share in shares for number in share} == {0, 1, 2, 3}
-    assert songs[shares[0][1][0]].name == "a long one"
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -76,15 +76,6 @@ def test_a_folder_without_the_files_of_a_song_is_named(song_set):
         find_songs(song_set, "train", RATE)
 
 
-def test_other_sources_and_channels(tmp_path):
-    for name in ("vocals", "accompaniment"):
-        (tmp_path / "train" / "song").mkdir(parents=True, exist_ok=True)
-        soundfile.write(tmp_path / "train" / "song" / f"{name}.wav", np.full(50, 0.5), RATE)
-    sources = ("vocals", "accompaniment")
-    (song,) = find_songs(tmp_path, "train", RATE, sources, channels=1)
-    assert song.read(sources).shape == (2, 1, 50)
-
-
 def test_an_empty_set_is_named(tmp_path):
     with pytest.raises(UsageError, match="no songs"):
         find_songs(tmp_path, "train", RATE)

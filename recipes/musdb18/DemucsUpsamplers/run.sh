@@ -10,6 +10,7 @@ usage: ./run.sh [options] [-- options of train.py]
 data
   --musdb18_dir DIR     MUSDB18 (.stem.mp4) or MUSDB18-HQ (wav)
   --download_sample     instead: fetch musdb's own 7-second excerpts of MUSDB18
+  --sources LIST        stems of each song of a wav set (default: drums,bass,other,vocals)
   --demo                instead: render demo songs, and train models small enough for two CPU cores
 what to train
   --upsampler NAME      upsampling layer (default: the model's own; transposed in DemucsLike)
@@ -46,7 +47,7 @@ trap 'exit 143' TERM
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 musdb18_dir= download_sample=false demo=false stage=0 stop_stage=5 tag= id=${CUDA_VISIBLE_DEVICES-} dry_run=
-model=DemucsLike upsampler= modified=false variant= size= python=python workers= num_nodes= torchrun=
+model=DemucsLike upsampler= modified=false variant= size= python=python workers= num_nodes= torchrun= sources=
 exp_root=$here/exp data_root=$here/data separate=()
 while [ $# -gt 0 ]; do
   case $1 in
@@ -58,7 +59,7 @@ while [ $# -gt 0 ]; do
   esac
   [[ $1 == --* ]] || fail "unexpected word '$1'"
   case $1 in
-    --chunk | --overlap | --shifts | --batch | --musdb18_dir | --stage | --stop_stage | --tag | --model | --upsampler | \
+    --chunk | --overlap | --shifts | --batch | --musdb18_dir | --sources | --stage | --stop_stage | --tag | --model | --upsampler | \
       --modified | --variant | --size | --id | --num_nodes | --exp_root | --data_root | --workers | --python) ;;
     *) fail "unknown option $1 (./run.sh --help lists them; options of train.py go behind --)" ;;
   esac
@@ -75,6 +76,7 @@ done
 [[ $upsampler =~ ^[a-z_]*$ ]] || fail "--upsampler is '$upsampler': must be letters and _"
 [[ $modified =~ ^(true|false)$ ]] || fail "--modified is '$modified': must be true or false"
 [[ $num_nodes =~ ^([1-9][0-9]*)?$ ]] || fail "--num_nodes is '$num_nodes': must be at least 1"
+[[ $sources =~ ^[A-Za-z0-9_,-]*$ ]] || fail "--sources is '$sources': must be names with commas between"
 [[ $tag =~ ^[A-Za-z0-9._-]*$ && $tag != . && $tag != .. ]] || fail "--tag is '$tag': must be letters, digits and . _ -"
 [ -z "$musdb18_dir" ] || [ $demo$download_sample = falsefalse ] ||
   fail "--musdb18_dir, --demo and --download_sample exclude each other"
@@ -108,7 +110,7 @@ fi
 # A row is a model and, of DemucsLike, a variant; its folder has the variant's name, else the model's.
 systems=(DemucsLike/transposed DemucsLike/demucs WaveUNet OpenUnmix CrossNetOpenUnmix SamsNet MusicConvTasNet)
 table_1=(transposed nearest linear subpixel transposed_modified subpixel_modified)
-options=("${set_dirs[@]}" ${num_nodes:+--num_nodes "$num_nodes"})
+options=("${set_dirs[@]}" ${sources:+--sources "[$sources]"} ${num_nodes:+--num_nodes "$num_nodes"})
 case $model/$variant in
   all/) rows=("${systems[@]}") ;;
   Demucs/) rows=(DemucsLike/demucs) ;;
@@ -148,7 +150,7 @@ if stage 0 data; then
   from=()
   [ $demo = false ] || from=(--demo)
   [ $download_sample = false ] || from=(--download_sample)
-  run local/prepare_data.py "${set_dirs[@]}" "${from[@]}"
+  run local/prepare_data.py "${set_dirs[@]}" ${sources:+--sources "$sources"} "${from[@]}"
 fi
 
 if stage 1 train; then

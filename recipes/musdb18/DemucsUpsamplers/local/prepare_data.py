@@ -11,6 +11,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--musdb18_dir", type=Path, required=True, help="MUSDB18 or MUSDB18-HQ")
     parser.add_argument("--wav_dir", type=Path, required=True, help="for the stems' wav files")
+    parser.add_argument(
+        "--sources", default=",".join(data.SOURCES), help="stems of each song (default %(default)s)"
+    )
     parser.add_argument("--demo", action="store_true", help="render demo songs there first")
     parser.add_argument(
         "--download_sample", action="store_true", help="fetch musdb's 7-second excerpts there first"
@@ -22,4 +25,5 @@ if __name__ == "__main__":
             data.render_demo_set(arguments.musdb18_dir)
         elif arguments.download_sample:
             data.download_sample(arguments.musdb18_dir)
-        data.prepare(arguments.musdb18_dir, arguments.wav_dir)
+        sources = arguments.sources.split(",")
+        data.prepare(arguments.musdb18_dir, arguments.wav_dir, sources=sources)
