@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..dsp import UpsamplingSystem
 from ..dsp.spectra import decibels
 from ..layers import Upsampler
 from ..layers.measured import double_copy
@@ -49,12 +50,17 @@ def edge_effects(layer: Upsampler | nn.ConvTranspose1d) -> EdgeEffects:
     Args:
         layer: An upsampler, or torch's transposed convolution.
 
+    Raises:
+        TypeError: For anything else: an ``UpsamplingSystem`` does not say how its ends are made.
+
     Example:
         >>> from asteroid_upsamplers import layers
         >>> found = edge_effects(layers.Transposed(1, 1, stride=4, kernel_size=8, trim=False))
         >>> found.start, found.end
         (4, 4)
     """
+    if isinstance(layer, UpsamplingSystem):
+        raise TypeError("edge effects are those of a layer; a system does not say how it pads")
     system = system_of(layer, together=True)
     stride, reach = system.stride, -(-system.responses.shape[-1] // system.stride)
     exact = double_copy(layer)

@@ -25,7 +25,7 @@ def strided_loss(conv, power):
 
 
 @pytest.mark.parametrize("power", [1, 2])
-@pytest.mark.parametrize(("kernel_size", "stride"), [(4, 4), (6, 4), (8, 4), (5, 2), (15, 4)])
+@pytest.mark.parametrize(("kernel_size", "stride"), [(4, 4), (6, 4), (15, 4)])
 def test_one_strided_convolution_is_known(power, kernel_size, stride):
     torch.manual_seed(0)
     conv = nn.Conv1d(1, 3, kernel_size, stride, bias=False)

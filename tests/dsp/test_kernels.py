@@ -1,10 +1,12 @@
-"""Fixed kernels against torch's and julius' interpolation, and against their own laws."""
+"""Fixed kernels against julius and numpy, and against their own laws.
+
+``tests/layers/test_families.py`` compares them with torch's interpolation as well.
+"""
 
 import julius
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 
 from asteroid_upsamplers.dsp import (
     cubic_kernel,
@@ -12,11 +14,9 @@ from asteroid_upsamplers.dsp import (
     linear_kernel,
     nearest_kernel,
     sinc_kernel,
-    stretch_kernel,
 )
 
-STRIDES = [1, 2, 3, 4, 5, 8, 16]
-strides = pytest.mark.parametrize("stride", STRIDES)
+strides = pytest.mark.parametrize("stride", [1, 3, 4, 16])
 INTERPOLATORS = {
     "nearest": nearest_kernel,
     "linear": linear_kernel,
@@ -27,11 +27,6 @@ INTERPOLATORS = {
 }
 
 
-@pytest.fixture
-def x():
-    return torch.randn(2, 3, 60, dtype=torch.float64)
-
-
 @strides
 @pytest.mark.parametrize("name", INTERPOLATORS)
 def test_a_constant_stays_one(name, stride):
@@ -40,30 +35,6 @@ def test_a_constant_stays_one(name, stride):
     torch.testing.assert_close(kernel.branches.sum(1), torch.ones(stride, dtype=torch.float64))
     ones = torch.ones(1, 1, 80)
     assert (interpolate(ones, kernel)[..., 40 * stride : 41 * stride] - 1).abs().max() < 1e-6
-
-
-@strides
-def test_nearest_is_torchs(stride, x):
-    torch.testing.assert_close(
-        interpolate(x, nearest_kernel(stride)), F.interpolate(x, scale_factor=stride)
-    )
-
-
-@strides
-def test_linear_is_torchs(stride, x):
-    expected = F.interpolate(x, scale_factor=stride, mode="linear", align_corners=False)
-    torch.testing.assert_close(interpolate(x, linear_kernel(stride)), expected)
-
-
-@strides
-def test_cubic_is_torchs_bicubic_in_one_dimension(stride, x):
-    expected = F.interpolate(
-        x[:, :, None].repeat(1, 1, 4, 1),
-        size=(4, 60 * stride),
-        mode="bicubic",
-        align_corners=False,
-    )
-    torch.testing.assert_close(interpolate(x, cubic_kernel(stride)), expected[:, :, 0])
 
 
 @strides
@@ -82,13 +53,6 @@ def test_sinc_is_julius(stride, settings):
     expected = julius.resample_frac(x, 1, stride, **settings)
     y = interpolate(x, sinc_kernel(stride, **settings))
     torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)
-
-
-@strides
-def test_stretch_inserts_zeros(stride, x):
-    y = interpolate(x, stretch_kernel(stride))
-    assert torch.equal(y[..., ::stride], x)
-    assert torch.count_nonzero(y) == torch.count_nonzero(x)
 
 
 @pytest.mark.parametrize(("border", "mode"), [("replicate", "edge"), ("reflect", "reflect")])

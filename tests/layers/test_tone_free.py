@@ -2,21 +2,20 @@
 
 import pytest
 import torch
-from torch.nn.utils import parametrize
 
 from asteroid_upsamplers import layers
-from asteroid_upsamplers.artifacts import tone_levels
+from asteroid_upsamplers.layers import equal_phase_gains
 
-SETTINGS = [
-    ("transposed", {}),
-    ("transposed", {"kernel_size": 4}),
-    ("transposed", {"kernel_size": 10}),
-    ("transposed", {"form": "folded", "trim": False}),
-    ("subpixel", {}),
-    ("subpixel", {"kernel_size": 4, "init": "icnr"}),
-    ("subpixel", {"bias": False}),
-]
-layer_settings = pytest.mark.parametrize(("name", "options"), SETTINGS, ids=str)
+layer_settings = pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("transposed", {"kernel_size": 10}),
+        ("transposed", {"form": "folded", "trim": False}),
+        ("subpixel", {}),
+        ("subpixel", {"kernel_size": 4, "init": "icnr"}),
+    ],
+    ids=str,
+)
 
 
 def tones(layer, constant):
@@ -35,43 +34,35 @@ def test_no_optimiser_step_brings_a_tone(name, options):
         optimizer = torch.optim.Adam(module.parameters(), 0.01)
         x = torch.randn(4, 3, 30)
         target = torch.randn_like(module(x))
-        before = [p.detach().clone() for p in module.parameters()]
+        before = module(x).detach()
         for _ in range(20):
             optimizer.zero_grad()
             (module(x) - target).square().mean().backward()
             optimizer.step()
-        after = module.parameters()
-        assert all((a - b).abs().max() > 0.01 for a, b in zip(after, before, strict=True))
+        assert (module(x) - before).abs().max() > 0.01
     constants = torch.randn(5, 1, 3, 1)  # any level in any channel, not ones alone
     assert max(tones(layer, constant) for constant in constants) < 1e-6
     assert min(tones(free, constant) for constant in constants) > 1e-2
-    assert tone_levels(layer.double()).tonal_fraction < 1e-12
 
 
-@layer_settings
-def test_the_weight_is_the_nearest_one_without_tones(name, options):
+@pytest.mark.parametrize(
+    ("shape", "phases_first"), [((3, 2, 8), False), ((3, 2, 10), False), ((8, 3, 4), True)]
+)
+def test_the_filters_are_the_nearest_ones_without_tones(shape, phases_first):
     """A projection: what has equal sums stays, and the change is orthogonal to all that have."""
-    layer = layers.get(name)(3, 2, 4, tone_free=True, **options).double()
-    project = layer.parametrizations.weight[0]
-    original, used = layer.parametrizations.weight.original, layer.weight
-    torch.testing.assert_close(project(used), used)
-    other = project(torch.randn_like(original))
-    assert abs(((original - used) * other).sum()) < 1e-12
-    assert (original - used).abs().max() > 1e-2 or options.get("init") == "icnr"
+    weight, another = torch.randn(2, *shape, dtype=torch.float64)
+    used = equal_phase_gains(weight, 4, phases_first)
+    assert (weight - used).abs().max() > 1e-2
+    torch.testing.assert_close(equal_phase_gains(used, 4, phases_first), used)
+    assert abs(((weight - used) * equal_phase_gains(another, 4, phases_first)).sum()) < 1e-12
 
 
 @layer_settings
-def test_weights_are_saved_loaded_and_assigned(name, options):
-    layer, twin = (layers.get(name)(3, 2, 4, tone_free=True, **options) for _ in range(2))
-    twin.load_state_dict(layer.state_dict())
-    assert torch.equal(twin.weight, layer.weight)
-    assert isinstance(twin, layers.get(name))
-    with torch.no_grad():
-        twin.weight = torch.ones_like(twin.weight)
-    assert "parametrizations.weight.original" in twin.state_dict()
-    assert torch.equal(twin.parametrizations.weight.original, torch.ones_like(twin.weight))
-    twin.reset_parameters()
-    assert (twin.weight != torch.ones_like(twin.weight)).all()
-    kept = twin.weight.detach().clone()
-    parametrize.remove_parametrizations(twin, "weight")
-    assert torch.equal(twin.weight, kept)
+def test_saved_weights_load_those_of_version_0_1_too(name, options):
+    """There ``weight`` was kept under the name of a parametrization."""
+    layer, twin, old = (layers.get(name)(3, 2, 4, tone_free=True, **options) for _ in range(3))
+    state = layer.state_dict()
+    twin.load_state_dict(state)
+    old.load_state_dict({f"parametrizations.{key}.original": state[key] for key in state})
+    x = torch.randn(1, 3, 9)
+    assert torch.equal(twin(x), layer(x)) and torch.equal(old(x), layer(x))
