@@ -238,10 +238,9 @@ def _begin_worker() -> None:
     threadpool_limits(1)
     # Let glibc keep museval's large arrays for the next ones instead of asking the system for new
     # memory: 15.8 s instead of 20.7 s of CPU time for a song of 25 s.
-    allocator = ctypes.CDLL(None)
-    if hasattr(allocator, "mallopt"):
-        allocator.mallopt(-4, 0)  # M_MMAP_MAX
-        allocator.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+    if hasattr(ctypes.pythonapi, "mallopt"):
+        ctypes.pythonapi.mallopt(-4, 0)  # M_MMAP_MAX
+        ctypes.pythonapi.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
 
 
 def _end_with_parent() -> None:

@@ -58,20 +58,12 @@ def separate_chunks(
     Raises:
         ValueError: If ``chunk``, ``overlap`` or ``batch`` is out of range.
     """
-    if chunk < 1 or not 0 <= overlap <= chunk // 2:
-        raise ValueError(
-            f"chunk {chunk} and overlap {overlap} (samples): chunk must be at least 1 and overlap "
-            "between 0 and half a chunk"
-        )
-    if batch < 1:
-        raise ValueError(f"batch {batch} (chunks): must be at least 1")
 
     def segment(start: int, stop: int) -> Tensor:
         before, after = context(stop - start)
         x = read(max(0, start - before), min(total, stop + after))
         return F.pad(x, (max(0, before - start), max(0, stop + after - total)))
 
-    fade_in = (torch.arange(overlap) + 0.5) / max(1, overlap)
     tail: Tensor | None = None
     for spans in _spans(total, chunk, overlap, batch):
         outputs = function(torch.stack([segment(*span) for span in spans]))
@@ -79,7 +71,7 @@ def separate_chunks(
             y = output[..., : stop - start]
             if tail is not None:
                 y = y if match is None or overlap == 0 else match(tail, y)
-                ramp = fade_in.to(y)
+                ramp = ((torch.arange(overlap) + 0.5) / max(1, overlap)).to(y)  # fades in
                 y = torch.cat([tail * (1 - ramp) + y[..., :overlap] * ramp, y[..., overlap:]], -1)
             if stop == total:
                 yield y
@@ -122,6 +114,13 @@ def overlap_add(
 
 def _spans(total: int, chunk: int, overlap: int, batch: int) -> Iterator[list[tuple[int, int]]]:
     """Where chunks start and stop, in lists of up to ``batch`` chunks of one length."""
+    if chunk < 1 or not 0 <= overlap <= chunk // 2:
+        raise ValueError(
+            f"chunk {chunk} and overlap {overlap} (samples): chunk must be at least 1 and overlap "
+            "between 0 and half a chunk"
+        )
+    if batch < 1:
+        raise ValueError(f"batch {batch} (chunks): must be at least 1")
     starts = range(0, max(1, total - overlap), chunk - overlap) if total else ()
     spans = [(start, min(start + chunk, total)) for start in starts]
     short = spans[-1:] if spans and spans[-1][1] - spans[-1][0] < chunk else []

@@ -78,8 +78,7 @@ def test_estimates_are_the_networks_at_the_mixtures_level(tmp_path, normalize):
         assert np.median(model.levels) == pytest.approx(1, rel=0.1)
 
 
-@pytest.mark.parametrize("channels", [1, 2, 5])
-@pytest.mark.parametrize("seconds", [0.0, 0.001, 3.3])
+@pytest.mark.parametrize(("seconds", "channels"), [(0.0, 1), (0.001, 2), (3.3, 1), (3.3, 5)])
 def test_sources_keep_their_order_and_add_up(seconds, channels, tmp_path):
     """Whatever order the chunks, the channels and the shifts come in; nothing is lost."""
     path, estimates = write(tmp_path / "mix.wav", seconds, channels=channels), []
