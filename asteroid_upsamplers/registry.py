@@ -74,8 +74,8 @@ class Registry(Generic[T]):
         if isinstance(identifier, str):
             if identifier not in self._classes and identifier in self._entry_points():
                 cls = self.register(self._entry_points()[identifier].load())
-                if cls.name != identifier:
-                    raise ValueError(f"entry point {identifier!r}: its class is named {cls.name!r}")
+                if self._classes.get(identifier) is not cls:
+                    raise ValueError(f"entry point {identifier!r}: {cls!r} has another name")
             if identifier in self._classes:
                 return self._classes[identifier]
         known = nearest_names(str(identifier), self.available())

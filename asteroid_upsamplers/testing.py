@@ -7,6 +7,7 @@ import inspect
 import json
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -101,15 +102,15 @@ def impossible_settings_are_refused(cls: type[Upsampler], settings: dict[str, An
     wrong: dict[str, Any] = {"in_channels": 0, "out_channels": -1, "stride": 2.5, "bias": "no"}
     for name, value in (wrong | {"kernel_size": 0}).items():
         given = {"in_channels": IN, "out_channels": OUT, "stride": 4, **settings, name: value}
-        said = _refusal(lambda given=given: cls(**given), f"{name}={value!r}")
+        said = _refusal(partial(cls, **given), f"{name}={value!r}")
         assert name in said and repr(value) in said and "\n" not in said, f"{name}: {said}"
 
 
 def wrong_inputs_are_refused(cls: type[Upsampler], settings: dict[str, Any]) -> None:
     """Another number of channels or dimensions is an error, not a broadcast."""
     for shape in ((IN + 1, 9), (1, IN + 1, 9), (1, 1, IN, 9)):
-        layer, x = _layer(cls, settings), torch.zeros(shape)
-        said = _refusal(lambda layer=layer, x=x: layer(x), f"an input of shape {shape}")
+        call = partial(_layer(cls, settings), torch.zeros(shape))
+        said = _refusal(call, f"an input of shape {shape}")
         assert str(IN) in said, f"{shape}: {said}"
 
 

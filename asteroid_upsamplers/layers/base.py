@@ -37,7 +37,8 @@ class Upsampler(nn.Module, ABC):
         in_channels: Channels of the input, at least 1.
         out_channels: Channels of the output, at least 1.
         stride: Upsampling factor, at least 1.
-        kernel_size: Length of the learnable filter, in samples of the rate it runs at.
+        kernel_size: Length of the learnable filter, in samples of the rate it runs at; a family
+            takes ``None`` for its default and passes that on.
         bias: Whether the layer adds a learnable constant.
         least_kernel_size: The shortest kernel that the family can do.
 
@@ -59,7 +60,7 @@ class Upsampler(nn.Module, ABC):
         in_channels: int,
         out_channels: int,
         stride: int,
-        kernel_size: int,
+        kernel_size: int | None = None,
         bias: bool = True,
         *,
         least_kernel_size: int = 1,

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import UsageError
-from .base import Upsampler
+from .base import Upsampler, assign
 from .measured import double_copy, measured_system
 from .subpixel import Subpixel
 from .transposed import Transposed
@@ -46,8 +46,8 @@ def to_subpixel(layer: Upsampler) -> Subpixel:
     kernel_size = max(2 * past + 1, 2 * future)
     twin = Subpixel(layer.in_channels, layer.out_channels, layer.stride, kernel_size).double()
     around = (kernel_size - 1) // 2 - past, kernel_size // 2 - future
-    twin.weight.copy_(F.pad(taps, around).flatten(0, 1))
-    twin.bias.copy_(system.offsets.flatten())
+    assign(twin, "weight", F.pad(taps, around).flatten(0, 1))
+    assign(twin, "bias", system.offsets.flatten())
     twin.to(system.responses.device)
     _check_edges(layer, twin)
     if not layer.has_bias:
@@ -101,9 +101,9 @@ def to_transposed(layer: Upsampler) -> Transposed:
     twin = Transposed(
         layer.in_channels, layer.out_channels, stride, taps.shape[-1], bias is not None
     ).to(taps)
-    twin.weight.copy_(taps)
-    if twin.bias is not None and bias is not None:
-        twin.bias.copy_(bias)
+    assign(twin, "weight", taps)
+    if bias is not None:
+        assign(twin, "bias", bias)
     return twin
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from ..dsp import UpsamplingSystem
 from .base import Upsampler
+
+Module = TypeVar("Module", bound=nn.Module)
 
 SHORTEST, LONGEST = 4, 2**14
 """Lengths in samples of the first and of the longest probe."""
@@ -20,7 +23,7 @@ NUMBERS_AT_ONCE = 2**23
 """Numbers in the signals that are run at a time, so that wide layers need little memory."""
 
 
-def double_copy(layer: nn.Module) -> nn.Module:
+def double_copy(layer: Module) -> Module:
     """A copy in float64 and evaluation mode; the layer itself stays as it is.
 
     Weights that old-style weight normalisation or pruning computes from others are copied as

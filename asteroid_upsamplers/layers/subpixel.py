@@ -76,10 +76,10 @@ class Subpixel(Upsampler):
         self.make_parameters((rows, self.in_channels, self.kernel_size), rows)
 
     def upsample(self, x: Tensor) -> Tensor:
-        weight, bias = self.weight, self.bias
-        if self.tone_free:
-            weight = equal_phase_gains(weight, self.stride, phases_first=True)
-            bias = None if bias is None else equal_phase_biases(bias, self.stride)
+        if not self.tone_free:
+            return filter_and_shuffle(x, self.weight, self.bias, self.stride)
+        weight = equal_phase_gains(self.weight, self.stride, phases_first=True)
+        bias = None if self.bias is None else equal_phase_biases(self.bias, self.stride)
         return filter_and_shuffle(x, weight, bias, self.stride)
 
     def draw(self, name: str) -> Tensor:
