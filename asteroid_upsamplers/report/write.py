@@ -60,7 +60,9 @@ def write_report(
         "json": to_json(title, reading, results, pairs, notes),
     }
     contents = {ending: text.encode() for ending, text in texts.items()} | {"png": png}
-    written = {ending: output.with_suffix(f".{ending}") for ending in (*contents, "html")}
+    endings = [*contents, "html"]
+    stem = output.with_suffix("") if output.suffix.strip(".") in endings else output
+    written = {ending: stem.with_name(f"{stem.name}.{ending}") for ending in endings}
     for ending, content in contents.items():
         with whole_or_nothing(written[ending]) as partial:
             partial.write_bytes(content)

@@ -137,7 +137,9 @@ def test_quoted_rows_are_all_of_table_1_and_marked(tmp_path):
     quoted = results[results["quoted"]]
     assert len(quoted) == 10 and all(name.endswith(" (quoted)") for name in quoted.index)
     assert quoted["SDR_mean"].isna().all()
-    markdown = write_report([folder], tmp_path / "r", quoted=True)["md"].read_text()
+    path = write_report([folder], tmp_path / "v1.2", quoted=True)["md"]
+    assert path.name == "v1.2.md"
+    markdown = path.read_text()
     assert re.search(r"\| Open-Unmix \(quoted\) [-| ]+5\.36 [-| ]+8\.9M \|", markdown)
     assert "a\\|b_1" in markdown
     assert "quoted" not in collect([folder])
