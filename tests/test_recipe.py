@@ -102,6 +102,14 @@ def test_stages_run_in_order_with_their_options(said):
     ]
 
 
+def test_the_stems_of_a_set_are_told_to_who_reads_them(said):
+    words = said("--musdb18_dir", "/songs", "--sources", "vocals,rest", "--stop_stage", 1)
+    assert [line.split("--wav_dir /data/wav/songs ")[1] for line in words] == [
+        "--sources vocals,rest",
+        "--sources [vocals,rest] --epochs 3",
+    ]
+
+
 @pytest.mark.parametrize(
     ("options", "rows"),
     [
