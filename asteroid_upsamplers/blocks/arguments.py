@@ -35,17 +35,18 @@ class KeepsArguments:
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            names = [p.name for p in parameters]
-            for name in kwargs.keys() - names:
-                raise UsageError(
-                    f"{cls.__name__}: unknown setting {name!r}: {nearest_names(name, names)}"
-                )
+        various = {p.name for p in parameters if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+        names = [p.name for p in parameters if p.name not in various]
+        unknown = [name for name in kwargs if name not in names and not various]
+        if unknown:
+            hint = nearest_names(unknown[0], names)
+            raise UsageError(f"{cls.__name__}: unknown setting {unknown[0]!r}: {hint}")
         # copy and pickle give no arguments; too few of them are the constructor's to refuse
         bound = inspect.Signature(parameters).bind_partial(*args, **kwargs)
         bound.apply_defaults()
         made = super().__new__(cls)
-        object.__setattr__(made, "arguments", {n: _plain(n, v) for n, v in bound.arguments.items()})
+        given = {k: _plain(k, v) for k, v in bound.arguments.items() if k not in various}
+        object.__setattr__(made, "arguments", given)
         return made
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
@@ -209,7 +209,7 @@ def fitting_wanted() -> bool:
     return _FITTING.get()
 
 
-def free(layer: layers.Upsampler, name: str) -> Tensor:
+def free(layer: nn.Module, name: str) -> Tensor:
     """The tensor that is learned: ``weight`` or ``bias``, or what a parametrization makes it of."""
     if parametrize.is_parametrized(layer, name):
         return cast(Any, layer).parametrizations[name].original

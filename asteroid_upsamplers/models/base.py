@@ -1,4 +1,4 @@
-"""What the package's models share: files that load safely, and separation in stereo.
+"""What the package's models for music share: separation of all channels, at any level.
 
 [3] Défossez et al., "Music source separation in the waveform domain", arXiv 1911.13254.
 """
@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import importlib
 import math
-import pickle
-import zipfile
-from collections.abc import Callable
+import numbers
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from types import ModuleType
@@ -17,60 +16,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from asteroid.models import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.torch_version import TorchVersion
 
+from ..blocks.arguments import at_least
 from ..dsp import mono_level
 from ..errors import UsageError
-from ..files import damage_of
-
-torch.serialization.add_safe_globals([TorchVersion])
-"""Asteroid's own files hold one, a string; its own loading reads them now, too."""
-
-
-class PortableModel(BaseModel):
-    """An Asteroid model whose files hold plain values and tensors only, and are never unpickled."""
-
-    def serialize(self) -> dict[str, Any]:
-        """As Asteroid's, but of plain values and tensors, so that it loads with ``weights_only``.
-
-        Returns:
-            ``model_name``, ``state_dict``, ``model_args`` and ``infos``.
-        """
-        package = super().serialize()
-        versions = package["infos"]["software_versions"]
-        package["infos"]["software_versions"] = {k: str(v) for k, v in versions.items()}
-        return package
-
-    @classmethod
-    def from_pretrained(
-        cls, pretrained_model_conf_or_path: dict | str | PathLike, *args: Any, **kwargs: Any
-    ) -> BaseModel:
-        """Build a model from what :meth:`serialize` gave, or from a file of it.
-
-        Args:
-            pretrained_model_conf_or_path: The dictionary, a path, or a name that Asteroid knows.
-            *args: For the model's constructor.
-            **kwargs: For the model's constructor; they go before the stored ones.
-
-        Raises:
-            UsageError: (a ``ValueError``) if the file is no model file, or holds pickled code,
-                which is never run.
-        """
-        target = pretrained_model_conf_or_path
-        if isinstance(target, (str, PathLike)) and Path(target).exists():
-            target = load_package(target)
-        return super().from_pretrained(target, *args, **kwargs)
+from .portable import PortableModel
 
 
 class MusicSeparator(PortableModel):
     """An Asteroid model for music: multichannel in, one multichannel signal a source out.
 
-    Differs from Asteroid's ``BaseModel`` in two more ways. ``separate`` gives what the network
-    gives: it does not rescale the estimates to the mixture's level (which turns silence into NaN).
-    All channels are kept.
+    ``separate`` differs from Asteroid's: it gives what the network gives and does not rescale the
+    estimates to the mixture's level (which turns silence into NaN), and it keeps all channels.
 
     Args:
         sources: Names of the sources, in the order of the output.
@@ -80,36 +39,45 @@ class MusicSeparator(PortableModel):
             so, ``separate`` divides the whole signal by its level and multiplies the estimates by
             it; ``forward`` never does.
 
+    Raises:
+        UsageError: (a ``ValueError``) for an impossible setting.
+
     Shape:
         ``(batch, audio_channels, time)`` -> ``(batch, len(sources), audio_channels, time)``.
     """
 
     def __init__(
         self,
-        sources: tuple[str, ...],
+        sources: Sequence[str],
         audio_channels: int,
         sample_rate: float,
         normalize: bool = False,
     ):
+        name = type(self).__name__
+        at_least(name, 1, audio_channels=audio_channels)
+        if not sources or isinstance(sources, str):
+            raise UsageError(f"{name}: sources is {sources!r}, must be a list of at least one name")
+        if not isinstance(sample_rate, numbers.Real) or not 0 < sample_rate < math.inf:
+            raise UsageError(f"{name}: sample_rate is {sample_rate}, must be a number above 0")
         super().__init__(sample_rate=sample_rate, in_channels=audio_channels)
         self.sources = tuple(sources)
         self.normalize = normalize
 
     def check_shape(self, mixture: Tensor) -> None:
-        """Refuse what is not ``(batch, audio_channels, time)`` with a sample at least.
+        """Refuse what is not ``(batch, audio_channels, time)`` with at least one sample.
 
         Raises:
             ValueError: With the shape that is needed.
         """
         if mixture.dim() != 3 or mixture.shape[1] != self.in_channels or mixture.shape[2] < 1:
             raise ValueError(
-                f"mixture of shape {tuple(mixture.shape)}, "
-                f"(batch, {self.in_channels}, time >= 1) is needed"
+                f"mixture of shape {tuple(mixture.shape)}, must be (batch, {self.in_channels}, "
+                "time) with at least one sample"
             )
 
     @property
     def upsampling_strides(self) -> tuple[int, ...]:
-        """Of the layers that raise the sample rate, the last one last; none on spectrograms."""
+        """Factors of the layers that raise the sample rate, in order; none on spectrograms."""
         return ()
 
     @property
@@ -121,14 +89,14 @@ class MusicSeparator(PortableModel):
         return ()
 
     def needed_context(self, time: int) -> tuple[int, int]:
-        """Samples before and after ``time`` of them that :meth:`forward_with_context` needs.
+        """Samples before and after a segment of ``time`` that :meth:`forward_with_context` needs.
 
-        None, but in networks whose convolutions are not padded.
+        0, but in networks whose convolutions are not padded.
         """
         return 0, 0
 
     def forward_with_context(self, mixture: Tensor) -> Tensor:
-        """The estimates for an excerpt of a longer signal, with real samples around it.
+        """The estimates for a segment of a longer signal, with real samples around it.
 
         Args:
             mixture: ``(batch, audio_channels, before + time + after)``, see :meth:`needed_context`.
@@ -227,55 +195,6 @@ class MusicSeparator(PortableModel):
         return self.file_separate(wav, **kwargs)
 
 
-def load_package(path: str | PathLike) -> dict[str, Any]:
-    """Read a file that ``torch.save(model.serialize(), path)`` wrote; never runs code in it.
-
-    Raises:
-        UsageError: If it is no such file, naming it and the reason.
-    """
-    path = Path(path)
-    damage = damage_of(path) if zipfile.is_zipfile(path) else None
-    if damage is not None:
-        raise UsageError(f"{path}: not a model file (damaged: {damage})")
-    try:
-        package = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UsageError(
-            f"{path}: refused, it is no model file or holds pickled code, which is never run "
-            f"({_first_line(error)})"
-        ) from None
-    except Exception as error:  # bytes of another kind make the unpickler stumble in many ways
-        raise UsageError(f"{path}: not a model file ({_first_line(error)})") from None
-    needed = {"model_name", "state_dict", "model_args"}
-    if not isinstance(package, dict) or not needed <= package.keys():
-        raise UsageError(
-            f"{path}: not a model file: it needs {', '.join(sorted(needed))}"
-            + (" (a training checkpoint: use best_model.pth)" if _is_checkpoint(package) else "")
-        )
-    return package
-
-
-def load_model(path: str | PathLike) -> BaseModel:
-    """The model in a file, of any class that Asteroid knows, in evaluation mode.
-
-    Raises:
-        UsageError: As :func:`load_package`, or if the settings or weights do not fit the class.
-    """
-    package = load_package(path)
-    try:
-        return PortableModel.from_pretrained(package).eval()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise UsageError(f"{path}: cannot build its model ({_first_line(error)})") from None
-
-
 def _separation() -> ModuleType:
     """The room that cuts and reads files: built on the models, so it cannot be imported above."""
     return importlib.import_module("asteroid_upsamplers.separation")
-
-
-def _is_checkpoint(package: Any) -> bool:
-    return isinstance(package, dict) and "pytorch-lightning_version" in package
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -11,25 +11,23 @@ its own, with complex numbers.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from asteroid.models import register_model
 from asteroid.models.x_umx import BrokenXUMX
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from .base import MusicSeparator
-from .open_unmix import check_settings
+from .open_unmix import check_settings, weights_below
 
 
 class CrossNetOpenUnmix(MusicSeparator):
     """X-UMX ([7]): Open-Unmix's networks, which share the means of what they see.
 
-    It upsamples nowhere. The sources have the mixture's phase. State dicts of Asteroid's ``XUMX``
-    with the same settings load as they are.
+    It has no upsampling layer and serves as a baseline. The sources have the mixture's phase. State
+    dicts of Asteroid's ``XUMX`` with the same settings load as they are.
 
     Args:
         sources: Names of the sources, in the order of the output.
@@ -66,19 +64,8 @@ class CrossNetOpenUnmix(MusicSeparator):
         sample_rate: float = 44100,
         normalize: bool = False,
     ):
-        super().__init__(tuple(sources), audio_channels, sample_rate, normalize)
-        self._model_args: dict[str, Any] = {
-            "sources": list(sources),
-            "audio_channels": audio_channels,
-            "hidden_size": hidden_size,
-            "n_layers": n_layers,
-            "max_bin": max_bin,
-            "n_fft": n_fft,
-            "hop_length": hop_length,
-            "sample_rate": sample_rate,
-            "normalize": normalize,
-        }
-        check_settings("CrossNetOpenUnmix", self._model_args)
+        super().__init__(sources, audio_channels, sample_rate, normalize)
+        check_settings(self, hidden_size, n_layers, max_bin, n_fft, hop_length)
         self.n_fft, self.hop_length = n_fft, hop_length
         self.network = BrokenXUMX(
             list(sources),
@@ -91,7 +78,7 @@ class CrossNetOpenUnmix(MusicSeparator):
             nb_layers=n_layers,
             max_bin=max_bin,
         )
-        self.register_load_state_dict_pre_hook(_rename_asteroids_weights)
+        self.register_load_state_dict_pre_hook(weights_below("network", "layer_enc."))
 
     def forward(self, mixture: Tensor) -> Tensor:
         """``(batch, audio_channels, time)`` -> ``(batch, n_src, audio_channels, time)``."""
@@ -108,19 +95,6 @@ class CrossNetOpenUnmix(MusicSeparator):
         estimates = torch.polar(masked, phase.expand_as(masked)).flatten(0, 2)
         wav = torch.istft(estimates, **settings, length=padded.shape[-1])[..., :time]
         return wav.unflatten(0, (-1, batch, channels)).transpose(0, 1)
-
-    def get_model_args(self) -> dict[str, Any]:
-        """Plain values; ``CrossNetOpenUnmix(**args)`` builds the same network."""
-        return copy.deepcopy(self._model_args)
-
-
-def _rename_asteroids_weights(
-    module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *args: Any
-) -> None:
-    """Give the tensors of Asteroid's ``XUMX`` our names."""
-    if any(key.startswith(f"{prefix}layer_enc.") for key in state_dict):
-        for key in [key for key in state_dict if key.startswith(prefix)]:
-            state_dict[f"{prefix}network.{key[len(prefix) :]}"] = state_dict.pop(key)
 
 
 register_model(CrossNetOpenUnmix)

@@ -2,23 +2,24 @@
 
 [3] Défossez et al., "Music source separation in the waveform domain", arXiv 1911.13254.
 
-Only tensors and plain values are read: nothing of the package is needed, and nothing in a file is
-run. Files of later releases are read, too, where they hold such a network.
+Only tensors and plain values are read: the package is not needed, and no code in a file is run.
+Files of later releases are read, too, where they hold such a network.
 
-The output is that of the package's release 4.1.0. The releases that these files come from (v1, v2)
-did not pad the convolutions of length 3 in the decoder but put more zeros around the signal; theirs
-differs near the ends, and elsewhere by what it makes that the same frames begin some samples later.
+The output is that of the package's release 4.1.0. The releases that wrote these files (v1, v2) did
+not pad the decoder's convolutions of length 3 but put more zeros around the signal: their output
+differs near the ends, and elsewhere because their frames begin some samples later.
 """
 
 from __future__ import annotations
 
+import functools
 import gzip
 import io
-import math
 import pickle
-import pickletools
 import re
-import textwrap
+import types
+import warnings
+from collections import OrderedDict
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from torch import Tensor
 from ..errors import UsageError
 from ..files import tell_full_disk, whole_or_nothing
 from .demucs_like import DemucsLike
+from .portable import one_line
 
 SOURCES = ("drums", "bass", "other", "vocals")
 """Of the official models, in their order."""
@@ -54,30 +56,28 @@ def load_demucs_checkpoint(path: str | PathLike, resample: bool | None = None) -
         UsageError: (a ``ValueError``) if the file is no such checkpoint, holds pickled code or
             other classes, or a network that ``DemucsLike`` cannot be: with quantized weights, GELUs
             or further layers, other than two LSTM layers, another growth than 2 or context than 3
-            samples, or ``normalize=True`` (which there is a part of the network, and takes the mean
+            samples, or ``normalize=True`` (which is a part of the network there, and takes the mean
             away too).
     """
     path = Path(path)
     try:
-        stated, state = _unpack(_read(path))
-        _check_stated(stated, resample)
-        state = _checked(state)
-        found = _found(state)
-        _check_found(found, stated)
-        settings = {name: found[name] for name in _SHAPES}
-        if stated:
-            settings |= {"stride": stated["stride"], "sample_rate": stated["samplerate"]}
-            resample = stated["resample"]
+        stated, state = _parts(_content(path))
+        state = _renamed(state)
+        if resample not in (None, stated["resample"]) and stated["whole"]:
+            raise UsageError(f"resample is {resample}, but its settings say {stated['resample']}")
         model = DemucsLike(
-            **settings,
-            sources=_names(stated.get("sources"), found["sources"]),
+            **_shapes(state),
+            sources=_names(stated["sources"], state),
+            stride=stated["stride"],
+            sample_rate=stated["samplerate"],
             encoder_context=0,
-            resample=resample is None or bool(resample),
+            resample=bool(stated["resample"] if resample is None else resample),
         )
-        _fill(model, state)
-    except UsageError as error:
-        line = " ".join(str(error).split())  # a file's words may have several
-        raise UsageError(f"{path}: {line}") from None
+        model.load_state_dict(state)
+    except (UsageError, RuntimeError) as error:  # of the settings; of the shapes
+        raise UsageError(
+            f"{path}: not a checkpoint of Demucs v1 or v2: {one_line(error)}"
+        ) from None
     return model.eval()
 
 
@@ -91,7 +91,7 @@ def convert_demucs_checkpoint(
 
     Args:
         checkpoint: A file of Demucs v1 or v2.
-        path: The model file to write, whole or not at all.
+        path: The model file to write; a half-written one never appears there.
         resample: See :func:`load_demucs_checkpoint`.
         force_overwrite: Whether to replace a file that exists.
 
@@ -103,9 +103,9 @@ def convert_demucs_checkpoint(
     """
     path = Path(path)
     if path.is_dir():
-        raise UsageError(f"{path}: a folder, allowed is the name of a file")
+        raise UsageError(f"{path}: is a folder, must be the name of a file")
     if path.exists() and not force_overwrite:
-        raise UsageError(f"{path}: exists already, allowed is a new file (-f replaces it)")
+        raise UsageError(f"{path}: exists already (-f replaces it)")
     package = load_demucs_checkpoint(checkpoint, resample).serialize()
     with whole_or_nothing(path) as partial, tell_full_disk(partial, RuntimeError):
         torch.save(package, partial)
@@ -114,6 +114,8 @@ def convert_demucs_checkpoint(
 
 class _Inert:
     """Stands for a class that a file names: takes any arguments and any state, keeps none."""
+
+    dump_patches = False  # torch asks the classes in files of before 1.6
 
     def __new__(cls, *args: Any) -> _Inert:
         return super().__new__(cls)
@@ -137,248 +139,132 @@ _CLASSES: dict[str, type[_Inert]] = {
     "pathlib.PosixPath": _Inert,
     "pathlib.WindowsPath": _Inert,
 }
-
-_COMMON: dict[str, Any] = {
-    "audio_channels": 2,
-    "channels": 64,
-    "depth": 6,
-    "rewrite": True,
-    "glu": True,
-    "rescale": 0.1,
-    "kernel_size": 8,
-    "stride": 4,
-    "growth": 2,
-    "lstm_layers": 2,
-    "context": 3,
-    "samplerate": 44100,
-}
-_V1: dict[str, Any] = {**_COMMON, "sources": 4, "upsample": False, "resample": False}
-_V2: dict[str, Any] = {
-    **_COMMON,
-    "sources": 4,
-    "resample": True,
-    "normalize": False,
-    "segment_length": None,
-}
-_LATER: dict[str, Any] = {
-    **_COMMON,
-    "sources": 4,
-    "lstm_layers": 0,
-    "context": 1,
-    "gelu": True,
-    "norm_starts": 4,
-    "norm_groups": 4,
-    "dconv_mode": 1,
-    "dconv_depth": 2,
-    "dconv_comp": 4,
-    "dconv_attn": 4,
-    "dconv_lstm": 4,
-    "dconv_init": 1e-4,
-    "normalize": True,
-    "resample": True,
-    "segment": 40,
-}
-"""What a generation's constructor takes, and what it does without it."""
-
-_ONLY = {
-    "upsample": False,
-    "rewrite": True,
-    "glu": True,
-    "gelu": False,
-    "growth": 2,
-    "lstm_layers": 2,
-    "dconv_mode": 0,
-    "normalize": False,
-    "context in samples": 3,
-}
-"""All that DemucsLike can be."""
-
-_SHAPES = ("channels", "depth", "audio_channels", "kernel_size")
-
-_NO_CHECKPOINT = "not a checkpoint of Demucs v1 or v2"
-
+_TENSORS = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")
+_SETTINGS = """sources audio_channels channels depth rewrite glu rescale kernel_size stride growth
+lstm_layers context samplerate upsample resample normalize segment segment_length gelu norm_starts
+norm_groups dconv_mode dconv_depth dconv_comp dconv_attn dconv_lstm dconv_init"""
+"""Of the three generations; what is not read here shows in the names and shapes of the tensors."""
 _KEY = re.compile(
     r"(encoder|decoder)\.\d+\.[023]\.(weight|bias)"
     r"|lstm\.lstm\.(weight|bias)_(ih|hh)_l\d+(_reverse)?|lstm\.linear\.(weight|bias)"
 )
 
 
-def _read(path: Path) -> Any:
-    """The content of a file, with tensors, plain values and the classes of ``_CLASSES`` only."""
+class _Unpickler(pickle.Unpickler):
+    """Knows tensors, plain values and the stand-ins above, and nothing that could be called."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        full = f"{module}.{name}"
+        if full in _CLASSES:
+            return _CLASSES[full]
+        if full == "collections.OrderedDict":
+            return OrderedDict
+        if module == "torch._utils" and name in _TENSORS:
+            return functools.partial(
+                getattr(torch._utils, name)
+            )  # a file cannot change the function
+        raise pickle.UnpicklingError(f"GLOBAL {full}")
+
+
+_RESTRICTED: Any = types.SimpleNamespace(
+    __name__="restricted",
+    Unpickler=_Unpickler,
+    load=lambda file, **options: _Unpickler(file, **options).load(),
+)
+"""What ``torch.load`` needs of a module such as ``pickle``."""
+
+
+def _content(path: Path) -> Any:
+    """What a file holds: tensors, plain values and the classes of ``_CLASSES`` only."""
+    before_zip = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
+    stand_ins: list[Any] = [(stand_in, name) for name, stand_in in _CLASSES.items()]
     try:
         content = path.read_bytes()
-        file = io.BytesIO(gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
-        del content  # gigabytes
-        if file.read(4) != b"PK\x03\x04":
-            _unmark_classes(file)
-        file.seek(0)
-        stubs: list[Any] = [(stub, name) for name, stub in _CLASSES.items()]
-        with torch.serialization.safe_globals(stubs):
-            return torch.load(file, map_location="cpu", weights_only=True)
+        content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+        with warnings.catch_warnings(), torch.serialization.safe_globals(stand_ins):
+            warnings.simplefilter("ignore", torch.serialization.SourceChangeWarning)
+            if content.startswith(before_zip):  # classes come with their source, which torch
+                legacy: dict[str, Any] = {"pickle_module": _RESTRICTED}  # does not read otherwise
+                return torch.load(io.BytesIO(content), "cpu", weights_only=False, **legacy)
+            return torch.load(io.BytesIO(content), "cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL (\S+)", str(error))
         raise UsageError(
-            f"refused, it holds {named[1] if named else 'pickled code'}, which is never run; "
-            f"allowed are tensors, plain values and {', '.join(_CLASSES)}"
+            f"refused, it holds {named[1] if named else 'pickled code'}, which is never run; only "
+            f"tensors, plain values and {', '.join(_CLASSES)} are read"
         ) from None
     except Exception as error:  # bytes of another kind make the unpickler stumble in many ways
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise UsageError(f"{_NO_CHECKPOINT} ({reason})") from None
+        raise UsageError(one_line(error)) from None
 
 
-def _unmark_classes(file: io.BytesIO) -> None:
-    """Make classes readable in the format that torch wrote before 1.6.
-
-    There a network's class is a persistent id, of the class and its source code, and
-    ``weights_only`` reads those of storages only. Changing one byte makes it a tuple in a tuple:
-    ``(("module", class, file, source),)``.
-    """
-    file.seek(0)
-    marks: list[Any] = []
-    in_module = False
-    for _ in range(4):  # a magic number, a version, the system, the content
-        for opcode, argument, position in pickletools.genops(file):
-            if opcode.name == "BINPERSID":
-                marks += [position] if in_module else []
-                in_module = False
-            elif isinstance(argument, str) and argument == "module":
-                in_module = True
-    with file.getbuffer() as buffer:
-        for position in marks:
-            buffer[position : position + 1] = pickle.TUPLE1
-
-
-def _unpack(content: Any) -> tuple[dict[str, Any], Any]:
-    """The settings that a file states, with their defaults (none if none), and its state dict."""
+def _parts(content: Any) -> tuple[dict[str, Any], Any]:
+    """The settings that a file states, with the defaults of its generation, and its state dict."""
+    stated = {"stride": 4, "samplerate": 44100, "sources": None, "resample": True, "whole": False}
     if isinstance(content, tuple) and len(content) == 4:
         klass, args, kwargs, state = content
     elif isinstance(content, dict) and {"klass", "args", "kwargs", "state"} <= content.keys():
         klass, args, kwargs, state = (content[key] for key in ("klass", "args", "kwargs", "state"))
-    elif isinstance(content, dict):
-        return {}, content
     else:
-        raise UsageError(f"{_NO_CHECKPOINT}: a state dict is needed, or one with its settings")
-    match klass:
-        case (("module", marked, _, _),):
-            klass = marked
-    if klass is _LaterDemucs:
-        defaults = _LATER
-    elif klass is _EarlyDemucs:
-        defaults = _V1 if isinstance(content, tuple) else _V2
-    else:
-        raise UsageError(f"{_NO_CHECKPOINT}: it holds another class than Demucs")
+        return stated, content
+    if klass not in (_EarlyDemucs, _LaterDemucs):
+        raise UsageError("it holds another class than Demucs")
     if not isinstance(args, (tuple, list)) or len(args) > 1 or not isinstance(kwargs, dict):
-        raise UsageError(f"{_NO_CHECKPOINT}: allowed is one setting without a name, the sources")
-    unknown = sorted(str(name) for name in kwargs.keys() - defaults.keys())
+        raise UsageError("of its settings only one, the sources, may have no name")
+    unknown = sorted(str(name) for name in kwargs if name not in _SETTINGS.split())
     if unknown:
-        allowed = ", ".join(sorted(defaults))
-        raise UsageError(f"settings {', '.join(unknown)}, allowed are {allowed}")
-    stated: dict[str, Any] = {**defaults, **kwargs, **({"sources": args[0]} if args else {})}
-    for name in stated.keys() & {*_ONLY, *_SHAPES, "stride", "context", "samplerate", "resample"}:
-        if not isinstance(stated[name], (bool, int, float)):
-            raise UsageError(f"{name} is {stated[name]!r:.50}, allowed is a number")
-    context = stated.pop("context")
-    stated["context in samples"] = 2 * context + 1 if defaults is _LATER else context
+        raise UsageError(f"its settings {', '.join(unknown)} are none of Demucs")
+    later = klass is _LaterDemucs
+    stated |= {"whole": True, "resample": not isinstance(content, tuple)}
+    stated |= {"gelu": later, "normalize": later, **kwargs}
+    stated |= {"sources": args[0]} if args else {}
+    for setting in ("gelu", "normalize", "upsample"):
+        if stated.get(setting):
+            raise UsageError(f"{setting} is {stated[setting]}, must be False")
     return stated, state
 
 
-def _check_stated(stated: dict[str, Any], resample: bool | None) -> None:
-    """Refuse settings that are impossible, or that the argument contradicts."""
-    if not stated:
-        return
-    _check_possible(stated)
-    if type(stated["stride"]) is not int or not 0 < stated["samplerate"] < math.inf:
-        raise UsageError(
-            f"stride is {stated['stride']} and samplerate {stated['samplerate']}, "
-            "allowed is a whole number and one above 0"
-        )
-    if resample is not None and resample != stated["resample"]:
-        raise UsageError(
-            f"resample is {resample}, but its settings say {stated['resample']}; "
-            "allowed is to leave it out"
-        )
-
-
-def _check_possible(settings: dict[str, Any]) -> None:
-    for name, allowed in _ONLY.items():
-        if settings.get(name, allowed) != allowed:
-            raise UsageError(f"{name} is {settings[name]}, allowed is {allowed}")
-
-
-def _checked(state: Any) -> dict[str, Tensor]:
+def _renamed(state: Any) -> dict[str, Tensor]:
     """The state dict under the names of v1 and v2; refused if it holds other things.
 
-    Later releases count the normalisation that stands (and here does nothing) before the second
-    convolution of a block, which is number 3 then.
+    Later releases count the normalisation (which does nothing here) before the second convolution
+    of a block, so that this is number 3 there.
     """
     if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
-        raise UsageError(f"{_NO_CHECKPOINT}: its state dict is none")
-    if {"compressed", "__quantized"} & state.keys():
-        raise UsageError("quantized weights (diffq), allowed are float32 and float16")
-    layers = [key for key in state if not _KEY.fullmatch(key)]
-    if layers:
+        raise UsageError("it needs a state dict, or one with its settings")
+    others = [key for key in state if not _KEY.fullmatch(key)]
+    if others:
         raise UsageError(
-            f"{_NO_CHECKPOINT}: it holds {layers[0]:.80}, allowed are the weights of convolutions, "
-            "transposed convolutions and an LSTM (no normalisation, no dconv, no upsample=True)"
+            f"it holds {others[0]:.80}, must hold the float weights of convolutions, transposed "
+            "convolutions and an LSTM (no quantized weights, normalisation, dconv or upsample=True)"
         )
-    renamed = {}
     for key, value in state.items():
         if not isinstance(value, Tensor) or not value.is_floating_point():
-            raise UsageError(f"{key} is no tensor of floats, allowed are float32 and float16")
-        renamed[re.sub(r"^(..coder\.\d+)\.3\.", r"\1.2.", key)] = value
+            raise UsageError(f"{key} must be a tensor of float32 or float16")
+    renamed = {re.sub(r"^(..coder\.\d+)\.3\.", r"\1.2.", key): state[key] for key in state}
     if len(renamed) < len(state):
-        raise UsageError(f"{_NO_CHECKPOINT}: it holds layers twice, allowed is number 2 or 3")
+        raise UsageError("it holds layers twice, as number 2 and 3")
     return renamed
 
 
-def _found(state: dict[str, Tensor]) -> dict[str, Any]:
-    """The settings that the shapes tell, with the number of sources."""
-
-    def size(name: str, axis: int) -> int:
-        return state[name].shape[axis] if name in state and state[name].dim() == 3 else 0
-
-    channels, audio_channels, kernel_size = (size("encoder.0.0.weight", axis) for axis in range(3))
-    if not channels * audio_channels * kernel_size:
-        raise UsageError(f"{_NO_CHECKPOINT}: it needs encoder.0.0.weight, a convolution's")
+def _shapes(state: dict[str, Tensor]) -> dict[str, int]:
+    """The settings that the tensors show."""
+    first = state.get("encoder.0.0.weight", torch.empty(0))
+    if first.dim() != 3:
+        raise UsageError("it needs encoder.0.0.weight, of a convolution")
+    channels, audio_channels, kernel_size = first.shape
     depth = sum(re.fullmatch(r"encoder\.\d+\.0\.weight", key) is not None for key in state)
-    lstm = [key for key in state if re.fullmatch(r"lstm\.lstm\.weight_ih_l\d+", key)]
     return {
         "channels": channels,
         "depth": depth,
         "audio_channels": audio_channels,
         "kernel_size": kernel_size,
-        "growth": size("encoder.1.0.weight", 0) / channels if depth > 1 else 2,
-        "rewrite": "encoder.0.2.weight" in state,
-        "glu": size("encoder.0.2.weight", 0) != channels,
-        "lstm_layers": len(lstm),
-        "context in samples": size("decoder.0.0.weight", 2),
-        "sources": size(f"decoder.{depth - 1}.2.weight", 1) // audio_channels,
     }
 
 
-def _check_found(found: dict[str, Any], stated: dict[str, Any]) -> None:
-    """Refuse tensors of an impossible network, or of another one than the settings'."""
-    _check_possible(found)
-    for name in (*_SHAPES, "sources"):
-        said = stated.get(name, found[name])
-        if (len(said) if isinstance(said, (tuple, list)) else said) != found[name]:
-            raise UsageError(
-                f"its settings say {name} {said!r:.80}, its tensors {found[name]}; "
-                "allowed are equal ones"
-            )
-
-
-def _names(sources: Any, number: int) -> tuple[str, ...]:
-    if not isinstance(sources, (tuple, list)):
-        return SOURCES if number == 4 else tuple(f"source{i + 1}" for i in range(number))
-    if not all(isinstance(name, str) for name in sources):
-        raise UsageError(f"sources are {sources!r:.80}, allowed are names, or their number")
-    return tuple(sources)
-
-
-def _fill(model: DemucsLike, state: dict[str, Tensor]) -> None:
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:  # a heading, then a line for each problem
-        problem = textwrap.shorten(str(error).splitlines()[-1], 200)
-        raise UsageError(f"{_NO_CHECKPOINT} ({problem})") from None
+def _names(sources: Any, state: dict[str, Tensor]) -> tuple[str, ...]:
+    if isinstance(sources, (tuple, list)) and all(isinstance(name, str) for name in sources):
+        return tuple(sources)
+    shapes = _shapes(state)
+    last = state.get(f"decoder.{shapes['depth'] - 1}.2.bias", torch.empty(0))
+    number = len(last) // shapes["audio_channels"] or 4  # none: refused with the other weights
+    return SOURCES if number == 4 else tuple(f"source{i + 1}" for i in range(number))

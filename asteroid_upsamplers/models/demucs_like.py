@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import re
 from collections.abc import Sequence
@@ -19,6 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .. import layers
+from ..blocks.arguments import at_least
+from ..blocks.making import make
 from ..dsp import center_trim, strided_length, transposed_length
 from ..dsp.channels_last import channels_last, convolve, prefers_channels_last
 from ..errors import UsageError
@@ -30,11 +31,11 @@ RESCALE_REFERENCE = 0.1
 class DemucsLike(MusicSeparator):
     """The Demucs-like models of [1] Sec. 6: ``depth`` blocks down, two LSTMs, ``depth`` blocks up.
 
-    An encoder block is a strided convolution, a ReLU, and a convolution with a GLU; a decoder block
-    a convolution with a GLU, the upsampler, and a ReLU (none in the last). Channels double from
-    block to block; the skip connections are added after a centre trim. Nothing is padded but the
-    input: any length goes in, the same length comes out. At the start the weights and biases of
-    every convolution and upsampler are divided by ``sqrt(std(weight) / 0.1)`` ([3] Sec. 3.2).
+    An encoder block is a strided convolution, a ReLU, and a convolution with a GLU. A decoder block
+    is a convolution with a GLU, the upsampler, and a ReLU (none in the last block). Channels double
+    from block to block; the skip connections are added after a centre trim. Only the input is
+    padded: it may have any length, and the output has the same. Initial weights and biases of every
+    convolution and upsampler are divided by ``sqrt(std(weight) / 0.1)`` ([3] Sec. 3.2).
 
     Reference [3] itself is ``DemucsLike(channels=100, encoder_context=0)``; Table 1 of [1] gives
     its own models some 8 % more parameters, which ``encoder_context=1`` accounts for. Weights of
@@ -88,28 +89,13 @@ class DemucsLike(MusicSeparator):
         normalize: bool = False,
         resample: bool = False,
     ):
-        super().__init__(tuple(sources), audio_channels, sample_rate, normalize)
-        family = layers.get(upsampler)
-        self._model_args: dict[str, Any] = {
-            "sources": list(sources),
-            "upsampler": family.name,
-            "modified": modified,
-            "channels": channels,
-            "depth": depth,
-            "audio_channels": audio_channels,
-            "kernel_size": kernel_size,
-            "stride": stride,
-            "encoder_context": encoder_context,
-            "upsampler_kwargs": dict(upsampler_kwargs or {}),
-            "sample_rate": sample_rate,
-            "normalize": normalize,
-            "resample": resample,
-        }
-        _check_settings(self._model_args)
-        settings = dict(upsampler_kwargs or {})
-        if family is layers.Transposed:  # the mirror of the encoder: [3] pads and trims nowhere
+        super().__init__(sources, audio_channels, sample_rate, normalize)
+        at_least("DemucsLike", 1, channels=channels, depth=depth, stride=stride)
+        at_least("DemucsLike", 0, encoder_context=encoder_context)
+        at_least("DemucsLike", stride, kernel_size=kernel_size)  # shorter ones skip samples
+        settings, bias = {"bias": not modified, **(upsampler_kwargs or {})}, not modified
+        if layers.get(upsampler) is layers.Transposed:  # the encoder's mirror: [3] never pads
             settings = {"trim": False, "kernel_size": kernel_size, **settings}
-        bias = not modified
 
         self.kernel_size, self.stride, self.resample = kernel_size, stride, resample
         widths = [channels * 2**level for level in range(depth)]
@@ -131,7 +117,7 @@ class DemucsLike(MusicSeparator):
         self.decoder = nn.ModuleList(
             _DecoderBlock(
                 widths[level],
-                _upsampler(family, widths[level], outer[level], stride, bias, settings),
+                make(upsampler, widths[level], outer[level], stride, **settings),
                 relu=level > 0,
                 bias=bias,
             )
@@ -139,8 +125,8 @@ class DemucsLike(MusicSeparator):
         )
         if self._decoded_length(1) > self._encoded_length(1):
             raise UsageError(
-                f"DemucsLike: upsampler_kwargs {settings} give longer outputs than the strided "
-                f"convolutions take in; allowed is a kernel_size up to {kernel_size}, or trim=True"
+                f"DemucsLike: with upsampler_kwargs {settings} outputs are longer than the inputs "
+                f"of strided convolutions: kernel_size must be at most {kernel_size}, or trim=True"
             )
         _rescale(self, RESCALE_REFERENCE)
         self.register_load_state_dict_pre_hook(_rename_reference_weights)
@@ -199,10 +185,6 @@ class DemucsLike(MusicSeparator):
             frames = cast(_DecoderBlock, block).upsampler.output_length(frames)
         return frames
 
-    def get_model_args(self) -> dict[str, Any]:
-        """Plain values; ``DemucsLike(**args)`` builds the same network."""
-        return copy.deepcopy(self._model_args)
-
 
 class _Convolution(nn.Conv1d):
     """torch's own, in the memory order that suits its input."""
@@ -252,37 +234,6 @@ class _BidirectionalLSTM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(self.lstm(x.permute(2, 0, 1))[0]).permute(1, 2, 0)
-
-
-def _upsampler(
-    family: type[layers.Upsampler],
-    in_channels: int,
-    out_channels: int,
-    stride: int,
-    bias: bool,
-    settings: dict[str, Any],
-) -> layers.Upsampler:
-    try:
-        return family(in_channels, out_channels, stride, bias=bias, **settings)
-    except TypeError as error:
-        raise UsageError(f"upsampler_kwargs {settings} of {family.name}: {error}") from None
-
-
-def _check_settings(args: dict[str, Any]) -> None:
-    for setting in ("channels", "depth", "audio_channels", "stride"):
-        if args[setting] < 1:
-            raise UsageError(f"DemucsLike: {setting} is {args[setting]}, allowed is 1 and up")
-    if args["kernel_size"] < args["stride"]:
-        raise UsageError(
-            f"DemucsLike: kernel_size is {args['kernel_size']}, "
-            f"allowed is the stride ({args['stride']}) and up: shorter ones skip samples"
-        )
-    if args["encoder_context"] < 0:
-        raise UsageError(
-            f"DemucsLike: encoder_context is {args['encoder_context']}, allowed is 0 and up"
-        )
-    if not args["sources"]:
-        raise UsageError("DemucsLike: sources is empty, at least one name is needed")
 
 
 @torch.no_grad()

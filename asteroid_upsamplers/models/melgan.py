@@ -1,4 +1,4 @@
-"""MelGAN's generator, with the upsampler by name.
+"""MelGAN's generator, with any upsampler.
 
 [1] Pons et al., "Upsampling artifacts in neural audio synthesis", ICASSP 2021, Fig. 1 (a).
 [4] Kumar et al., "MelGAN: generative adversarial networks for conditional waveform synthesis",
@@ -7,13 +7,11 @@ NeurIPS 2019.
 
 from __future__ import annotations
 
-import copy
 import math
 import re
 from collections.abc import Sequence
 from typing import Any, cast
 
-import librosa
 import torch
 from asteroid.models import register_model
 from torch import Tensor, nn
@@ -21,8 +19,9 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
 from .. import layers
-from ..errors import UsageError
-from .base import PortableModel
+from ..blocks.arguments import at_least
+from ..blocks.making import make
+from .portable import PortableModel
 
 DILATIONS = (1, 3, 9)
 
@@ -30,12 +29,12 @@ DILATIONS = (1, 3, 9)
 class MelGANGenerator(PortableModel):
     """From mel spectrograms to waveforms ([4] Sec. 2.2).
 
-    Reflection padding and a convolution of length 7; for every stride a LeakyReLU, an upsampler
-    that halves the channels, and three residual blocks of dilations 1, 3 and 9; a LeakyReLU,
-    reflection padding, a convolution of length 7 and a tanh. Every weight is normalised. Weights
-    start as torch draws them: the deviation of 0.02 that [4]'s implementation writes is overwritten
-    by the normalisation at the first call. With the defaults 4,266,050 parameters. State dicts of
-    that implementation's generator (descriptinc/melgan-neurips) load as they are.
+    A convolution of length 7; for every stride a LeakyReLU, an upsampler that halves the channels,
+    and three residual blocks of dilations 1, 3 and 9; a LeakyReLU, a convolution of length 7 and a
+    tanh. Convolutions see reflections at the ends, and every weight is normalised. Weights start as
+    torch draws them: in [4]'s implementation the normalisation overwrites the deviation of 0.02
+    that it draws. The defaults have 4,266,050 parameters. State dicts of that implementation's
+    generator (descriptinc/melgan-neurips) load as they are.
 
     Args:
         upsampler: Name of a registered upsampler, or its class; [4] has ``"transposed"``.
@@ -68,25 +67,12 @@ class MelGANGenerator(PortableModel):
         sample_rate: float = 22050,
     ):
         super().__init__(sample_rate=sample_rate, in_channels=n_mels)
-        family = layers.get(upsampler)
-        for setting, value in (("n_mels", n_mels), ("channels", channels), *_named(strides)):
-            if value < 1:
-                raise UsageError(f"MelGANGenerator: {setting} is {value}, allowed is 1 and up")
-        self._model_args: dict[str, Any] = {
-            "upsampler": family.name,
-            "n_mels": n_mels,
-            "channels": channels,
-            "strides": list(strides),
-            "upsampler_kwargs": dict(upsampler_kwargs or {}),
-            "sample_rate": sample_rate,
-        }
+        at_least("MelGANGenerator", 1, n_mels=n_mels, channels=channels, strides=len(strides))
+        self.strides = tuple(strides)
         width = channels * 2 ** len(strides)
         stages: list[nn.Module] = [_convolution(n_mels, width, 7)]
         for stride in strides:
-            try:
-                layer = family(width, width // 2, stride, **(upsampler_kwargs or {}))
-            except TypeError as error:
-                raise UsageError(f"upsampler_kwargs of {family.name}: {error}") from None
+            layer = make(upsampler, width, width // 2, stride, **(upsampler_kwargs or {}))
             width //= 2
             stages += [nn.LeakyReLU(0.2), weight_norm(layer)]
             stages += [_ResidualBlock(width, dilation) for dilation in DILATIONS]
@@ -99,27 +85,23 @@ class MelGANGenerator(PortableModel):
         if spectrogram.dim() != 3 or spectrogram.shape[1] != self.in_channels:
             raise ValueError(
                 f"spectrogram of shape {tuple(spectrogram.shape)}, "
-                f"(batch, {self.in_channels}, frames) is needed"
+                f"must be (batch, {self.in_channels}, frames)"
             )
         if spectrogram.shape[2] < 4:
-            raise ValueError(f"{spectrogram.shape[2]} frames, at least 4 are needed")
+            raise ValueError(f"spectrogram of {spectrogram.shape[2]} frames, must have at least 4")
         return self.stages(spectrogram)
 
     @property
     def hop(self) -> int:
         """Samples of a frame."""
-        return math.prod(self._model_args["strides"])
-
-    def get_model_args(self) -> dict[str, Any]:
-        """Plain values; ``MelGANGenerator(**args)`` builds the same network."""
-        return copy.deepcopy(self._model_args)
+        return math.prod(self.strides)
 
 
 class LogMelSpectrogram(nn.Module):
-    """The spectrograms that [4]'s implementation trains on: log10 of mel magnitudes, 1e-5 at least.
+    """The spectrograms that [4]'s implementation trains on: log10 of mel magnitudes, at least 1e-5.
 
-    The signal goes on reflected by ``(n_fft - hop) / 2`` samples at both ends, so that a frame
-    stands in the middle of the ``hop`` samples that the generator makes of it.
+    The signal is extended by ``(n_fft - hop) / 2`` reflected samples at both ends, so that each
+    frame is centred on the ``hop`` samples that the generator makes of it.
 
     Args:
         n_mels: Mel bands (Slaney's, area-normalised, as librosa's default).
@@ -144,6 +126,8 @@ class LogMelSpectrogram(nn.Module):
     ):
         super().__init__()
         self.n_fft, self.hop = n_fft, hop
+        import librosa
+
         bands = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels)
         self.register_buffer("bands", torch.from_numpy(bands), persistent=False)
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
@@ -153,7 +137,7 @@ class LogMelSpectrogram(nn.Module):
         beyond = (self.n_fft - self.hop) // 2
         if wav.dim() != 3 or wav.shape[1] != 1 or wav.shape[2] <= beyond:
             raise ValueError(
-                f"wav of shape {tuple(wav.shape)}, (batch, 1, more than {beyond}) is needed"
+                f"wav of shape {tuple(wav.shape)}, must be (batch, 1, more than {beyond})"
             )
         padded = F.pad(wav, (beyond, beyond), "reflect")[:, 0]
         spectrum = torch.stft(
@@ -188,10 +172,6 @@ def _convolution(in_channels: int, out_channels: int, length: int, dilation: int
         padding_mode="reflect" if padding else "zeros",
     )
     return weight_norm(convolution)
-
-
-def _named(strides: Sequence[int]) -> list[tuple[str, int]]:
-    return [("strides", stride) for stride in strides] or [("len(strides)", 0)]
 
 
 _REFERENCE_NAMES = {

@@ -1,4 +1,4 @@
-"""Conv-TasNet for stereo music: Asteroid's network, with the decoder's upsampler by name.
+"""Conv-TasNet for stereo music: Asteroid's network, with any upsampler in its decoder.
 
 [3] Défossez et al., "Music source separation in the waveform domain", arXiv 1911.13254, Sec. 4.
 [8] Luo and Mesgarani, "Conv-TasNet: surpassing ideal time-frequency magnitude masking for speech
@@ -7,17 +7,16 @@ separation", IEEE/ACM TASLP 27(8), 2019.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from asteroid.masknn import TDConvNet
 from asteroid.models import register_model
 from torch import Tensor
+from torch.nn import functional as F
 
 from .. import layers
-from ..errors import UsageError
+from ..blocks.arguments import at_least
 from .base import MusicSeparator
 from .with_upsampler import UpsamplerConvTasNet
 
@@ -26,8 +25,8 @@ class MusicConvTasNet(MusicSeparator):
     """Asteroid's Conv-TasNet ([8]) for several channels: the baseline that its users know.
 
     One encoder and one decoder serve all channels. With ``joint`` the mask network sees the
-    features of all of them and gives each its own masks, as in [3]; without, every channel is a
-    mono signal for itself, and the parameters are those of Asteroid's ``ConvTasNet``.
+    features of all channels and gives each its own masks, as in [3]. Without, every channel is
+    separated as a mono signal, and the parameters are those of Asteroid's ``ConvTasNet``.
 
     The defaults are the sizes that [3] trains on music; Asteroid's own are made for speech.
 
@@ -58,6 +57,7 @@ class MusicConvTasNet(MusicSeparator):
         ``(batch, audio_channels, time)`` -> ``(batch, len(sources), audio_channels, time)``.
 
     Example:
+        >>> import torch
         >>> model = MusicConvTasNet(n_filters=8, n_blocks=2, n_repeats=1, upsampler="linear")
         >>> model(torch.zeros(1, 2, 1000)).shape
         torch.Size([1, 4, 2, 1000])
@@ -83,41 +83,35 @@ class MusicConvTasNet(MusicSeparator):
         sample_rate: float = 44100,
         normalize: bool = False,
     ):
-        super().__init__(tuple(sources), audio_channels, sample_rate, normalize)
-        sizes: dict[str, Any] = {"n_blocks": n_blocks, "n_repeats": n_repeats, "bn_chan": bn_chan}
-        sizes |= {"hid_chan": hid_chan, "skip_chan": skip_chan}
-        filters: dict[str, Any] = {
-            "n_filters": n_filters,
-            "kernel_size": kernel_size,
-            "stride": stride,
+        super().__init__(sources, audio_channels, sample_rate, normalize)
+        at_least("MusicConvTasNet", 1, n_filters=n_filters, stride=stride, n_blocks=n_blocks)
+        at_least("MusicConvTasNet", 1, n_repeats=n_repeats, bn_chan=bn_chan, hid_chan=hid_chan)
+        at_least("MusicConvTasNet", 0, skip_chan=skip_chan)
+        at_least("MusicConvTasNet", stride, kernel_size=kernel_size)
+        masker: dict[str, Any] = {
+            "n_blocks": n_blocks,
+            "n_repeats": n_repeats,
+            "bn_chan": bn_chan,
+            "hid_chan": hid_chan,
+            "skip_chan": skip_chan,
+            "norm_type": norm_type,
+            "mask_act": mask_act,
         }
-        names: dict[str, Any] = {"norm_type": norm_type, "mask_act": mask_act}
-        self._model_args: dict[str, Any] = {
-            "sources": list(sources),
-            "upsampler": layers.get(upsampler).name,
-            "joint": joint,
-            "audio_channels": audio_channels,
-            **filters,
-            **sizes,
-            **names,
-            "upsampler_kwargs": dict(upsampler_kwargs or {}),
-            "sample_rate": sample_rate,
-            "normalize": normalize,
-        }
-        _check_settings(self._model_args)
+        self.kernel_size, self.stride = kernel_size, stride
         self.joint = joint
         self.network = UpsamplerConvTasNet(
             n_src=len(self.sources),
+            n_filters=n_filters,
+            kernel_size=kernel_size,
+            stride=stride,
             upsampler=upsampler,
             upsampler_kwargs=upsampler_kwargs,
             sample_rate=sample_rate,
-            **filters,
-            **sizes,
-            **names,
+            **masker,
         )
         if joint:
             features = audio_channels * n_filters
-            self.network.masker = TDConvNet(features, len(self.sources), features, **sizes, **names)
+            self.network.masker = TDConvNet(features, len(self.sources), features, **masker)
 
     def forward(self, mixture: Tensor) -> Tensor:
         """``(batch, audio_channels, time)`` -> ``(batch, n_src, audio_channels, time)``."""
@@ -136,31 +130,14 @@ class MusicConvTasNet(MusicSeparator):
 
     def _padded(self, mixture: Tensor) -> Tensor:
         """With silence behind it, so that the last frame's filters cover the last sample."""
-        args = self._model_args
-        frames = max(0, -((args["kernel_size"] - mixture.shape[-1]) // args["stride"]))
-        missing = args["kernel_size"] + frames * args["stride"] - mixture.shape[-1]
-        return torch.nn.functional.pad(mixture, (0, missing))
+        time = mixture.shape[-1]
+        frames = max(0, -((self.kernel_size - time) // self.stride))
+        return F.pad(mixture, (0, self.kernel_size + frames * self.stride - time))
 
     @property
     def upsampling_strides(self) -> tuple[int, ...]:
         """That of the decoder."""
-        return (self._model_args["stride"],)
-
-    def get_model_args(self) -> dict[str, Any]:
-        """Plain values; ``MusicConvTasNet(**args)`` builds the same network."""
-        return copy.deepcopy(self._model_args)
-
-
-def _check_settings(args: dict[str, Any]) -> None:
-    least = dict.fromkeys(("audio_channels", "n_filters", "stride", "n_blocks", "n_repeats"), 1)
-    least |= {"bn_chan": 1, "hid_chan": 1, "skip_chan": 0, "kernel_size": args["stride"]}
-    for setting, smallest in least.items():
-        if args[setting] < smallest:
-            raise UsageError(
-                f"MusicConvTasNet: {setting} is {args[setting]}, allowed is {smallest} and up"
-            )
-    if not args["sources"]:
-        raise UsageError("MusicConvTasNet: sources is empty, at least one name is needed")
+        return (self.stride,)
 
 
 register_model(MusicConvTasNet)

@@ -6,16 +6,14 @@ Open Source Software 4(41), 2019.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from asteroid.models import register_model
-from openunmix.model import OpenUnmix as TargetModel
-from openunmix.model import Separator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..blocks.arguments import at_least
 from ..errors import UsageError
 from .base import MusicSeparator
 
@@ -23,10 +21,10 @@ from .base import MusicSeparator
 class OpenUnmix(MusicSeparator):
     """Open-Unmix ([30]): a bidirectional LSTM for each source, on magnitude spectrograms.
 
-    It upsamples nowhere; it stands here as the paper's Table 1 has it. With the defaults 8,893,348
-    parameters a source. While it learns, each source has the mixture's phase; in evaluation mode
-    the multichannel Wiener filter follows. State dicts of the package's ``Separator`` with the same
-    settings (``umxhq``, ``umx``, ``umxl``) load as they are.
+    It has no upsampling layer and serves as a baseline, as in the paper's Table 1. The defaults
+    have 8,893,348 parameters a source. In training, each source has the mixture's phase; in
+    evaluation mode the multichannel Wiener filter follows. State dicts of the package's
+    ``Separator`` with the same settings (``umxhq``, ``umx``, ``umxl``) load as they are.
 
     Args:
         sources: Names of the sources, in the order of the output.
@@ -67,20 +65,12 @@ class OpenUnmix(MusicSeparator):
         sample_rate: float = 44100,
         normalize: bool = False,
     ):
-        super().__init__(tuple(sources), audio_channels, sample_rate, normalize)
-        self._model_args: dict[str, Any] = {
-            "sources": list(sources),
-            "audio_channels": audio_channels,
-            "hidden_size": hidden_size,
-            "n_layers": n_layers,
-            "max_bin": max_bin,
-            "n_fft": n_fft,
-            "hop_length": hop_length,
-            "wiener_iterations": wiener_iterations,
-            "sample_rate": sample_rate,
-            "normalize": normalize,
-        }
-        check_settings("OpenUnmix", self._model_args)
+        super().__init__(sources, audio_channels, sample_rate, normalize)
+        check_settings(self, hidden_size, n_layers, max_bin, n_fft, hop_length)
+        at_least("OpenUnmix", 0, wiener_iterations=wiener_iterations)
+        from openunmix.model import OpenUnmix as TargetModel
+        from openunmix.model import Separator
+
         self.n_fft, self.wiener_iterations = n_fft, wiener_iterations
         self.separator = Separator(
             {
@@ -94,7 +84,7 @@ class OpenUnmix(MusicSeparator):
             n_hop=hop_length,
             nb_channels=audio_channels,
         )
-        self.register_load_state_dict_pre_hook(_rename_reference_weights)
+        self.register_load_state_dict_pre_hook(weights_below("separator", "target_models."))
 
     def forward(self, mixture: Tensor) -> Tensor:
         """``(batch, audio_channels, time)`` -> ``(batch, n_src, audio_channels, time)``."""
@@ -105,52 +95,51 @@ class OpenUnmix(MusicSeparator):
         padded = F.pad(mixture, (0, max(0, self.n_fft - time)))  # it is reflected at the ends
         return self.separator(padded)[..., :time]
 
-    def get_model_args(self) -> dict[str, Any]:
-        """Plain values; ``OpenUnmix(**args)`` builds the same network."""
-        return copy.deepcopy(self._model_args)
+
+def weights_below(child: str, first: str) -> Callable[..., None]:
+    """A hook that loads the weights of another implementation, which our ``child`` is.
+
+    Args:
+        child: Name of the module that holds the implementation.
+        first: How the names of its weights begin, so that they are told from ours.
+    """
+
+    def rename(module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        if any(key.startswith(prefix + first) for key in state_dict):
+            for key in [key for key in state_dict if key.startswith(prefix)]:
+                state_dict[f"{prefix}{child}.{key[len(prefix) :]}"] = state_dict.pop(key)
+
+    return rename
 
 
-def _rename_reference_weights(
-    module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *args: Any
+def check_settings(
+    model: MusicSeparator,
+    hidden_size: int,
+    n_layers: int,
+    max_bin: int,
+    n_fft: int,
+    hop_length: int,
 ) -> None:
-    """Give the tensors of the package's ``Separator`` our names."""
-    if any(key.startswith(f"{prefix}target_models.") for key in state_dict):
-        for key in [key for key in state_dict if key.startswith(prefix)]:
-            state_dict[f"{prefix}separator.{key[len(prefix) :]}"] = state_dict.pop(key)
-
-
-def check_settings(name: str, args: dict[str, Any]) -> None:
     """Refuse what neither Open-Unmix nor X-UMX can do.
 
     Raises:
-        UsageError: Naming the model, the setting, its value and what is allowed.
+        UsageError: Naming the model, the setting and its value.
     """
-    for setting in ("hidden_size", "n_layers", "max_bin", "n_fft", "hop_length"):
-        if args[setting] < 1:
-            raise UsageError(f"{name}: {setting} is {args[setting]}, allowed is 1 and up")
-    if args["audio_channels"] not in (1, 2):
-        raise UsageError(f"{name}: audio_channels is {args['audio_channels']}, allowed is 1 or 2")
-    if args["hidden_size"] % 2:
+    name, bins = type(model).__name__, n_fft // 2 + 1
+    at_least(name, 1, hidden_size=hidden_size, n_layers=n_layers, max_bin=max_bin)
+    at_least(name, 1, n_fft=n_fft, hop_length=hop_length)
+    if model.in_channels not in (1, 2):
+        raise UsageError(f"{name}: audio_channels is {model.in_channels}, must be 1 or 2")
+    if hidden_size % 2:
         raise UsageError(
-            f"{name}: hidden_size is {args['hidden_size']}, allowed is an even number: half of it "
-            "in each direction"
+            f"{name}: hidden_size is {hidden_size}, must be even: half of it goes to each direction"
         )
-    bins = args["n_fft"] // 2 + 1
-    if args["max_bin"] > bins:
+    if max_bin > bins:
         raise UsageError(
-            f"{name}: max_bin is {args['max_bin']}, allowed is up to the {bins} bins of an n_fft "
-            f"of {args['n_fft']}"
+            f"{name}: max_bin is {max_bin}, must be at most {bins}, the bins of an n_fft of {n_fft}"
         )
-    if args["hop_length"] > args["n_fft"] // 2:
-        raise UsageError(
-            f"{name}: hop_length is {args['hop_length']}, allowed is up to half of n_fft"
-        )
-    if args.get("wiener_iterations", 0) < 0:
-        raise UsageError(
-            f"{name}: wiener_iterations is {args['wiener_iterations']}, allowed is 0 and up"
-        )
-    if not args["sources"]:
-        raise UsageError(f"{name}: sources is empty, at least one name is needed")
+    if hop_length > n_fft // 2:
+        raise UsageError(f"{name}: hop_length is {hop_length}, must be at most half of n_fft")
 
 
 register_model(OpenUnmix)

@@ -1,4 +1,4 @@
-"""Sams-Net, a spectrogram separator with sliced attention, with the upsampler by name.
+"""Sams-Net, a spectrogram separator with sliced attention and any upsampler.
 
 [31] Li et al., "Sams-Net: a sliced attention-based neural network for music source separation",
 arXiv 1909.05746, ISCSLP 2021.
@@ -6,7 +6,6 @@ arXiv 1909.05746, ISCSLP 2021.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,8 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .. import layers
+from ..blocks.arguments import at_least
+from ..blocks.making import make
 from ..errors import UsageError
 from .base import MusicSeparator
+from .sliced_attention import SlicedBlock
 
 STRIDE = 4
 LEVELS = 3
@@ -96,23 +98,11 @@ class SamsNet(MusicSeparator):
         sample_rate: float = 44100,
         normalize: bool = False,
     ):
-        super().__init__(tuple(sources), audio_channels, sample_rate, normalize)
-        family = layers.get(upsampler)
-        self._model_args: dict[str, Any] = {
-            "sources": list(sources),
-            "upsampler": family.name,
-            "audio_channels": audio_channels,
-            "n_fft": n_fft,
-            "hop_length": hop_length,
-            "channels": channels,
-            "n_heads": n_heads,
-            "n_blocks": n_blocks,
-            "slice_frames": slice_frames,
-            "upsampler_kwargs": dict(upsampler_kwargs or {}),
-            "sample_rate": sample_rate,
-            "normalize": normalize,
-        }
-        _check_settings(self._model_args)
+        super().__init__(sources, audio_channels, sample_rate, normalize)
+        at_least("SamsNet", 1, channels=channels, n_heads=n_heads, n_blocks=n_blocks)
+        at_least("SamsNet", 1, slice_frames=slice_frames, hop_length=hop_length)
+        at_least("SamsNet", 4, n_fft=n_fft)
+        _check_sizes(n_fft, hop_length, channels, n_heads)
         self.n_fft, self.hop_length = n_fft, hop_length
         self.bins = n_fft // 2 + 1
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
@@ -127,13 +117,13 @@ class SamsNet(MusicSeparator):
         )
         self.pitch = nn.Parameter(0.02 * torch.randn(widths[-1], rows, 1))
         self.blocks = nn.ModuleList(
-            _Block(widths[-1], n_heads, slice_frames) for _ in range(n_blocks)
+            SlicedBlock(widths[-1], n_heads, slice_frames) for _ in range(n_blocks)
         )
         outer[0] = len(self.sources) * audio_channels
         self.mask_layers = nn.ModuleList(
             _MaskLayer(
                 widths[level],
-                _upsampler(family, widths[level], outer[level], dict(upsampler_kwargs or {})),
+                make(upsampler, widths[level], outer[level], STRIDE, **(upsampler_kwargs or {})),
                 relu=level > 0,
             )
             for level in reversed(range(LEVELS))
@@ -203,85 +193,15 @@ class SamsNet(MusicSeparator):
         )
         return sound.unflatten(0, estimates.shape[:3])
 
-    def get_model_args(self) -> dict[str, Any]:
-        """Plain values; ``SamsNet(**args)`` builds the same network."""
-        return copy.deepcopy(self._model_args)
-
-
-class SlicedAttention(nn.Module):
-    """Multi-head attention among the points of each slice of a feature map along time.
-
-    The last slice is filled up with zeros, which no point attends to.
-
-    Args:
-        channels: Of the map.
-        n_heads: Number of heads, a divisor of ``channels``.
-        slice_frames: Frames of a slice.
-
-    Shape:
-        ``(batch, channels, rows, frames)`` -> the same.
-
-    Example:
-        >>> SlicedAttention(4, n_heads=2, slice_frames=8)(torch.zeros(1, 4, 3, 20)).shape
-        torch.Size([1, 4, 3, 20])
-    """
-
-    def __init__(self, channels: int, n_heads: int, slice_frames: int):
-        super().__init__()
-        self.n_heads, self.slice_frames = n_heads, slice_frames
-        # No biases: that of the keys would shift all scores alike, and never learn.
-        self.queries_keys_values = nn.Linear(channels, 3 * channels, bias=False)
-        self.output = nn.Linear(channels, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        frames = x.shape[-1]
-        missing = -frames % self.slice_frames
-        slices = F.pad(x, (0, missing)).unflatten(-1, (-1, self.slice_frames))
-        batch, channels, rows, n_slices, _ = slices.shape
-        points = slices.permute(0, 3, 4, 2, 1).reshape(batch * n_slices, -1, channels)
-        heads = self.queries_keys_values(points).unflatten(-1, (3, self.n_heads, -1))
-        queries, keys, values = heads.permute(2, 0, 3, 1, 4)
-        there = None
-        if missing:
-            there = torch.arange(frames + missing, device=x.device) < frames
-            there = there.reshape(n_slices, 1, 1, -1).repeat_interleave(rows, -1)
-            there = there.repeat(batch, 1, 1, 1)
-        mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=there)
-        points = self.output(mixed.transpose(1, 2).flatten(2))
-        slices = points.reshape(batch, n_slices, self.slice_frames, rows, channels)
-        return slices.permute(0, 4, 3, 1, 2).flatten(3)[..., :frames]
-
-
-class _Block(nn.Module):
-    def __init__(self, channels: int, n_heads: int, slice_frames: int):
-        super().__init__()
-        self.attention_norm = _ChannelNorm(channels)
-        self.attention = SlicedAttention(channels, n_heads, slice_frames)
-        self.convolutions = nn.Sequential(
-            _ChannelNorm(channels),
-            nn.Conv2d(channels, channels, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(channels, channels, 1),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attention(self.attention_norm(x))
-        return x + self.convolutions(x)
-
-
-class _ChannelNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of each point of a map.
-
-    Nothing is averaged over time: a piece of a song is normalised as it is within the song.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
-
 
 class _MaskLayer(nn.Module):
     def __init__(self, channels: int, upsampler: layers.Upsampler, relu: bool):
         super().__init__()
+        if upsampler.output_length(1) != STRIDE:
+            raise UsageError(
+                f"SamsNet: this {upsampler.name} makes {upsampler.output_length(1)} bins of one, "
+                f"its settings must give {STRIDE}"
+            )
         self.rewrite = nn.Conv2d(channels, channels, 3, padding=1)
         self.upsampler = upsampler
         self.relu = nn.ReLU() if relu else nn.Identity()
@@ -292,42 +212,19 @@ class _MaskLayer(nn.Module):
         return self.relu(y.permute(0, 2, 3, 1))
 
 
-def _upsampler(
-    family: type[layers.Upsampler], in_channels: int, out_channels: int, settings: dict[str, Any]
-) -> layers.Upsampler:
-    try:
-        layer = family(in_channels, out_channels, STRIDE, **settings)
-    except TypeError as error:
-        raise UsageError(f"upsampler_kwargs {settings} of {family.name}: {error}") from None
-    if layer.output_length(1) != STRIDE:
+def _check_sizes(n_fft: int, hop_length: int, channels: int, n_heads: int) -> None:
+    if n_fft % 2:
+        raise UsageError(f"SamsNet: n_fft is {n_fft}, must be even")
+    if hop_length > n_fft // 2:
         raise UsageError(
-            f"SamsNet: upsampler_kwargs is {settings}, allowed is what gives {STRIDE} bins for "
-            "every one"
+            f"SamsNet: hop_length is {hop_length}, must be at most half of n_fft ({n_fft // 2}), "
+            "so that no sample is left out"
         )
-    return layer
-
-
-def _check_settings(args: dict[str, Any]) -> None:
-    for setting in ("audio_channels", "channels", "n_heads", "n_blocks", "slice_frames"):
-        if args[setting] < 1:
-            raise UsageError(f"SamsNet: {setting} is {args[setting]}, allowed is 1 and up")
-    if args["n_fft"] < 4 or args["n_fft"] % 2:
+    width = channels * 2 ** (LEVELS - 1)
+    if width % n_heads:
         raise UsageError(
-            f"SamsNet: n_fft is {args['n_fft']}, allowed is an even number from 4 and up"
+            f"SamsNet: n_heads is {n_heads}, must divide {2 ** (LEVELS - 1)} * channels ({width})"
         )
-    if not 1 <= args["hop_length"] <= args["n_fft"] // 2:
-        raise UsageError(
-            f"SamsNet: hop_length is {args['hop_length']}, allowed is 1 to half of n_fft "
-            f"({args['n_fft'] // 2}): longer ones leave samples out"
-        )
-    width = args["channels"] * 2 ** (LEVELS - 1)
-    if width % args["n_heads"]:
-        raise UsageError(
-            f"SamsNet: n_heads is {args['n_heads']}, allowed is a divisor of "
-            f"{2 ** (LEVELS - 1)} * channels ({width})"
-        )
-    if not args["sources"]:
-        raise UsageError("SamsNet: sources is empty, at least one name is needed")
 
 
 register_model(SamsNet)

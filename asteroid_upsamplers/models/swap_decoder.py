@@ -11,6 +11,7 @@ from asteroid_filterbanks import Decoder
 
 from .. import layers
 from ..blocks.decoder import sounds
+from ..blocks.fitting import without_fitting
 from ..errors import UsageError
 from .with_upsampler import UpsamplerModel, with_upsampler
 
@@ -31,9 +32,9 @@ def swap_decoder(
         model: Any encoder/masker/decoder model of Asteroid, or one of :func:`with_upsampler`; it
             stays as it is.
         upsampler: Name of a registered upsampler, or its class.
-        init: ``"least_squares"`` starts the new decoder with the taps whose output is nearest to
-            the old one's, for frames of white noise: the same output for ``subpixel``,
-            ``lazy_wavelet``, ``haar`` and ``stretch``. ``"random"`` draws them.
+        init: ``"least_squares"`` starts the new decoder with the weights whose output is nearest to
+            the old one's, for frames of white noise (``subpixel``, ``lazy_wavelet``, ``haar`` and
+            ``stretch`` give the same output). ``"random"`` draws the weights.
         upsampler_kwargs: Further settings of the upsampler.
 
     Returns:
@@ -52,12 +53,13 @@ def swap_decoder(
         True
     """
     if init not in INITS:
-        raise UsageError(f"swap_decoder: init is {init!r}, allowed is one of {', '.join(INITS)}")
+        raise UsageError(f"swap_decoder: init is {init!r}, must be one of {', '.join(INITS)}")
     cls = with_upsampler(cast(Any, model if isinstance(model, type) else type(model)))
     if not isinstance(getattr(model, "decoder", None), Decoder):
-        raise UsageError("swap_decoder: a model is needed, with an asteroid_filterbanks.Decoder")
+        raise UsageError("swap_decoder: needs a model with an asteroid_filterbanks.Decoder")
     settings = {"upsampler": upsampler, "upsampler_kwargs": upsampler_kwargs}
-    made = cls(**{**model.get_model_args(), **settings})
+    with without_fitting():
+        made = cls(**{**model.get_model_args(), **settings})
     rest = {k: v for k, v in model.state_dict().items() if not k.startswith("decoder.")}
     made.load_state_dict({**made.state_dict(), **rest})
     old, new = model.decoder, made.decoder

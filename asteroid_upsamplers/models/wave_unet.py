@@ -1,4 +1,4 @@
-r"""Wave-U-Net, with the upsampler by name.
+r"""Wave-U-Net, with any upsampler.
 
 [1] Pons et al., "Upsampling artifacts in neural audio synthesis", ICASSP 2021, Table 1.
 [2] Stoller et al., "Wave-U-Net: a multi-scale neural network for end-to-end audio source
@@ -14,7 +14,6 @@ are the samples that :math:`n` bottom frames give, and by how many the input has
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .. import layers
+from ..blocks.arguments import at_least
+from ..blocks.making import make
 from ..dsp import center_trim, centered_padding
 from ..errors import UsageError
 from .base import MusicSeparator
@@ -105,23 +106,13 @@ class WaveUNet(MusicSeparator):
         sample_rate: float = 22050,
         normalize: bool = False,
     ):
-        super().__init__(tuple(sources), audio_channels, sample_rate, normalize)
-        family = layers.get(upsampler)
-        self._model_args: dict[str, Any] = {
-            "sources": list(sources),
-            "upsampler": family.name,
-            "depth": depth,
-            "channels": channels,
-            "audio_channels": audio_channels,
-            "kernel_size": kernel_size,
-            "up_kernel_size": up_kernel_size,
-            "context": context,
-            "difference_output": difference_output,
-            "upsampler_kwargs": dict(upsampler_kwargs or {}),
-            "sample_rate": sample_rate,
-            "normalize": normalize,
-        }
-        _check_settings(self._model_args)
+        super().__init__(sources, audio_channels, sample_rate, normalize)
+        at_least("WaveUNet", 1, depth=depth, channels=channels)
+        at_least("WaveUNet", 2, **{"len(sources)": len(sources)})
+        for name, length in (("kernel_size", kernel_size), ("up_kernel_size", up_kernel_size)):
+            at_least("WaveUNet", 1, **{name: length})
+            if length % 2 == 0:
+                raise UsageError(f"WaveUNet: {name} is {length}, must be odd")
         self.depth, self.context, self.difference_output = depth, context, difference_output
         self.kernel_size, self.up_kernel_size = kernel_size, up_kernel_size
 
@@ -132,7 +123,7 @@ class WaveUNet(MusicSeparator):
         )
         self.bottom = _convolution(widths[-2], widths[-1], kernel_size, context)
         self.upsamplers = nn.ModuleList(
-            _upsampler(family, width, dict(upsampler_kwargs or {})) for width in widths[:0:-1]
+            _upsampler(upsampler, width, upsampler_kwargs or {}) for width in widths[:0:-1]
         )
         self.decoder = nn.ModuleList(
             _convolution(below + width, width, up_kernel_size, context)
@@ -174,7 +165,7 @@ class WaveUNet(MusicSeparator):
         time = mixture.shape[-1]
         fitting = self.valid_length(max(1, time - self.margin))
         if time != fitting:
-            raise ValueError(f"{time} samples do not fit the levels, {fitting} do")
+            raise ValueError(f"{time} samples do not fit the levels, {fitting} would")
         x, skips = mixture, []
         for convolution in self.encoder:
             x = F.leaky_relu(convolution(x), SLOPE)
@@ -218,10 +209,6 @@ class WaveUNet(MusicSeparator):
         least = self.up_kernel_size if self.context else 0
         return self.margin + least + step * -((least - time) // step)
 
-    def get_model_args(self) -> dict[str, Any]:
-        """Plain values; ``WaveUNet(**args)`` builds the same network."""
-        return copy.deepcopy(self._model_args)
-
 
 class _Interpolation(nn.Module):
     """Puts a mean between neighbours ([2]): ``n`` frames make ``2 * n``, the last one twice."""
@@ -237,23 +224,21 @@ class _Interpolation(nn.Module):
 
 
 def _upsampler(
-    family: type[layers.Upsampler], channels: int, settings: dict[str, Any]
+    upsampler: str | type[layers.Upsampler], channels: int, settings: dict[str, Any]
 ) -> nn.Module:
+    family = layers.get(upsampler)
     if family in (layers.Linear, layers.Learned):
         if settings:
             raise UsageError(
-                f"upsampler_kwargs of {family.name}: {settings}, allowed is none: the "
+                f"WaveUNet: upsampler_kwargs is {settings}, must be empty for {family.name}: the "
                 "interpolations of Wave-U-Net have no settings"
             )
         return _Interpolation(channels, learned=family is layers.Learned)
-    try:
-        layer = family(channels, channels, 2, **settings)
-    except TypeError as error:
-        raise UsageError(f"upsampler_kwargs of {family.name}: {error}") from None
+    layer = make(family, channels, channels, 2, **settings)
     if layer.output_length(2) != 4:
         raise UsageError(
-            f"upsampler_kwargs of {family.name}: {settings} give {layer.output_length(2)} samples "
-            "for 2, allowed is what gives 4"
+            f"WaveUNet: upsampler_kwargs is {settings}, must give 4 samples for 2, not "
+            f"{layer.output_length(2)}"
         )
     return layer
 
@@ -265,19 +250,6 @@ def _convolution(in_channels: int, out_channels: int, length: int, context: bool
     if convolution.bias is not None:
         nn.init.zeros_(convolution.bias)
     return convolution
-
-
-def _check_settings(args: dict[str, Any]) -> None:
-    for setting in ("depth", "channels", "audio_channels"):
-        if args[setting] < 1:
-            raise UsageError(f"WaveUNet: {setting} is {args[setting]}, allowed is 1 and up")
-    for setting in ("kernel_size", "up_kernel_size"):
-        if args[setting] < 1 or args[setting] % 2 != 1:
-            raise UsageError(
-                f"WaveUNet: {setting} is {args[setting]}, allowed is an odd number from 1 up"
-            )
-    if len(args["sources"]) < 2:
-        raise UsageError(f"WaveUNet: sources is {args['sources']}, allowed is two names and up")
 
 
 register_model(WaveUNet)

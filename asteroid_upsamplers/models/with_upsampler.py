@@ -1,4 +1,4 @@
-"""Asteroid's encoder/masker/decoder models, with the decoder's upsampler by name."""
+"""Asteroid's encoder/masker/decoder models, with any upsampler in their decoder."""
 
 from __future__ import annotations
 
@@ -19,24 +19,25 @@ from .. import layers
 from ..blocks import UpsamplerDecoder, exchange_upsamples
 from ..errors import UsageError
 from ..registry import nearest_names
-from .base import PortableModel, load_package
+from .portable import PortableModel, load_package
 
 OWN = ("upsampler", "upsampler_kwargs", "masker_upsampler", "masker_upsampler_kwargs")
-DESCRIPTION = """{name} with the upsampler of the decoder by name.
+DESCRIPTION = """{name} with any upsampler in its decoder.
 
     Without the settings below it is {name}, and loads its files.
 
     Args:
-        upsampler: Name of a registered upsampler, or its class; ``"transposed"`` is Asteroid's own.
+        upsampler: Name of a registered upsampler, or its class; ``"transposed"`` is Asteroid's own
+            decoder.
         upsampler_kwargs: Further settings of the upsampler, see ``blocks.UpsamplerDecoder``.
-        masker_upsampler: An upsampler in the place of every ``nn.Upsample`` in the mask network
-            (SuDORMRF has them), see ``blocks.ChannelwiseUpsampler``; as it is if ``None``.
-        masker_upsampler_kwargs: Further settings of that one.
+        masker_upsampler: An upsampler that replaces every ``nn.Upsample`` in the mask network
+            (SuDORMRF has them), see ``blocks.ChannelwiseUpsampler``; ``None`` replaces none.
+        masker_upsampler_kwargs: Its further settings.
         **kwargs: Every argument of {name}; a misspelt one is refused.
 
     Raises:
-        UsageError: (a ``ValueError``) for an unknown option or upsampler, or settings that the
-            upsampler cannot do.
+        UsageError: (a ``ValueError``) for an unknown option or upsampler, or impossible settings of
+            the upsampler.
     """
 
 
@@ -62,7 +63,7 @@ class UpsamplerModel(PortableModel):
         if not isinstance(decoder, Decoder):
             raise UsageError(
                 f"{self.asteroid_class.__name__}: its decoder is a {type(decoder).__name__}, "
-                "allowed is an asteroid_filterbanks.Decoder"
+                "must be an asteroid_filterbanks.Decoder"
             )
         self.decoder = UpsamplerDecoder.in_place_of(decoder, upsampler, upsampler_kwargs)
         self._own_args: dict[str, Any] = {
@@ -78,19 +79,19 @@ class UpsamplerModel(PortableModel):
 
     def get_model_args(self) -> dict[str, Any]:
         """Asteroid's plain values, with those of the upsampler."""
-        return {**super().get_model_args(), **copy.deepcopy(self._own_args)}
+        return {**self.asteroid_class.get_model_args(self), **copy.deepcopy(self._own_args)}
 
     @classmethod
     def from_pretrained(
         cls, pretrained_model_conf_or_path: dict | str | PathLike, *args: Any, **kwargs: Any
     ) -> BaseModel:
-        """As Asteroid's, for files of this class and of the Asteroid class that it is made from.
+        """As Asteroid's, for files of this class and of the Asteroid class that it derives from.
 
         Args:
             pretrained_model_conf_or_path: What ``serialize`` gave, a path, or a name that Asteroid
                 knows.
             *args: For the model's constructor.
-            **kwargs: For the model's constructor; they go before the stored ones.
+            **kwargs: For the model's constructor; they take precedence over the stored ones.
 
         Raises:
             UsageError: (a ``ValueError``) if the file is no model file, holds pickled code, which
@@ -106,7 +107,7 @@ class UpsamplerModel(PortableModel):
 
 
 def with_upsampler(cls: type[BaseEncoderMaskerDecoder]) -> type[UpsamplerModel]:
-    """An Asteroid model class with the upsampler of its decoder by name, registered with Asteroid.
+    """An Asteroid model class with any upsampler in its decoder, registered with Asteroid.
 
     Args:
         cls: Any subclass of Asteroid's ``BaseEncoderMaskerDecoder``, your own included.
@@ -129,8 +130,8 @@ def with_upsampler(cls: type[BaseEncoderMaskerDecoder]) -> type[UpsamplerModel]:
     """
     if not (isinstance(cls, type) and issubclass(cls, BaseEncoderMaskerDecoder)):
         raise UsageError(
-            f"{getattr(cls, '__name__', cls)!s} is no encoder/masker/decoder model; allowed are "
-            "subclasses of asteroid.models.base_models.BaseEncoderMaskerDecoder, such as ConvTasNet"
+            f"{getattr(cls, '__name__', cls)!s} is no encoder/masker/decoder model; it must be a "
+            "subclass of asteroid.models.base_models.BaseEncoderMaskerDecoder, such as ConvTasNet"
         )
     if issubclass(cls, UpsamplerModel):
         return cls
@@ -201,8 +202,8 @@ def _refuse_other_upsampler(name: str, asked: dict[str, Any], stored: dict[str, 
             wanted = layers.get(wanted).name
         if wanted != saved:
             raise UsageError(
-                f"{name}: {option} is {wanted!r}, the weights were saved with {saved!r}; allowed "
-                "is that (models.swap_decoder exchanges the decoder of a loaded model)"
+                f"{name}: {option} is {wanted!r}, but the weights were saved with {saved!r} "
+                "(models.swap_decoder exchanges the decoder of a loaded model)"
             )
 
 

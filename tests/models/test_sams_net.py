@@ -1,43 +1,24 @@
-"""``SamsNet``: size, sliced attention against a loop, masks, the battery of models."""
+"""``SamsNet``: size, sliced attention against a loop, masks."""
 
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from asteroid_upsamplers import layers
-from asteroid_upsamplers.errors import UsageError
-from asteroid_upsamplers.models.sams_net import SamsNet, SlicedAttention
-from tests import contracts
+from asteroid_upsamplers.models.sams_net import SamsNet
+from asteroid_upsamplers.models.sliced_attention import SlicedAttention
 
-SMALL = {
-    "n_fft": 256,
-    "hop_length": 64,
-    "channels": 4,
-    "n_heads": 2,
-    "n_blocks": 2,
-    "slice_frames": 8,
-}
-
-upsamplers = pytest.mark.parametrize("upsampler", layers.available())
+SMALL = {"n_fft": 256, "hop_length": 64, "channels": 4, "n_heads": 2, "n_blocks": 2}
+SMALL |= {"slice_frames": 8}
 
 
-def count(**settings):
-    with torch.device("meta"):
-        model = SamsNet(**settings)
-    return sum(p.numel() for p in model.parameters())
-
-
-@pytest.mark.parametrize("sources", [("drums", "bass", "other", "vocals"), ("vocals",)], ids=len)
-@upsamplers
-def test_published_size(upsampler, sources):
-    """3.7 M, whether the paper counts one source or four."""
-    assert count(upsampler=upsampler, sources=sources) == pytest.approx(3.7e6, rel=0.05)
-
-
-def test_size_that_the_docstring_states():
-    assert count() == 3_772_472
-    assert count(sources=("vocals",)) == 3_770_162
+def test_published_size():
+    """3.7 M ([1] Table 1), whether the paper counts one source or four."""
+    for settings, count in (({}, 3_772_472), ({"sources": ("vocals",)}, 3_770_162)):
+        with torch.device("meta"):
+            model = SamsNet(**settings)
+        assert sum(p.numel() for p in model.parameters()) == count
+        assert set(model.state_dict()) == set(dict(model.named_parameters()))
 
 
 def attention_by_loops(layer, x):
@@ -56,36 +37,19 @@ def attention_by_loops(layer, x):
                 part = slice(head * size, (head + 1) * size)
                 query, key, value = (values @ weight[part].T for weight in weights)
                 scores = torch.stack([(key @ q) / size**0.5 for q in query])
-                shares = scores.exp() / scores.exp().sum(1, keepdim=True)
-                heads.append(shares @ value)
+                heads.append(scores.exp() / scores.exp().sum(1, keepdim=True) @ value)
             mixed = torch.cat(heads, 1) @ layer.output.weight.T + layer.output.bias
             for (row, frame), point in zip(points, mixed, strict=True):
                 y[example, :, row, frame] = point
     return y
 
 
-@pytest.mark.parametrize(
-    ("n_heads", "slice_frames", "frames"), [(1, 4, 8), (2, 4, 9), (3, 5, 14), (6, 7, 3), (2, 1, 4)]
-)
+@pytest.mark.parametrize(("n_heads", "slice_frames", "frames"), [(2, 4, 9), (6, 7, 3), (2, 1, 4)])
 def test_attention_is_that_of_a_loop(n_heads, slice_frames, frames):
     layer = SlicedAttention(6, n_heads, slice_frames).double()
     x = torch.randn(2, 6, 3, frames, dtype=torch.float64)
     with torch.no_grad():
         torch.testing.assert_close(layer(x), attention_by_loops(layer, x), rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("changed", range(3))
-def test_attention_stays_within_its_slice(changed):
-    """What happens in one slice is heard at all its points, and at none of another's."""
-    layer = SlicedAttention(6, 2, slice_frames=4).double()
-    x = torch.randn(1, 6, 3, 10, dtype=torch.float64)  # the last slice has 2 frames
-    other = x.clone()
-    other[..., 1, 4 * changed] += 1
-    with torch.no_grad():
-        differs = (layer(x) != layer(other)).any(1).flatten(0, 1)
-    expected = torch.zeros(3, 10, dtype=torch.bool)
-    expected[:, 4 * changed : 4 * changed + 4] = True
-    assert torch.equal(differs, expected)
 
 
 def test_work_grows_with_the_length_and_not_its_square():
@@ -101,18 +65,15 @@ def test_work_grows_with_the_length_and_not_its_square():
     assert work(6) == 6 * work(1)
 
 
-@pytest.mark.parametrize(
-    ("n_fft", "hop_length"),
-    [(256, 64), (256, 128), (256, 100), (256, 1), (4, 2), (4096, 1024), (4096, 2048)],
-)
-@pytest.mark.parametrize("time", [1, 63, 64, 127, 500, 2047])
-def test_masks_of_ones_give_the_mixture(n_fft, hop_length, time):
+@pytest.mark.parametrize(("n_fft", "hop_length"), [(256, 64), (256, 100), (4, 2), (4096, 2048)])
+def test_masks_of_ones_give_the_mixture(n_fft, hop_length):
     model = SamsNet(**{**SMALL, "n_fft": n_fft, "hop_length": hop_length}).double()
-    x = torch.randn(2, 2, time, dtype=torch.float64)
-    spectrogram = model.spectrogram(x)
-    ones = torch.ones(2, 4, *spectrogram.shape[1:], dtype=torch.float64)
-    y = model.apply_masks(ones, spectrogram, time)
-    torch.testing.assert_close(y, x[:, None].expand_as(y), rtol=0, atol=1e-12)
+    for time in (1, 127, 2047):
+        x = torch.randn(2, 2, time, dtype=torch.float64)
+        spectrogram = model.spectrogram(x)
+        ones = torch.ones(2, 4, *spectrogram.shape[1:], dtype=torch.float64)
+        y = model.apply_masks(ones, spectrogram, time)
+        torch.testing.assert_close(y, x[:, None].expand_as(y), rtol=0, atol=1e-12)
 
 
 def test_masks_are_what_the_network_gives_to_each_source(monkeypatch):
@@ -126,124 +87,37 @@ def test_masks_are_what_the_network_gives_to_each_source(monkeypatch):
     torch.testing.assert_close(model(x), x[:, None] * gains[..., 0], rtol=0, atol=1e-5)
 
 
-def test_masks_are_between_none_and_all():
-    torch.manual_seed(0)
-    model = SamsNet(**SMALL).eval()
-    with torch.no_grad():
-        model.mask_layers[-1].upsampler.weight *= 1000
-        masks = model.masks(torch.rand(1, 2, model.bins, 20))
-    assert 0 <= masks.min() < 1e-3 and 0.999 < masks.max() <= 1
-
-
-@pytest.mark.parametrize("level", [0, 1])
-def test_features_of_both_finer_levels_reach_the_masks(level):
+@torch.no_grad()
+def test_masks_follow_both_finer_levels_and_lie_between_none_and_all():
     """Where nothing comes from below, the masks follow the features of the level itself."""
     torch.manual_seed(0)
     model = SamsNet(**SMALL).double()
-    with torch.no_grad():
+    spectrum = torch.rand(1, 2, model.bins, 20, dtype=torch.float64)
+    for level in (0, 1):
         model.mask_layers[level].upsampler.weight.zero_()
-        masks = model.masks(torch.rand(1, 2, model.bins, 20, dtype=torch.float64))
-    assert masks.std(-1).min() > 1e-6
+        assert model.masks(spectrum).std(-1).min() > 1e-6
+    model.mask_layers[-1].upsampler.weight.mul_(1e5)
+    masks = model.masks(spectrum)
+    assert 0 <= masks.min() < 1e-3
+    assert 0.999 < masks.max() <= 1
 
 
+@torch.no_grad()
 def test_masks_follow_the_pitch():
     """Without the learned constants of the rows the inner rows of a flat spectrum are alike."""
     torch.manual_seed(0)
     model = SamsNet(**{**SMALL, "n_fft": 8192}).double()
     flat = torch.ones(1, 2, model.bins, 8, dtype=torch.float64)
-
-    def inner():
-        return model.masks(flat)[..., 1024:3072:64, :]
-
-    with torch.no_grad():
-        model.pitch.normal_()
-        assert inner().std(-2).max() > 1e-6
-        model.pitch.zero_()
-        assert inner().std(-2).max() < 1e-12
+    model.pitch.normal_()
+    assert model.masks(flat)[..., 1024:3072:64, :].std(-2).max() > 1e-6
+    model.pitch.zero_()
+    assert model.masks(flat)[..., 1024:3072:64, :].std(-2).max() < 1e-12
 
 
-def test_files_hold_what_is_learned_only():
-    model = SamsNet(**SMALL)
-    assert model.state_dict().keys() == dict(model.named_parameters()).keys()
-
-
-@upsamplers
-def test_round_trip(upsampler):
-    contracts.model_round_trip(SamsNet(upsampler=upsampler, **SMALL))
-
-
-@upsamplers
-def test_any_length(upsampler):
-    contracts.model_keeps_length(SamsNet(upsampler=upsampler, **SMALL), [1, 100, 5000])
-
-
-@upsamplers
-def test_learns(upsampler):
-    torch.manual_seed(1)
-    contracts.model_learns(SamsNet(upsampler=upsampler, **SMALL))
-
-
-@pytest.mark.parametrize("audio_channels", [1, 3])
-@pytest.mark.parametrize("sources", [("a", "b"), ("one",)])
-def test_other_sources_and_channels(audio_channels, sources):
-    model = SamsNet(sources=sources, audio_channels=audio_channels, **SMALL)
-    assert model(torch.randn(3, audio_channels, 500)).shape == (
-        3,
-        len(sources),
-        audio_channels,
-        500,
-    )
-
-
-@pytest.mark.parametrize("normalize", [False, True])
-def test_silence_gives_silence(normalize):
-    model = SamsNet(normalize=normalize, **SMALL)
-    x = torch.zeros(1, 2, 3000)
-    y = model(x)
-    assert torch.count_nonzero(y) == 0
-    assert torch.count_nonzero(model.separate(x)) == 0
+def test_silence_gives_silence_and_finite_gradients():
+    model = SamsNet(normalize=True, **SMALL)
+    y = model(torch.zeros(1, 2, 3000))
+    assert not y.any()
+    assert not model.separate(torch.zeros(1, 2, 3000)).any()
     y.sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
-
-
-def test_the_whole_model_runs_in_double_precision():
-    model = SamsNet(**SMALL)
-    x = torch.randn(1, 2, 1000)
-    with torch.no_grad():
-        y = model(x)
-        exact = model.double()(x.double())
-    assert exact.dtype == torch.float64
-    torch.testing.assert_close(y.double(), exact, rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"upsampler": "neerest"}, "did you mean nearest"),
-        ({"upsampler_kwargs": {"size": 3}}, "upsampler_kwargs .* of transposed"),
-        ({"upsampler_kwargs": {"trim": False}}, "upsampler_kwargs is .*allowed"),
-        ({"upsampler_kwargs": {"kernel_size": 2}}, "kernel_size is 2, allowed"),
-        ({"audio_channels": 0}, "audio_channels is 0, allowed"),
-        ({"channels": 0}, "channels is 0, allowed"),
-        ({"n_heads": 0}, "n_heads is 0, allowed"),
-        ({"n_heads": 5}, r"n_heads is 5, allowed is a divisor of 4 \* channels \(192\)"),
-        ({"n_blocks": 0}, "n_blocks is 0, allowed"),
-        ({"slice_frames": 0}, "slice_frames is 0, allowed"),
-        ({"n_fft": 2}, "n_fft is 2, allowed"),
-        ({"n_fft": 4095}, "n_fft is 4095, allowed is an even number"),
-        ({"hop_length": 0}, "hop_length is 0, allowed"),
-        ({"hop_length": 2049}, r"hop_length is 2049, allowed is 1 to half of n_fft \(2048\)"),
-        ({"sources": ()}, "sources is empty"),
-    ],
-    ids=str,
-)
-def test_impossible_settings_are_refused(settings, words):
-    with pytest.raises(UsageError, match=words) as caught:
-        SamsNet(**settings)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("shape", [(2, 100), (1, 1, 100), (1, 2, 0), (1, 1, 2, 100)])
-def test_wrong_input_is_refused(shape):
-    with pytest.raises(ValueError, match="is needed"):
-        SamsNet(**SMALL)(torch.zeros(shape))
