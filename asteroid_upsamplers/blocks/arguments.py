@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import inspect
-import operator
 from typing import Any
 
 from .. import layers
 from ..errors import UsageError
+from ..layers.settings import integer
 from ..registry import nearest_names
 
 
@@ -57,12 +57,7 @@ def at_least(network: str, least: int, **settings: int) -> None:
         UsageError: Naming the network, the setting and its value.
     """
     for name, value in settings.items():
-        try:
-            fits = operator.index(value) >= least
-        except TypeError:
-            raise UsageError(f"{network}: {name} is {value!r}, must be an integer") from None
-        if not fits:
-            raise UsageError(f"{network}: {name} is {value}, must be at least {least}")
+        integer(network, name, value, least)
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -21,7 +21,6 @@ from .fitting import (
     impulse_responses,
     tap_responses,
 )
-from .making import make
 
 
 class UpsamplerDecoder(Decoder):
@@ -201,7 +200,7 @@ def _layer(
         else:
             kernel_size = covering_kernel_size(family, stride, samples)
         settings = {"kernel_size": kernel_size, **settings}
-    return make(family, features, 1, stride, **{"bias": False, **settings})
+    return layers.make(family, features, 1, stride, **{"bias": False, **settings})
 
 
 def _without_filters(filterbank: Filterbank) -> Filterbank:

@@ -15,10 +15,9 @@ import contextvars
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
@@ -122,7 +121,7 @@ def tap_responses(layer: layers.Upsampler) -> TapResponses:
 
     with torch.device("cpu"):
         impulse = F.pad(torch.ones(1, 1, 1, dtype=torch.float64), (before, after))
-        shape = free(twin, "weight").shape
+        shape = twin.weight.shape
         units = torch.eye(shape.numel(), dtype=torch.float64).unflatten(1, shape)
         try:
             columns = torch.func.vmap(response, chunk_size=TAPS_AT_ONCE)(units)
@@ -160,12 +159,12 @@ def fit_responses(
     matrix = columns.between(start, stop).T
     target = wanted.between(start, stop).double().cpu().T
     taps = torch.linalg.lstsq(matrix, target, RCOND, driver="gelsd").solution
-    weight, one = free(layer, "weight"), columns.shape
-    along = next((axis for axis, size in enumerate(one) if size != weight.shape[axis]), -1)
-    along = one.index(1) if along < 0 else along
-    weight.copy_(taps.reshape(*one, count).movedim(-1, along).squeeze(along + 1))
+    one, whole = columns.shape, layer.weight.shape
+    along = next((axis for axis, size in enumerate(one) if size != whole[axis]), one.index(1))
+    values = taps.reshape(*one, count).movedim(-1, along).squeeze(along + 1)
+    layers.assign(layer, "weight", values.to(layer.weight))
     if layer.bias is not None:
-        free(layer, "bias").zero_()
+        layers.assign(layer, "bias", torch.zeros_like(layer.bias))
     energy = float(target.square().sum())
     return float((matrix @ taps - target).square().sum()) / energy if energy else 0.0
 
@@ -209,27 +208,15 @@ def fitting_wanted() -> bool:
     return _FITTING.get()
 
 
-def free(layer: nn.Module, name: str) -> Tensor:
-    """The tensor that is learned: ``weight`` or ``bias``, or what a parametrization makes it of."""
-    if parametrize.is_parametrized(layer, name):
-        return cast(Any, layer).parametrizations[name].original
-    return getattr(layer, name)
-
-
 def _run(layer: layers.Upsampler, weight: Tensor, x: Tensor) -> Tensor:
-    """The output of ``layer`` with other taps and without a bias."""
-    replaced = {id(free(layer, "weight")): weight}
-    if layer.bias is not None:
-        replaced[id(free(layer, "bias"))] = torch.zeros_like(free(layer, "bias"))
-    named = {name: replaced[id(p)] for name, p in layer.named_parameters() if id(p) in replaced}
-    return torch.func.functional_call(layer, named, (x,))
+    """The output of ``layer`` with other taps."""
+    return torch.func.functional_call(layer, {"weight": weight}, (x,))
 
 
 def _span(layer: layers.Upsampler) -> tuple[int, int]:
     """:func:`span` for one channel in float64 on the CPU."""
     with torch.device("cpu"):
-        weight = free(layer, "weight")
-        weight = 0.5 + torch.rand(weight.shape, generator=torch.Generator().manual_seed(0))
+        weight = 0.5 + torch.rand(layer.weight.shape, generator=torch.Generator().manual_seed(0))
         impulse = torch.ones(1, 1, dtype=torch.float64)
         found = _heard(lambda x: _run(layer, weight.double(), x), impulse, layer.stride)
     return found.start, found.stop

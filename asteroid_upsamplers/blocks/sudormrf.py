@@ -11,7 +11,6 @@ from .. import layers
 from ..errors import UsageError
 from .alignment import align
 from .fitting import Responses, fit_responses, fitting_wanted
-from .making import make
 
 
 class ChannelwiseUpsampler(nn.Module):
@@ -44,7 +43,7 @@ class ChannelwiseUpsampler(nn.Module):
     ):
         super().__init__()
         settings = {"bias": False, **(upsampler_kwargs or {})}
-        self.upsampler = make(upsampler, 1, 1, stride, **settings)
+        self.upsampler = layers.make(upsampler, 1, 1, stride, **settings)
         self.alignment = align(self.upsampler, kernel_size=stride)
         if fitting_wanted():
             fit_responses(self.upsampler, Responses(torch.ones(1, stride), -self.alignment.delay))

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from .. import layers
 from ..errors import UsageError
 from .arguments import KeepsArguments, at_least
-from .making import make
 
 
 class UpsamplingUNet(KeepsArguments, nn.Module):
@@ -96,7 +95,7 @@ class UpsamplingUNet(KeepsArguments, nn.Module):
         )
         self.bottom = block()
         self.upsamplers = nn.ModuleList(
-            make(upsampler, bn_chan, bn_chan, conv_stride, **(upsampler_kwargs or {}))
+            layers.make(upsampler, bn_chan, bn_chan, conv_stride, **(upsampler_kwargs or {}))
             for _ in range(depth)
         )
         self.decoder = nn.ModuleList(block() for _ in range(depth))

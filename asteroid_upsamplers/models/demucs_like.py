@@ -19,7 +19,6 @@ from torch.nn import functional as F
 
 from .. import layers
 from ..blocks.arguments import at_least
-from ..blocks.making import make
 from ..dsp import center_trim, strided_length, transposed_length
 from ..dsp.channels_last import channels_last, convolve, prefers_channels_last
 from ..errors import UsageError
@@ -117,7 +116,7 @@ class DemucsLike(MusicSeparator):
         self.decoder = nn.ModuleList(
             _DecoderBlock(
                 widths[level],
-                make(upsampler, widths[level], outer[level], stride, **settings),
+                layers.make(upsampler, widths[level], outer[level], stride, **settings),
                 relu=level > 0,
                 bias=bias,
             )

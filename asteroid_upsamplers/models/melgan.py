@@ -20,7 +20,6 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from .. import layers
 from ..blocks.arguments import at_least
-from ..blocks.making import make
 from .portable import PortableModel
 
 DILATIONS = (1, 3, 9)
@@ -72,7 +71,7 @@ class MelGANGenerator(PortableModel):
         width = channels * 2 ** len(strides)
         stages: list[nn.Module] = [_convolution(n_mels, width, 7)]
         for stride in strides:
-            layer = make(upsampler, width, width // 2, stride, **(upsampler_kwargs or {}))
+            layer = layers.make(upsampler, width, width // 2, stride, **(upsampler_kwargs or {}))
             width //= 2
             stages += [nn.LeakyReLU(0.2), weight_norm(layer)]
             stages += [_ResidualBlock(width, dilation) for dilation in DILATIONS]

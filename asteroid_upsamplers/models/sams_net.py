@@ -16,7 +16,6 @@ from torch.nn import functional as F
 
 from .. import layers
 from ..blocks.arguments import at_least
-from ..blocks.making import make
 from ..errors import UsageError
 from .base import MusicSeparator
 from .sliced_attention import SlicedBlock
@@ -119,11 +118,11 @@ class SamsNet(MusicSeparator):
         self.blocks = nn.ModuleList(
             SlicedBlock(widths[-1], n_heads, slice_frames) for _ in range(n_blocks)
         )
-        outer[0] = len(self.sources) * audio_channels
+        outer[0], settings = len(self.sources) * audio_channels, upsampler_kwargs or {}
         self.mask_layers = nn.ModuleList(
             _MaskLayer(
                 widths[level],
-                make(upsampler, widths[level], outer[level], STRIDE, **(upsampler_kwargs or {})),
+                layers.make(upsampler, widths[level], outer[level], STRIDE, **settings),
                 relu=level > 0,
             )
             for level in reversed(range(LEVELS))

@@ -24,7 +24,6 @@ from torch.nn import functional as F
 
 from .. import layers
 from ..blocks.arguments import at_least
-from ..blocks.making import make
 from ..dsp import center_trim, centered_padding
 from ..errors import UsageError
 from .base import MusicSeparator
@@ -234,7 +233,7 @@ def _upsampler(
                 "interpolations of Wave-U-Net have no settings"
             )
         return _Interpolation(channels, learned=family is layers.Learned)
-    layer = make(family, channels, channels, 2, **settings)
+    layer = layers.make(family, channels, channels, 2, **settings)
     if layer.output_length(2) != 4:
         raise UsageError(
             f"WaveUNet: upsampler_kwargs is {settings}, must give 4 samples for 2, not "

@@ -157,7 +157,7 @@ def test_a_long_filterbank_takes_a_few_runs_of_the_layer(monkeypatch):
         ("neerest", None, "did you mean nearest"),
         ("haar", None, "stride must be a power of two, not 10"),
         ("linear", {"kernel": 3}, "'kernel'.*did you mean kernel_size"),
-        ("transposed", {"kernel_size": 4}, "kernel_size is 4"),
+        ("transposed", {"kernel_size": 4}, "kernel_size must be .* not 4"),
     ],
     ids=str,
 )

@@ -68,11 +68,11 @@ def test_config_rebuilds_the_network():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"depth": 0}, "depth is 0, must be at least 1"),
-        ({"conv_stride": 1}, "conv_stride is 1, must be at least 2"),
+        ({"depth": 0}, "depth must be an integer of at least 1, not 0"),
+        ({"conv_stride": 1}, "conv_stride must be an integer of at least 2, not 1"),
         ({"conv_kernel_size": 4}, "conv_kernel_size is 4, must be odd"),
         ({"upsampler": "lineer"}, "did you mean linear"),
-        ({"upsampler": "haar", "conv_stride": 3}, "stride is 3, .*power of two"),
+        ({"upsampler": "haar", "conv_stride": 3}, "stride must be a power of two, not 3"),
         ({"upsampler_kwargs": {"kernel": 3}}, "'kernel'.*did you mean kernel_size"),
     ],
     ids=str,

@@ -55,22 +55,38 @@ def test_wrong_input_is_refused(name):
     ("name", "settings", "words"),
     [
         *[(name, {"sources": ()}, "sources is .*at least one name") for name in SMALL],
-        *[(name, {"audio_channels": 0}, "audio_channels is 0, must be") for name in SMALL],
+        *[(name, {"audio_channels": 0}, "audio_channels must be") for name in SMALL],
         *[
             (name, {"sorces": ("a",)}, f"{name}: .*'sorces': did you mean sources")
             for name in SMALL
         ],
         ("DemucsLike", {"sample_rate": 0}, "sample_rate is 0, must be a number above 0"),
-        ("DemucsLike", {"channels": 0}, "DemucsLike: channels is 0, must be at least 1"),
-        ("DemucsLike", {"depth": 1.5}, "depth is 1.5, must be an integer"),
-        ("DemucsLike", {"kernel_size": 3}, "kernel_size is 3, must be at least 4"),
-        ("DemucsLike", {"encoder_context": -1}, "encoder_context is -1, must be at least 0"),
+        (
+            "DemucsLike",
+            {"channels": 0},
+            "DemucsLike: channels must be an integer of at least 1, not 0",
+        ),
+        ("DemucsLike", {"depth": 1.5}, "depth must be an integer of at least 1, not 1.5"),
+        ("DemucsLike", {"kernel_size": 3}, "kernel_size must be an integer of at least 4, not 3"),
+        (
+            "DemucsLike",
+            {"encoder_context": -1},
+            "encoder_context must be an integer of at least 0, not -1",
+        ),
         ("DemucsLike", {"upsampler": "neerest"}, "did you mean nearest"),
         ("DemucsLike", {"upsampler_kwargs": {"kernel": 9}}, "did you mean kernel_size"),
         ("DemucsLike", {"upsampler_kwargs": {"kernel_size": 12}}, "kernel_size must be at most 8"),
-        ("WaveUNet", {"sources": ("vocals",)}, r"len\(sources\) is 1, must be at least 2"),
+        (
+            "WaveUNet",
+            {"sources": ("vocals",)},
+            r"len\(sources\) must be an integer of at least 2, not 1",
+        ),
         ("WaveUNet", {"kernel_size": 14}, "kernel_size is 14, must be odd"),
-        ("WaveUNet", {"up_kernel_size": -1}, "up_kernel_size is -1, must be at least 1"),
+        (
+            "WaveUNet",
+            {"up_kernel_size": -1},
+            "up_kernel_size must be an integer of at least 1, not -1",
+        ),
         ("WaveUNet", {"upsampler_kwargs": {"bias": False}}, "must be empty for linear"),
         (
             "WaveUNet",
@@ -81,10 +97,18 @@ def test_wrong_input_is_refused(name):
         ("SamsNet", {"n_heads": 5}, r"n_heads is 5, must divide 4 \* channels \(16\)"),
         ("SamsNet", {"n_fft": 4095}, "n_fft is 4095, must be even"),
         ("SamsNet", {"hop_length": 129}, r"hop_length is 129, must be at most half .* \(128\)"),
-        ("MusicConvTasNet", {"kernel_size": 3}, "kernel_size is 3, must be at least 4"),
+        (
+            "MusicConvTasNet",
+            {"kernel_size": 3},
+            "kernel_size must be an integer of at least 4, not 3",
+        ),
         ("OpenUnmix", {"audio_channels": 3}, "audio_channels is 3, must be 1 or 2"),
         ("OpenUnmix", {"hidden_size": 7}, "hidden_size is 7, must be even"),
-        ("OpenUnmix", {"wiener_iterations": -1}, "wiener_iterations is -1, must be at least 0"),
+        (
+            "OpenUnmix",
+            {"wiener_iterations": -1},
+            "wiener_iterations must be an integer of at least 0, not -1",
+        ),
         ("CrossNetOpenUnmix", {"max_bin": 300}, "max_bin is 300, must be at most 257"),
         ("CrossNetOpenUnmix", {"hop_length": 400}, "hop_length is 400, must be at most half"),
     ],

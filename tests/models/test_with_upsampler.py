@@ -146,7 +146,7 @@ def test_dcunet():
         ({"n_filter": 3}, "UpsamplerConvTasNet: unknown option 'n_filter': did you mean n_filters"),
         ({"upsamplers": "nearest"}, "unknown option 'upsamplers': did you mean upsampler"),
         ({"min_low_hz": 3}, "unknown option 'min_low_hz'"),
-        ({"upsampler": "haar", "stride": 6}, "stride is 6, .*power of two"),
+        ({"upsampler": "haar", "stride": 6}, "stride must be a power of two, not 6"),
         ({"upsampler": "cubic", "upsampler_kwargs": {"coeff": 1}}, "did you mean coefficient"),
         ({"masker_upsampler": "linear"}, "TDConvNet: it has no nn.Upsample"),
         ({"masker_upsampler_kwargs": {"bias": True}}, "without a masker_upsampler"),
