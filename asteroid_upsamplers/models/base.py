@@ -46,6 +46,8 @@ class MusicSeparator(PortableModel):
         ``(batch, audio_channels, time)`` -> ``(batch, len(sources), audio_channels, time)``.
     """
 
+    sources: tuple[str, ...]
+
     def __init__(
         self,
         sources: Sequence[str],

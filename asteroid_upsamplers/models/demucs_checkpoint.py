@@ -246,7 +246,7 @@ def _renamed(state: Any) -> dict[str, Tensor]:
     return renamed
 
 
-def _shapes(state: dict[str, Tensor]) -> dict[str, int]:
+def _shapes(state: dict[str, Tensor]) -> dict[str, Any]:
     """The settings that the tensors show."""
     first = state.get("encoder.0.0.weight", torch.empty(0))
     if first.dim() != 3:
