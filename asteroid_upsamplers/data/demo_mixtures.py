@@ -25,7 +25,7 @@ BUILDS = ("man", "woman")
 VOICES = ("auto", "espeak-ng", "synthetic")
 LEVEL_DBFS = -26.0
 SPREAD_DB = 3.0
-"""Speakers are as loud as :data:`LEVEL_DBFS`, give or take this."""
+"""How much louder or softer than :data:`LEVEL_DBFS` a speaker may be."""
 
 WORDS = (
     "river stone paper window yellow garden seven morning table children open water letter "
@@ -108,18 +108,12 @@ def render_demo_mixtures(
 def render_speaker(
     build: str, seconds: float, sample_rate: int, rng: synths.Random, speaks: bool
 ) -> np.ndarray:
-    """One voice that goes on for ``seconds``: ``(frames,)``, float64, at :data:`LEVEL_DBFS`.
+    """The voice of a ``"man"`` or ``"woman"``: ``(frames,)``, float64, near :data:`LEVEL_DBFS`.
 
-    Args:
-        build: ``"man"`` or ``"woman"``.
-        seconds: Length.
-        sample_rate: In Hz.
-        rng: Of words, voice and level.
-        speaks: Whether espeak-ng says words, else a synthetic voice says syllables.
+    ``speaks`` says whether espeak-ng says words, else a synthetic voice says syllables.
     """
-    frames = round(seconds * sample_rate)
     make = _words if speaks else _syllables
-    voice = make(build, frames, sample_rate, rng)
+    voice = make(build, round(seconds * sample_rate), sample_rate, rng)
     level = LEVEL_DBFS + rng.uniform(-SPREAD_DB, SPREAD_DB)
     return voice * 10 ** (level / 20) / max(1e-9, float(np.sqrt(np.mean(voice**2))))
 
@@ -174,10 +168,8 @@ def _syllables(build: str, frames: int, rate: int, rng: synths.Random) -> np.nda
         for number in range(phrase):
             seconds = rng.uniform(0.12, 0.3)
             falling = 2 - 4 * number / phrase + rng.normal(0, 0.8)
-            vowel = str(rng.choice(list(synths.FORMANTS)))
-            line.append(
-                synths.Syllable(time, seconds, pitch + falling, vowel, bool(rng.random() < 0.3))
-            )
+            vowel, hiss = str(rng.choice(list(synths.FORMANTS))), bool(rng.random() < 0.3)
+            line.append(synths.Syllable(time, seconds, pitch + falling, vowel, hiss))
             time += seconds
         time += rng.uniform(0.1, 0.4)
     line = [syllable for syllable in line if syllable.onset < end - 0.1]

@@ -30,7 +30,7 @@ class Segments(Dataset[Tensor]):
             segment is all of it, followed by silence.
         frames: Length of a segment in samples, at least 1.
         hop: Samples between the starts of neighbouring segments of a song, at least 1.
-        normalize: Whether to divide every song by its level, as [3] does
+        normalize: Whether to divide every song by its level, as Demucs v1 does
             (:func:`~asteroid_upsamplers.dsp.mono_level` of the sum of its sources). The levels are
             measured here, which reads all songs once.
         sources: Names of the sources to read.
