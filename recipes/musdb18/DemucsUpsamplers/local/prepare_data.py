@@ -22,7 +22,7 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with one_line_errors():
         if arguments.demo:
-            data.render_demo_set(arguments.musdb18_dir)
+            data.render_demo_set(arguments.musdb18_dir, seconds=6.0)
         elif arguments.download_sample:
             data.download_sample(arguments.musdb18_dir)
         sources = arguments.sources.split(",")
