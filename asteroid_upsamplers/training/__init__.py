@@ -2,7 +2,7 @@
 
 from .callbacks import EndTogether, LearningCurve, MovableCheckpoint, learning_curve
 from .checkpoints import LAST, WholeCheckpoints, newest_checkpoint
-from .config import build_model, load_config, parse_arguments, save_config
+from .config import build_model, check_same_experiment, load_config, parse_arguments, save_config
 from .datamodule import SongSegments, samples
 from .launch import devices_and_nodes, explained, slurm_plugins
 from .losses import LOSSES
@@ -20,6 +20,7 @@ __all__ = [
     "SongSegments",
     "WholeCheckpoints",
     "build_model",
+    "check_same_experiment",
     "checkpoint_activations",
     "devices_and_nodes",
     "explained",

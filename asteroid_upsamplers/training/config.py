@@ -153,10 +153,17 @@ def _model_class(name: Any) -> type[MusicSeparator]:
 
 
 def save_config(conf: Config, exp_dir: Path) -> None:
-    """Keep the configuration with the experiment, and refuse to go on with another one.
+    """Keep the configuration with the experiment."""
+    check_same_experiment(conf, exp_dir)
+    with whole_or_nothing(exp_dir / "conf.yml") as partial:
+        partial.write_text(yaml.safe_dump(conf, sort_keys=False))
+
+
+def check_same_experiment(conf: Config, exp_dir: Path) -> None:
+    """Refuse a folder that holds another experiment.
 
     Raises:
-        UsageError: If the folder holds an experiment that was configured to learn something else.
+        UsageError: If it was configured to learn something else; naming what differs.
     """
     path = exp_dir / "conf.yml"
     stored = _read(path) if path.exists() else {}
@@ -170,8 +177,6 @@ def save_config(conf: Config, exp_dir: Path) -> None:
     if differing:
         listing = ", ".join(differing)
         raise UsageError(f"{exp_dir} holds another experiment ({listing}): choose another --tag")
-    with whole_or_nothing(path) as partial:
-        partial.write_text(yaml.safe_dump(conf, sort_keys=False))
 
 
 def _merge(conf: DictConfig, layer: dict, origin: str) -> DictConfig:

@@ -24,7 +24,6 @@ from asteroid_upsamplers.training import (
     newest_checkpoint,
 )
 from asteroid_upsamplers.training.memory import _saved_bytes, saved_bytes
-from tests.models.test_demucs_like import Payload
 from tests.training.recipe import (
     CONF,
     LOCAL,
@@ -178,6 +177,16 @@ def test_a_loss_that_is_not_finite_is_no_success(songs, tmp_path):
     assert not list((tmp_path / "exp").rglob("*.pth")) + list((tmp_path / "exp").rglob("*.ckpt"))
 
 
+class Payload:
+    """Its pickle makes a file when it is loaded."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
 DAMAGES = ["truncated", "one bit", "pickle", "something else"]
 
 
@@ -272,10 +281,12 @@ def test_what_cannot_be_trained_is_said_in_one_line(songs, tmp_path, words, mess
     assert not (tmp_path / "exp" / "conf.yml").exists()
 
 
-def test_a_finished_training_needs_no_songs(alone, tmp_path, caplog):
+def test_a_finished_training_needs_no_songs(songs, alone, tmp_path, caplog):
     with caplog.at_level("INFO"):
         train(tmp_path / "not there", alone, "--epochs", 3)
     assert "trained already" in caplog.text
+    with pytest.raises(UsageError, match="another experiment .model.channels 4 -> 5"):
+        train(songs, alone, "--epochs", 3, "--channels", 5)
 
 
 def test_a_dry_run_says_what_a_run_finds(songs, alone, capsys):

@@ -30,6 +30,7 @@ from asteroid_upsamplers.files import alone_in
 
 def train(conf: dict, exp_dir: Path) -> None:
     training = conf["training"]
+    engine.check_same_experiment(conf, exp_dir)
     if engine.is_finished(conf, exp_dir):
         logging.info("%s is trained already", exp_dir)
         return
