@@ -156,9 +156,11 @@ class PolyphaseUpsampler(Upsampler):
 
     def form_for(self, x: Tensor) -> str:
         """The form that ``x``, of shape ``(batch, in_channels, time)``, is upsampled in."""
-        if torch.jit.is_tracing() or torch.compiler.is_exporting() or self.form == "plain":
+        compiling = torch.compiler.is_dynamo_compiling()  # is_exporting() is true there as well
+        exporting = torch.compiler.is_exporting() and not compiling
+        if torch.jit.is_tracing() or exporting or self.form == "plain":
             return "plain"
-        if torch.compiler.is_compiling() and self.form == "auto":
+        if compiling and self.form == "auto":
             last = self.convolution.short_response and prefers_channels_last(x)
             return "channels_last" if last and self._has_a_middle(x) else "plain"
         if not self._has_a_middle(x):

@@ -51,7 +51,7 @@ def test_noise_exceeds_the_threshold_as_often_as_stated():
 )
 def test_thresholds_that_were_measured_elsewhere(seconds, tones, level):
     """At 44.1 kHz, n_fft 16384, one false alarm in a thousand signals."""
-    assert prominence_threshold(seconds * 44100, tones=tones) == pytest.approx(level, abs=0.1)
+    assert prominence_threshold(seconds * 44100, tones=tones) == pytest.approx(level, abs=0.2)
 
 
 def test_impossible_questions_are_refused():
@@ -106,7 +106,7 @@ def test_level_and_colour_do_not_matter():
     fade = np.linspace(1, 0.01, 4096)
 
     def coloured():
-        for seed in range(150):
+        for seed in range(300):
             white = noise(4096, seed).numpy()
             yield torch.from_numpy(scipy_signal.sosfilt(slope, white)[1000:].copy())
             yield torch.from_numpy(1e-4 * white * fade)
@@ -148,5 +148,5 @@ def test_the_surest_channel_counts_and_costs():
     loud = loud + torch.sin(torch.arange(4096) * math.pi / 2)
     both = detect_tones(torch.stack([quiet, loud]), RATE, [RATE / 4])
     alone = detect_tones(loud, RATE, [RATE / 4])
-    assert both.present == [True] and both.levels_db == alone.levels_db
+    assert both.present == [True] and both.levels_db == pytest.approx(alone.levels_db)
     assert both.p_values[0] == pytest.approx(2 * alone.p_values[0], rel=1e-3)

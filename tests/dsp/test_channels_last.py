@@ -84,7 +84,8 @@ def test_a_compiled_layer(on_this_device, name):
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
     with torch.autocast("cpu", torch.bfloat16):
         found = compiled(order.channels_last(x))
-    assert found.dtype == torch.bfloat16 and is_channels_last(found)
+    assert found.dtype == torch.bfloat16
+    assert is_channels_last(found)
     assert distance(found, wanted) < 0.01
     towards = torch.randn_like(wanted)
     theirs = torch.autograd.grad((wanted * towards).sum(), list(layer.parameters()))

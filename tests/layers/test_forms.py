@@ -13,9 +13,9 @@ FORMED = [
 ]
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.parametrize("name", FORMED)
+@settings(max_examples=20, deadline=None)
 @given(
-    st.sampled_from(FORMED),
     st.integers(1, 8),
     st.integers(0, 10),
     st.sampled_from(["zeros", "replicate", "reflect"]),
