@@ -44,6 +44,10 @@ PLAIN = ("--shift", 0, "--flip_sign", "false", "--flip_channels", "false", "--re
 PLAIN += ("--gain_min", 1, "--gain_max", 1, "--optimizer", "sgd", "--lr", 0.1, "--epochs", 1)
 """Segments as they are, and the plainest optimizer."""
 
+SLURM_JOB = {"JOB_ID": "7", "JOB_NAME": "train", "NTASKS": "1", "NNODES": "1", "PROCID": "0"}
+SLURM_JOB |= {"NTASKS_PER_NODE": "1", "NODEID": "0", "LOCALID": "0", "NODELIST": "localhost"}
+SLURM_JOB = {f"SLURM_{name}": value for name, value in SLURM_JOB.items()}
+
 
 def test_what_a_run_leaves_behind(alone, songs, caplog):
     assert {p.name for p in alone.iterdir()} - {LOCK} == {
@@ -65,11 +69,15 @@ def test_what_a_run_leaves_behind(alone, songs, caplog):
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
 def test_ended_and_run_again_is_a_run_that_nothing_disturbed(songs, tmp_path, end):
-    """Through the command line, with a process that reads and all that a checkpoint must hold."""
+    """Through the command line, with a process that reads and all that a checkpoint must hold.
+
+    SIGTERM comes as SLURM sends it, to all processes of a job.
+    """
     words = ("--epochs", 12, "--ema", 0.9, "--half_lr", 1, "--early_stop", 20, "--num_workers", 1)
-    with started(songs, tmp_path / "exp", *words) as process:
+    job = SLURM_JOB if end == signal.SIGTERM else {}
+    with started(songs, tmp_path / "exp", *words, environment=job) as process:
         wait_until((tmp_path / "exp" / "checkpoints" / "last.ckpt").exists, process)
-        process.send_signal(end)
+        os.killpg(process.pid, end)
         errors = process.communicate(timeout=60)[1]
     said, status = ("terminated", 143) if end == signal.SIGTERM else ("interrupted", 130)
     assert process.returncode == status, errors
@@ -136,8 +144,11 @@ def test_the_moving_average_is_what_is_validated_and_kept(songs, tmp_path, weigh
     assert not torch.allclose(average, trace[-1], atol=1e-5)
 
 
-def test_activations_that_are_computed_again_change_nothing(songs, alone, tmp_path):
-    train(songs, tmp_path / "exp", "--epochs", 3, "--checkpoint_activations", "true")
+@pytest.mark.parametrize(
+    "option", ["checkpoint_activations", pytest.param("compile", marks=pytest.mark.slow)]
+)
+def test_what_saves_memory_or_time_changes_nothing(songs, alone, tmp_path, option):
+    train(songs, tmp_path / "exp", "--epochs", 3, f"--{option}", "true")
     assert_same_training(tmp_path / "exp", alone)
 
 
