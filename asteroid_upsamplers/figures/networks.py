@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..artifacts import filtering_of_signal, prominence
 from ..models import DemucsLike, MelGANGenerator
-from .spectrograms import Panel, spectrogram
+from ..probe.spectrogram import Panel, spectrogram
 
 SECONDS = 6.0
 CHANNELS = 32

@@ -21,7 +21,6 @@ from ..data.demo_songs import render_song
 from ..errors import UsageError
 from ..files import whole_or_nothing
 from . import networks, ones, stacks
-from .spectrograms import draw_panels
 
 
 @dataclass(frozen=True)
@@ -114,6 +113,14 @@ def _draw(number: int, music: Path | None, seed: int) -> tuple[Figure, dict[str,
         (draw_panels if "panels" in arrays else ones.draw_outputs)(axes, arrays)
         drawing.suptitle(f"Fig. {number}: {figure.title}")
     return drawing, arrays
+
+
+def draw_panels(axes: np.ndarray, arrays: dict[str, Any]) -> None:
+    """Draw ``arrays["panels"]`` (spectrograms by title) row by row, with one colour scale."""
+    for place, (title, panel) in zip(axes.flat, arrays["panels"].items(), strict=True):
+        image = panel.draw(place)
+        place.set_title(title, fontsize="medium")
+    axes.flat[0].figure.colorbar(image, ax=axes, label="dB relative to the loudest bin", aspect=40)
 
 
 def music_at_4_khz(path: Path | None) -> np.ndarray:

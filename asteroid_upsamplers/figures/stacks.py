@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .. import layers
 from ..artifacts import filtering, filtering_of_signal, stack_tones
-from .spectrograms import HOP, Panel, spectrogram
+from ..probe.spectrogram import HOP, Panel, spectrogram
 
 RATE, STRIDE, DEPTH, SECONDS = 4000, 2, 3, 3.0
 LEVELS = range(1, DEPTH + 1)

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..artifacts import filtering_of_signal
 from .recording import RecordingReport
 from .results import ProbeReport, ProbeSignals
+from .spectrogram import Panel, spectrogram
 from .style import Section, png_of
 
 MARKED = 64
@@ -18,9 +19,6 @@ MARKED = 64
 
 HEARD_PEAK = 0.5
 LEAST_FOR_RESPONSE = 4096
-DYNAMIC_RANGE_DB = 100
-ROWS = 256
-"""Of a spectrogram, each the loudest of its bins: fewer than pixels, so that no line is lost."""
 
 
 def network_pictures(report: ProbeReport, signals: ProbeSignals) -> list[Section]:
@@ -46,26 +44,17 @@ def recording_pictures(report: RecordingReport, signal: Tensor) -> list[Section]
 def _heard(title: str, signal: Tensor, rate: float, tones: Sequence[float]) -> list[Section]:
     """A spectrogram with marks at the tones, and the sound."""
     from matplotlib.figure import Figure
-    from matplotlib.mlab import specgram
 
-    mono = signal[0].double().numpy()
+    mono = (signal[0].double() - signal[0].double().mean()).numpy()
+    peak = max(float(np.abs(mono).max()), 1e-30)
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     axes = figure.subplots()
-    window = min(2048, 2 ** int(np.log2(len(mono))))
-    peak = max(float(np.abs(mono).max()), 1e-30)
-    power = np.asarray(specgram(mono / peak, window, rate, noverlap=window * 3 // 4)[0])
-    rows = power[1:].reshape(min(ROWS, window // 2), -1, power.shape[1]).max(1)
-    levels = 10 * np.log10(rows + 1e-30)
-    top, extent = levels.max(), (0, len(mono) / rate, 0, rate / 2)
-    how = {"cmap": "magma", "vmin": top - DYNAMIC_RANGE_DB, "vmax": top, "aspect": "auto"}
-    figure.colorbar(axes.imshow(levels, origin="lower", extent=extent, **how), label="dB")
-    place = axes.get_yaxis_transform()
-    axes.hlines(tones[:MARKED], 1, 1.02, "tab:red", clip_on=False, transform=place)
-    axes.set(xlabel="time (s)", ylabel="frequency (Hz)")
+    image = Panel(spectrogram(mono / peak), rate, tones[:MARKED]).draw(axes)
+    figure.colorbar(image, label="dB relative to the loudest bin")
     axes.spines["top"].set_visible(False)  # it would cover the tone at half the rate
     caption = (
-        "Red marks on the right: the tones that are present. First channel; its peak is "
-        f"{20 * np.log10(peak):.1f} dB, the levels in the picture are relative to it."
+        "Red marks on the right: the tones that are present. First channel, without its mean; its "
+        f"peak is {20 * np.log10(peak):.1f} dB."
     )
     return [Section(title, png=png_of(figure), caption=caption), _sound(title, signal, rate)]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +13,8 @@ from .network import examine
 from .pictures import network_pictures, recording_pictures
 from .recording import USUAL_STRIDES, RecordingReport, probe_recording
 from .results import ProbeReport
-from .style import Section, write_page
-from .targets import NetworkTarget, RecordingTarget, open_target
-from .text import Description, describe_network, describe_recording
+from .targets import MODEL_SUFFIXES, load_network, rate_of, usual_shape
+from .text import describe_network, describe_recording
 
 
 class ProbeResult(NamedTuple):
@@ -52,31 +51,37 @@ def run_probe(
     Raises:
         UsageError: For anything that the user can put right, in one line that names the target.
     """
-    opened = open_target(target, sample_rate, input_shape, seconds, settings)
-    try:
-        if isinstance(opened, RecordingTarget):
-            found = _probe_recording(opened, target, strides or USUAL_STRIDES)
-        else:
-            found = _probe_network(opened, target, seed)
-    except UsageError as error:
-        raise UsageError(f"{target}: {error}") from error.__cause__
-    report, words, pictures = found
+    path = Path(target)
+    if path.is_file() and path.suffix not in MODEL_SUFFIXES:
+        return _probe_recording(path, strides or USUAL_STRIDES, page)
+    network = load_network(target, settings or {})
+    rate, remarks = rate_of(network, sample_rate)
+    shape = input_shape or usual_shape(network, rate, seconds)
+    with _naming(target):
+        report, signals = examine(network, rate, shape, seed)
+    report = replace(report, remarks=[*remarks, *report.remarks])
+    words = describe_network(report, target)
     if page is not None:
-        sections = [*words.sections, *pictures()]
-        write_page(page, words.title, sections, words.summary, words.text, words.notes)
+        words.write(page, network_pictures(report, signals))
     return ProbeResult(report, str(words))
 
 
-Found = tuple[ProbeReport | RecordingReport, Description, Callable[[], list[Section]]]
+def _probe_recording(path: Path, strides: Sequence[int], page: Path | None) -> ProbeResult:
+    from ..audio import read_audio
+
+    signal, rate = read_audio(path)
+    with _naming(str(path)):
+        report = probe_recording(signal, rate, strides)
+    words = describe_recording(report, str(path))
+    if page is not None:
+        words.write(page, recording_pictures(report, signal))
+    return ProbeResult(report, str(words))
 
 
-def _probe_network(opened: NetworkTarget, name: str, seed: int) -> Found:
-    report, signals = examine(opened.network, opened.sample_rate, opened.input_shape, seed)
-    report = replace(report, remarks=[*opened.remarks, *report.remarks])
-    return report, describe_network(report, name), partial(network_pictures, report, signals)
-
-
-def _probe_recording(opened: RecordingTarget, name: str, strides: Sequence[int]) -> Found:
-    report = probe_recording(opened.signal, opened.sample_rate, strides)
-    pictures = partial(recording_pictures, report, opened.signal)
-    return report, describe_recording(report, name), pictures
+@contextmanager
+def _naming(target: str) -> Iterator[None]:
+    """Errors within begin with the target."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{target}: {error}") from error.__cause__

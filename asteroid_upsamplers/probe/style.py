@@ -1,7 +1,6 @@
 """The one style of all HTML pages of the package: self-contained, with sortable tables.
 
-A page is a title, a list of :class:`Section` and notes. Pictures and sounds are embedded, so that a
-page can be sent as one file.
+Pictures and sounds are embedded, so that a page can be sent as one file.
 """
 
 from __future__ import annotations
@@ -49,36 +48,48 @@ class Section:
         names = list(self.rows[0]) if self.rows else []
         return [(n, all(NUMBER.fullmatch(str(row[n])) for row in self.rows)) for n in names]
 
+    def __str__(self) -> str:
+        lines = [[name for name, _ in self.columns]]
+        lines += [[str(cell) for cell in row.values()] for row in self.rows]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        cells = [[cell.ljust(n) for cell, n in zip(line, widths, strict=True)] for line in lines]
+        table = ["  ".join(line).rstrip() for line in cells]
+        return "\n".join([self.title, self.text, *table]).strip()
 
-def write_page(
-    path: Path,
-    title: str,
-    sections: Sequence[Section],
-    summary: str = "",
-    text: str = "",
-    notes: Sequence[str] = (),
-) -> Path:
-    """Write a page.
+
+@dataclass(frozen=True)
+class Page:
+    """Results for people, as text for the terminal (``str(page)``) or as HTML.
 
     Args:
-        path: Of the page.
         title: Heading, and title of the browser's window.
         sections: In their order.
-        summary: The result in one sentence, set apart below the heading.
-        text: A paragraph below it.
+        summary: The result in one sentence, set apart.
+        text: A paragraph below the heading.
         notes: A list at the end.
     """
-    import jinja2
 
-    template = Path(__file__).with_name("style.html.j2").read_text()
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["base64"] = lambda content: base64.b64encode(content).decode()
-    page = environment.from_string(template).render(
-        title=title, sections=sections, summary=summary, text=text, notes=notes
-    )
-    with whole_or_nothing(path) as partial:
-        partial.write_text(page)
-    return path
+    title: str
+    sections: Sequence[Section]
+    summary: str = ""
+    text: str = ""
+    notes: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        notes = [f"note: {note}" for note in self.notes]
+        parts = [f"{self.title}\n{self.text}", *map(str, self.sections), self.summary, *notes]
+        return "\n\n".join(parts) + "\n"
+
+    def write(self, path: Path, pictures: Sequence[Section] = ()) -> None:
+        """Write the page as HTML; sections of pictures and sounds follow its own."""
+        import jinja2
+
+        template = Path(__file__).with_name("style.html.j2").read_text()
+        environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+        environment.filters["base64"] = lambda content: base64.b64encode(content).decode()
+        content = vars(self) | {"sections": [*self.sections, *pictures]}
+        with whole_or_nothing(path) as partial:
+            partial.write_text(environment.from_string(template).render(content))
 
 
 def png_of(figure: Figure, dpi: int = 110) -> bytes:

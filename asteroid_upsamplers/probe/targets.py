@@ -5,11 +5,10 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import UsageError
 from .feed import Network
@@ -25,60 +24,29 @@ FRAMES = 400
 DEFAULT_RATE = 44100
 
 
-@dataclass(frozen=True, eq=False)
-class NetworkTarget:
-    """A network, the sample rate of its output in Hz, what to feed it, and what was assumed."""
-
-    network: Network
-    sample_rate: float
-    input_shape: tuple[int, ...]
-    remarks: list[str]
-
-
-@dataclass(frozen=True, eq=False)
-class RecordingTarget:
-    """A recording: samples ``(channels, time)``, and the sample rate in Hz."""
-
-    signal: Tensor
-    sample_rate: int
-
-
-def open_target(
-    target: str,
-    sample_rate: float | None = None,
-    input_shape: Sequence[int] | None = None,
-    seconds: float = 6.0,
-    settings: dict[str, Any] | None = None,
-) -> NetworkTarget | RecordingTarget:
-    """Find out what a target is, and load it; the arguments are those of :func:`run_probe`."""
+def load_network(target: str, settings: dict[str, Any]) -> Network:
+    """The network of an Asteroid model file, or that a factory makes with the settings."""
     path = Path(target)
     if path.suffix in MODEL_SUFFIXES:
         if not path.is_file():
             raise UsageError(f"{target}: no such file")
         # of the same rank, so imported here; it registers our models with Asteroid
-        network = importlib.import_module("asteroid_upsamplers.models").load_model(path)
-    elif path.is_file():
-        return _recording(path)
-    elif ":" in target:
-        network = _built(target, settings or {})
-    else:
-        raise UsageError(
-            f"{target}: no such file, and no package.module:factory; pass a model file "
-            f"({', '.join(MODEL_SUFFIXES)}), a recording, or package.module:factory"
-        )
-    remarks = []
+        return importlib.import_module("asteroid_upsamplers.models").load_model(path)
+    if ":" in target:
+        return _built(target, settings)
+    raise UsageError(
+        f"{target}: no such file, and no package.module:factory; pass a model file "
+        f"({', '.join(MODEL_SUFFIXES)}), a recording, or package.module:factory"
+    )
+
+
+def rate_of(network: Network, sample_rate: float | None) -> tuple[float, list[str]]:
+    """The rate as given or as the network states it, in Hz, and a remark if it is assumed."""
     rate = sample_rate or _attribute(network, RATE_ATTRIBUTES)
-    if not rate:
-        rate = DEFAULT_RATE
-        remarks.append(f"the network states no sample rate: {rate} Hz assumed (--sample_rate)")
-    shape = tuple(input_shape) if input_shape else _guessed_shape(network, rate, seconds)
-    return NetworkTarget(network, float(rate), shape, remarks)
-
-
-def _recording(path: Path) -> RecordingTarget:
-    from ..audio import read_audio
-
-    return RecordingTarget(*read_audio(path))
+    if rate:
+        return float(rate), []
+    remark = f"the network states no sample rate: {DEFAULT_RATE} Hz assumed (--sample_rate)"
+    return float(DEFAULT_RATE), [remark]
 
 
 def _built(target: str, settings: dict[str, Any]) -> Network:
@@ -101,12 +69,8 @@ def _built(target: str, settings: dict[str, Any]) -> Network:
     return network
 
 
-def _attribute(network: Network, names: Sequence[str]) -> float | None:
-    values = (getattr(network, name, None) for name in names)
-    return next((v for v in values if isinstance(v, (int, float)) and v > 0), None)
-
-
-def _guessed_shape(network: Network, rate: float, seconds: float) -> tuple[int, ...]:
+def usual_shape(network: Network, rate: float, seconds: float) -> tuple[int, ...]:
+    """One example of samples or frames, of as many channels as the network seems to take."""
     channels = _attribute(network, CHANNEL_ATTRIBUTES)
     if channels is None and isinstance(network, nn.Module):
         first = (m for m in network.modules() if isinstance(m, (nn.Conv1d, nn.ConvTranspose1d)))
@@ -116,3 +80,8 @@ def _guessed_shape(network: Network, rate: float, seconds: float) -> tuple[int, 
         hop = _attribute(network, HOP_ATTRIBUTES)
         time = round(seconds * rate / hop) if hop else FRAMES
     return 1, int(channels or 1), time
+
+
+def _attribute(network: Network, names: Sequence[str]) -> float | None:
+    values = (getattr(network, name, None) for name in names)
+    return next((v for v in values if isinstance(v, (int, float)) and v > 0), None)

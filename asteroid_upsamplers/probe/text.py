@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from .recording import RecordingReport
 from .results import ProbeReport
-from .style import Section
+from .style import Page, Section
 
 LOUDEST = 8
 """So many tones of each list are shown."""
@@ -18,70 +16,38 @@ LAYERS = (
 )
 
 
-@dataclass(frozen=True)
-class Description:
-    """A report for people: heading, conclusion, tables, and what to keep in mind."""
-
-    title: str
-    summary: str
-    text: str
-    sections: list[Section]
-    notes: list[str]
-
-    def __str__(self) -> str:
-        tables = [f"{part.title}\n{part.text}\n{_aligned(part)}" for part in self.sections]
-        notes = [f"note: {note}" for note in self.notes]
-        parts = [f"{self.title}\n{self.text}", *tables, self.summary, *notes]
-        return "\n\n".join(part.strip() for part in parts) + "\n"
-
-
-def describe_network(report: ProbeReport, name: str) -> Description:
+def describe_network(report: ProbeReport, name: str) -> Page:
     """The report of a network called ``name``."""
     silence, near, noise = report.silence, report.near_silence, report.noise
-    layers = [
-        {
-            "layer": layer.name,
-            "kind": layer.kind,
-            "stride": layer.stride,
-            "output rate": hertz(layer.output_rate_hz),
-            "tonal": percent(layer.tonal_fraction),
-            "tones": ", ".join(
-                f"{hertz(tone['frequency_hz'])} ({level(tone['level_db'])})"
-                for tone in layer.tones[:4]
-            )
-            or "none",
-            "attribution": "-" if layer.attribution_db is None else level(layer.attribution_db),
-        }
-        for layer in report.layers
-    ]
-    quiet = (
-        "Output: exact silence."
-        if not silence.rms
-        else f"Output: {silence.rms_db:.1f} dB (rms against 1, without the mean), of which "
-        f"{percent(silence.share_at_predicted_tones)} is at frequencies of the layers' tones."
-    )
+    quiet = "Output: exact silence."
+    if silence.rms:
+        quiet = (
+            f"Output: {silence.rms_db:.1f} dB (rms against 1, without the mean), of which "
+            f"{percent(silence.share_at_predicted_tones)} is at frequencies of the layers' tones."
+        )
     quiet += (
         f" For white noise of -80 dB: {near.rms_db:.1f} dB, "
         f"{percent(near.share_at_predicted_tones)} at these frequencies."
     )
-    loud = (
-        "Unknown: the output is too short."
-        if noise is None
-        else f"Output: {noise.rms_db:.1f} dB. Prominence: the level above the noise around it, in "
-        f"windows of {noise.n_fft} samples. Without tones, one in a thousand outputs has a value "
-        f"above {noise.threshold_db:.1f} dB."
-    )
-    tones = [tone for tone in silence.tones[:LOUDEST] if tone["level_db"] > -400]
-    standing = noise.tones[:LOUDEST] if noise else []
-    return Description(
+    loud = "Unknown: the output is too short."
+    if noise is not None:
+        loud = (
+            f"Output: {noise.rms_db:.1f} dB. Prominence: the level above the noise around it, in "
+            f"windows of {noise.n_fft} samples. Without tones, one in a thousand outputs has a "
+            f"value above {noise.threshold_db:.1f} dB."
+        )
+    audible = [tone for tone in silence.tones if tone["level_db"] > -400]
+    return Page(
         f"Upsampling artifacts of {name}",
+        [
+            Section("Upsampling layers", LAYERS, _layer_rows(report)),
+            Section("Silence as input", quiet, _tone_rows(audible, "level")),
+            Section(
+                "White noise as input", loud, _tone_rows(noise.tones if noise else [], "prominence")
+            ),
+        ],
         conclusion(report),
         f"Output at {report.sample_rate:g} Hz, input {' x '.join(map(str, report.input_shape))}.",
-        [
-            Section("Upsampling layers", LAYERS, layers),
-            Section("Silence as input", quiet, _rows(tones, "level")),
-            Section("White noise as input", loud, _rows(standing, "prominence")),
-        ],
         report.remarks,
     )
 
@@ -100,13 +66,13 @@ def conclusion(report: ProbeReport) -> str:
     return "No tones found."
 
 
-def describe_recording(report: RecordingReport, name: str) -> Description:
+def describe_recording(report: RecordingReport, name: str) -> Page:
     """The report of a recording called ``name``."""
     sections = []
-    if report.tones is None:
+    found, quiet = report.tones, report.quiet
+    if found is None:
         summary = report.remarks[-1]
     else:
-        found, count = report.tones, sum(report.tones.present)
         rows = [
             {
                 "frequency": hertz(frequency),
@@ -117,15 +83,14 @@ def describe_recording(report: RecordingReport, name: str) -> Description:
             }
             for index, frequency in enumerate(found.frequencies_hz)
         ]
-        summary = f"Steady tones at {count} of {len(rows)} frequencies"
-        alarms = found.false_alarm * len(rows)
+        summary = f"Steady tones at {sum(found.present)} of {len(rows)} frequencies"
         text = (
-            f"At multiples of the sample rate / stride; without tones, {alarms:g} of all "
-            "recordings show one."
+            "At multiples of the sample rate / stride; without tones, "
+            f"{found.false_alarm * len(rows):g} of all recordings show one."
         )
         sections.append(Section("Steady tones", text, rows))
-    if report.quiet is not None:
-        quiet, which = report.quiet, "silent" if report.quiet.silent else "quietest"
+    if quiet is not None:
+        which = "silent" if quiet.silent else "quietest"
         text = (
             f"In the {which} windows of a second ({quiet.windows}): {quiet.rms_db:.1f} dB, "
             f"of which tones {level(quiet.tones_db)} ({percent(quiet.share_at_tones)})."
@@ -133,7 +98,7 @@ def describe_recording(report: RecordingReport, name: str) -> Description:
         sections.append(Section("Where it is quiet", text))
     title = f"Upsampling artifacts in {name}"
     text = f"{report.seconds:.2f} s at {report.sample_rate} Hz, {report.rms_db:.1f} dB."
-    return Description(title, summary, text, sections, report.remarks)
+    return Page(title, sections, summary, text, report.remarks)
 
 
 def hertz(frequency: float) -> str:
@@ -153,15 +118,27 @@ def percent(share: float | None) -> str:
     return "unknown" if share is None else f"{100 * share:.1f} %"
 
 
-def _rows(tones: list[dict[str, float]], quantity: str) -> list[dict[str, str]]:
-    key = f"{quantity}_db"
-    return [{"frequency": hertz(t["frequency_hz"]), quantity: level(t[key])} for t in tones]
+def _layer_rows(report: ProbeReport) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for layer in report.layers:
+        tones = [f"{hertz(t['frequency_hz'])} ({level(t['level_db'])})" for t in layer.tones[:4]]
+        attribution = "-" if layer.attribution_db is None else level(layer.attribution_db)
+        rows.append(
+            {
+                "layer": layer.name,
+                "kind": layer.kind,
+                "stride": layer.stride,
+                "output rate": hertz(layer.output_rate_hz),
+                "tonal": percent(layer.tonal_fraction),
+                "tones": ", ".join(tones) or "none",
+                "attribution": attribution,
+            }
+        )
+    return rows
 
 
-def _aligned(section: Section) -> str:
-    """The table of a section in columns of equal width."""
-    lines = [[name for name, _ in section.columns]]
-    lines += [[str(cell) for cell in row.values()] for row in section.rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    cells = [[cell.ljust(n) for cell, n in zip(line, widths, strict=True)] for line in lines]
-    return "\n".join("  ".join(line).rstrip() for line in cells)
+def _tone_rows(tones: list[dict[str, float]], quantity: str) -> list[dict[str, str]]:
+    return [
+        {"frequency": hertz(tone["frequency_hz"]), quantity: level(tone[f"{quantity}_db"])}
+        for tone in tones[:LOUDEST]
+    ]

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..files import whole_or_nothing
-from ..probe.style import Section, png_of, write_page
+from ..probe.style import Page, Section, png_of
 from .chart import CAPTION, draw_comparison
 from .models import Reading, ScoredModel, read_models
 from .results import tabulate
@@ -68,7 +68,7 @@ def write_report(
             partial.write_bytes(content)
     sections = [Section("SDR by stem", png=png, caption=CAPTION)]
     sections += [Section(name, rows=table.to_dict("records")) for name, table in tables.items()]
-    write_page(written["html"], title, sections, notes=notes)
+    Page(title, sections, notes=notes).write(written["html"])
     return written
 
 

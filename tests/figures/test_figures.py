@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 
 from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.figures import FIGURES, render_figures
-from asteroid_upsamplers.figures.render import music_at_4_khz
-from asteroid_upsamplers.figures.spectrograms import Panel, draw_panels
+from asteroid_upsamplers.figures.render import draw_panels, music_at_4_khz
 from asteroid_upsamplers.figures.stacks import noise
+from asteroid_upsamplers.probe.spectrogram import Panel
 
 ABSENT_DB = -200
 """A tone below this is none, in float64."""

@@ -66,7 +66,7 @@ def test_impossible_ones_are_refused(signal, strides, words):
 
 
 def test_the_tone_at_half_the_rate_is_seen_in_the_picture():
-    signal = 0.001 * noise(RATE) + tone(RATE, 2, 0.2)
+    signal = 1e-4 * noise(RATE) + tone(RATE, 2, 0.2)
     spectrogram, _ = recording_pictures(probe_recording(signal, RATE, [2]), signal)
     image = matplotlib.image.imread(io.BytesIO(spectrogram.png))
     height, width = image.shape[:2]
