@@ -51,7 +51,7 @@ def check_upsampler(
                 law(cls, dict(settings or {}))
             except Exception as error:
                 said = f"{cls.__name__} breaks the law {law.__name__!r}: {error}"
-                raise AssertionError(said) from error
+                raise AssertionError(said.splitlines()[0]) from error
 
 
 def possible_strides(cls: type[Upsampler], among: Sequence[int] = STRIDES) -> list[int]:

@@ -13,16 +13,16 @@ RATE = 16000
 
 @pytest.mark.parametrize("length", [4000, 4001])
 def test_a_known_tone(length):
-    """A tone of amplitude 0.1 at rate / 4, and one of 0.1 elsewhere: half the power each."""
+    """Tones at rate / 4 and rate / 2, and as much power elsewhere."""
 
     def network(x):
         time = torch.arange(x.shape[-1], dtype=torch.float64)
-        there = 0.1 * torch.sin(2 * math.pi * time / 4 + 1)
-        elsewhere = 0.1 * torch.sin(2 * math.pi * time * 7 / (x.shape[-1] // 2))
+        there = 0.1 * torch.sin(2 * math.pi * time / 4 + 1) + 0.05 * (-1) ** time
+        elsewhere = 0.015**0.5 * torch.sin(2 * math.pi * time * 7 / (x.shape[-1] // 2))
         return (3 + there + elsewhere).expand(1, 2, -1)
 
     result = silence_response(network, channels=1, stride=4, length=length)
-    assert result.rms_db == pytest.approx(-20, abs=0.01)
+    assert result.rms_db == pytest.approx(10 * math.log10(0.015), abs=0.01)
     assert result.share_at_tones == pytest.approx(0.5, abs=1e-6)
 
 

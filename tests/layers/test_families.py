@@ -56,12 +56,6 @@ def test_transposed_is_torchs(stride, kernel):
     torch.testing.assert_close(trimmed(x), untrimmed[..., cut : cut + TIME * stride])
 
 
-def test_transposed_with_even_overlap_is_torchs_with_padding():
-    layer, x = layers.Transposed(3, 2, 4).double(), signal()
-    reference = with_weights_of(nn.ConvTranspose1d(3, 2, 8, 4, padding=2), layer)
-    torch.testing.assert_close(layer(x), reference(x))
-
-
 def bicubic_by_torch(x, stride):
     size = (2, x.shape[-1] * stride)
     return F.interpolate(x[:, :, None].repeat(1, 1, 2, 1), size=size, mode="bicubic")[:, :, 0]
@@ -176,45 +170,20 @@ def test_icnr_starts_as_a_repeated_convolution(stride):
 
 
 @pytest.mark.parametrize(
-    ("ours", "torchs"),
+    ("name", "module"),
     [
-        (lambda: layers.Transposed(3, 2, 4), lambda: nn.ConvTranspose1d(3, 2, 8, 4)),
-        (lambda: layers.Nearest(3, 2, 4), lambda: nn.Conv1d(3, 2, 9)),
-        (lambda: layers.Subpixel(3, 2, 4), lambda: nn.Conv1d(3, 8, 3)),
-        (lambda: layers.Learned(3, 2, 4), lambda: nn.Conv1d(3, 2, 9)),
+        ("transposed", lambda: nn.ConvTranspose1d(3, 2, 8, 4)),
+        ("nearest", lambda: nn.Conv1d(3, 2, 9)),
+        ("subpixel", lambda: nn.Conv1d(3, 8, 3)),
     ],
-    ids=["transposed", "nearest", "subpixel", "learned"],
 )
-def test_initialisation_is_torchs(ours, torchs):
+def test_initialisation_is_torchs(name, module):
     torch.manual_seed(3)
-    layer = ours()
+    layer = layers.get(name)(3, 2, 4)
     torch.manual_seed(3)
-    module = torchs()
+    module = module()
     torch.testing.assert_close(layer.weight, module.weight)
     torch.testing.assert_close(layer.bias, module.bias)
-
-
-def steady(layer, frames=80):
-    """The middle of the output for ones, as (channels, periods, stride)."""
-    ones = torch.ones(1, layer.in_channels, frames, dtype=torch.float64)
-    middle = layer.double()(ones)[0, :, 30 * layer.stride : 50 * layer.stride].detach()
-    return middle.unflatten(1, (20, layer.stride))
-
-
-@strides
-@pytest.mark.parametrize("name", ["nearest", "linear", "cubic", "sinc", "learned"])
-def test_interpolation_keeps_constants_constant(name, stride):
-    """[1] Sec. 3: no tonal artifacts for a constant, whatever the weights."""
-    period = steady(layers.get(name)(3, 2, stride))
-    torch.testing.assert_close(period, period[:, :1, :1].expand_as(period))
-
-
-@pytest.mark.parametrize("name", ["transposed", "subpixel", "stretch", "haar", "lazy_wavelet"])
-def test_others_repeat_their_weights(name):
-    """[1] Sec. 2 and 4: ones become a pattern that repeats at the stride."""
-    period = steady(layers.get(name)(3, 2, 4))
-    torch.testing.assert_close(period, period[:, :1].expand_as(period))
-    assert period[:, 0].std(dim=-1).min() > 1e-3
 
 
 @pytest.mark.parametrize(
@@ -222,7 +191,8 @@ def test_others_repeat_their_weights(name):
 )
 def test_constant_filters_ring_with_partial_overlap_only(stride, kernel, tones):
     """[1] Figs. 3 to 5."""
-    layer = layers.Transposed(3, 2, stride, kernel, init="constant")
+    layer = layers.Transposed(3, 2, stride, kernel, init="constant").double()
     assert torch.equal(layer.weight, layer.weight[..., :1].expand_as(layer.weight))
     assert layer.weight[..., 0].std() > 0.05
-    assert (steady(layer)[:, 0].std(-1).max() > 1e-3) == tones
+    y = layer(torch.ones(1, 3, 20, dtype=torch.float64))[0]
+    assert (y[:, 10 * stride : 11 * stride].std(-1).max() > 1e-3) == tones

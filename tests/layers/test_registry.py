@@ -17,21 +17,6 @@ def test_names_and_classes():
     assert layers.get(layers.Nearest) is layers.Nearest
 
 
-@pytest.mark.parametrize(
-    ("identifier", "words"),
-    [
-        ("neerest", "did you mean nearest"),
-        ("sub-pixel", "did you mean subpixel"),
-        ("", "Known: .*transposed"),
-        (torch.nn.Conv1d, "unknown upsampler"),
-        (None, "unknown upsampler"),
-    ],
-)
-def test_an_unknown_name_suggests_the_nearest(identifier, words):
-    with pytest.raises(UsageError, match=words):
-        layers.get(identifier)
-
-
 def test_make_takes_names_classes_and_settings():
     by_name = layers.make("nearest", 3, 2, stride=4, kernel_size=5, bias=False)
     by_class = layers.make(layers.Nearest, 3, 2, 4, kernel_size=5, bias=False)
@@ -41,17 +26,21 @@ def test_make_takes_names_classes_and_settings():
 
 
 @pytest.mark.parametrize(
-    ("name", "settings", "words"),
+    ("identifier", "settings", "words"),
     [
-        ("neerest", {}, "did you mean nearest"),
+        ("neerest", {}, "unknown upsampler 'neerest': did you mean nearest"),
+        ("sub-pixel", {}, "did you mean subpixel"),
+        ("", {}, "Known: .*transposed"),
+        (torch.nn.Conv1d, {}, "unknown upsampler"),
+        (None, {}, "unknown upsampler"),
         ("nearest", {"kernel": 3}, "unknown setting 'kernel': did you mean kernel_size"),
         ("nearest", {"zeros": 3}, "Known: bias, form, kernel_size, padding_mode"),
         ("nearest", {"bias": 3}, "bias must be True or False, not 3"),
     ],
 )
-def test_make_says_which_setting_is_wrong(name, settings, words):
+def test_make_says_which_name_or_setting_is_wrong(identifier, settings, words):
     with pytest.raises(UsageError, match=words):
-        layers.make(name, 3, 2, stride=4, **settings)
+        layers.make(identifier, 3, 2, stride=4, **settings)
 
 
 def test_an_error_in_a_users_constructor_is_not_hidden():
@@ -84,39 +73,22 @@ def test_register_adds_a_family_and_guards_names():
     assert "twice" not in layers.available()
 
 
-@pytest.fixture
-def plugin(tmp_path, monkeypatch):
-    """Installs a package of one module that names entry points."""
-
-    def install(entry_points):
-        source = "from asteroid_upsamplers import layers\nclass Held(layers.Nearest):\n"
-        (tmp_path / "held_layers.py").write_text(source + "    name = 'held'\n")
-        information = tmp_path / "held_layers-1.0.dist-info"
-        information.mkdir()
-        (information / "METADATA").write_text("Metadata-Version: 2.1\nName: held\nVersion: 1.0\n")
-        lines = ["[asteroid_upsamplers.layers]", *entry_points]
-        (information / "entry_points.txt").write_text("\n".join(lines))
-        monkeypatch.syspath_prepend(tmp_path)
-        monkeypatch.delitem(sys.modules, "held_layers", raising=False)
-
-    return install
-
-
-def test_an_installed_package_adds_a_family(plugin):
+def test_an_installed_package_adds_a_family(tmp_path, monkeypatch):
     """By an entry point; the package is imported when its layer is asked for, not before."""
-    plugin(["held = held_layers:Held"])
+    source = "from asteroid_upsamplers import layers\nclass Held(layers.Nearest):\n"
+    (tmp_path / "held_layers.py").write_text(source + "    name = 'held'\n")
+    information = tmp_path / "held_layers-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: held\nVersion: 1.0\n")
+    points = "[asteroid_upsamplers.layers]\nheld = held_layers:Held\nhold = held_layers:Held\n"
+    (information / "entry_points.txt").write_text(points)
+    monkeypatch.syspath_prepend(tmp_path)
     registry = Registry("upsampler", layers.Upsampler, plugins="asteroid_upsamplers.layers")
-    assert registry.available() == ["held"] and "held" in layers.available()
+    assert {"held", "hold"} == set(registry.available()) < set(layers.available())
     assert "held_layers" not in sys.modules
     layer = registry.get("held")(2, 3, stride=4)
     assert type(layer).__module__ == "held_layers" and layer.name == "held"
-    assert layer(torch.zeros(1, 2, 5)).shape == (1, 3, 20)
-
-
-def test_an_entry_point_has_the_name_of_its_class(plugin):
-    plugin(["hold = held_layers:Held"])
-    registry = Registry("upsampler", layers.Upsampler, plugins="asteroid_upsamplers.layers")
-    with pytest.raises(ValueError, match="entry point 'hold': its class is named 'held'"):
+    with pytest.raises(ValueError, match="entry point 'hold': .* has another name"):
         registry.get("hold")
 
 
