@@ -31,7 +31,8 @@ def songs(tmp_path_factory):
 
 def test_all_stages(songs, tmp_path):
     where = ("--exp_root", tmp_path / "exp", "--data_root", tmp_path / "data", "--tag", "t")
-    result = run("--musdb18_dir", songs, "--upsampler", "nearest", "--shifts", 1, *where, more=TINY)
+    options = ("--musdb18_dir", songs, "--upsampler", "nearest", "--shifts", 1, "--workers", 1)
+    result = run(*options, *where, more=TINY)
     assert result.returncode == 0, result.stderr
     table = pd.read_csv(tmp_path / "exp" / "t" / "report.csv", index_col=0)
     assert list(table.index) == ["mixture", "nearest"]
@@ -171,11 +172,3 @@ def test_wrong_options_are_refused_at_once(options, words):
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
     assert words in line
-
-
-def test_what_python_refuses_is_one_line_too(tmp_path):
-    options = ("--stage", 1, "--upsampler", "neerest", "--musdb18_dir", tmp_path)
-    result = run(*options, "--exp_root", tmp_path)
-    assert result.returncode == 2
-    assert "did you mean nearest" in result.stderr.splitlines()[-1]
-    assert "Traceback" not in result.stderr

@@ -67,7 +67,11 @@ def test_what_a_run_leaves_behind(alone, songs, caplog):
     assert figures["parameters"] == sum(p.numel() for p in model.parameters())
 
 
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+@pytest.mark.parametrize(
+    "end",
+    [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],
+    ids=["SIGTERM", "Ctrl-C"],
+)
 def test_ended_and_run_again_is_a_run_that_nothing_disturbed(songs, tmp_path, end):
     """Through the command line, with a process that reads and all that a checkpoint must hold.
 
@@ -89,7 +93,8 @@ def test_ended_and_run_again_is_a_run_that_nothing_disturbed(songs, tmp_path, en
     assert_same_training(tmp_path / "exp", tmp_path / "whole", exact=True)
 
 
-def test_a_process_that_reads_dies(songs, alone, tmp_path):
+@pytest.mark.slow
+def test_a_process_that_reads_dies(songs, tmp_path):
     words = ("--epochs", 40, "--num_workers", 1)
     with started(songs, tmp_path / "exp", *words) as process:
         wait_until((tmp_path / "exp" / "checkpoints" / "last.ckpt").exists, process)
