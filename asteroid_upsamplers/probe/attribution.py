@@ -19,13 +19,8 @@ def attributions(
 ) -> list[float]:
     """By how many dB the tones in the network's output fall without each layer's own tones.
 
-    Args:
-        network: The network.
-        tone_power: Runs it, and gives the power of the tones in its output.
-        count: How many upsampling layers it has.
-
-    Returns:
-        ``count`` levels; 400 where nothing is left, negative where the tones rise.
+    ``tone_power`` runs the network, which has ``count`` upsampling layers, and gives the power of
+    the tones in its output. Levels are 400 where nothing is left, negative where the tones rise.
     """
     before = tone_power()
     found = []
@@ -42,14 +37,9 @@ def attributions(
 
 @torch.no_grad()
 def without_tones(y: Tensor, stride: int) -> Tensor:
-    """Take what repeats with the stride out of the last dimension, but not the mean.
+    """The output of a layer, ``(..., time)``, without what repeats with its stride, but the mean.
 
-    Args:
-        y: Output of an upsampling layer, ``(..., time)``.
-        stride: Of the layer.
-
-    Returns:
-        ``(..., time)``: ``y`` without the mean period of its middle half.
+    That is the mean period of the middle half.
     """
     start = y.shape[-1] // 4
     count = (y.shape[-1] - 2 * start) // stride

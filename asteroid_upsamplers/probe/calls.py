@@ -57,12 +57,7 @@ def interpolation_system(family: str, stride: int, channels: int = 1) -> Upsampl
 def convolved_system(
     family: str, stride: int, weight: Tensor, bias: Tensor | None, groups: int, dilation: int
 ) -> UpsamplingSystem:
-    """An interpolation and the convolution that follows it, as one layer.
-
-    Args:
-        family: Of the interpolation, like ``stride``.
-        weight: As ``F.conv1d`` takes it, like the rest.
-    """
+    """An interpolation and the convolution that follows it, as one layer."""
     taps, reach = _dilated(weight, dilation), (weight.shape[-1] - 1) * dilation
     response = F.pad(interpolation_system(family, stride).responses, (reach, reach)).to(taps)
     responses = F.conv1d(response, taps.flatten(0, 1)[:, None])[0].unflatten(0, taps.shape[:2])
@@ -75,9 +70,7 @@ def subpixel_system(
 ) -> UpsamplingSystem:
     """A convolution whose channels are put side by side in time.
 
-    Args:
-        weight: As ``F.conv1d`` takes it, like the next three.
-        rows: Which channel of the convolution makes each phase, ``(out_channels, stride)``.
+    ``rows`` says which channel of the convolution makes each phase, ``(out_channels, stride)``.
     """
     taps = _dilated(weight, dilation).flip(2)  # a later tap meets an impulse earlier
     blocks = torch.eye(groups).to(taps)[:, None, :, None, None]  # zeros for pairs that do not mix

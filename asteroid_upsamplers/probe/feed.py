@@ -43,10 +43,7 @@ def white_noise(network: Network, shape: tuple[int, ...], seed: int) -> Tensor:
 def output_of(network: Network, x: Tensor, seed: int) -> Tensor:
     """The network's output for ``x``, as ``(channels, time)`` in float64.
 
-    Args:
-        network: Any network.
-        x: What it is given.
-        seed: Of random numbers that the network itself draws.
+    ``seed`` is of random numbers that the network itself draws.
 
     Raises:
         UsageError: If it refuses the input, or gives no signal, too short a one, or NaN.

@@ -20,12 +20,7 @@ from .calls import UpsamplingCall
 
 @dataclass(frozen=True)
 class ToneGrid:
-    """Multiples of ``sample_rate / period``.
-
-    Args:
-        sample_rate: In Hz.
-        period: In samples, at least 2.
-    """
+    """Multiples of ``sample_rate / period``; the period is in samples, at least 2."""
 
     sample_rate: float
     period: int
@@ -63,12 +58,7 @@ class ToneGrid:
 
 
 def output_rates(calls: Sequence[UpsamplingCall], time: int, sample_rate: float) -> list[float]:
-    """Sample rate of each layer's output, in Hz.
-
-    Args:
-        calls: Of the network.
-        time: Length of the network's output.
-        sample_rate: Of the network's output.
+    """Sample rate of each layer's output in Hz, from the network's and the length of its output.
 
     It is the network's rate over a product of later layers' strides. Padding makes lengths inexact,
     so the nearest of the possible products is taken.

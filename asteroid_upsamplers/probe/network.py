@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ..artifacts import filtering, prominence, prominence_threshold
 from ..artifacts.prominence import FAR
+from ..dsp.spectra import decibels
 from ..errors import UsageError
 from .attribution import attributions
 from .calls import UpsamplingCall
@@ -32,7 +33,6 @@ from .results import LayerReport, NoiseReport, ProbeReport, ProbeSignals, Silenc
 from .watch import watching
 
 NEAR_SILENCE_DB = -80.0
-NONE_DB = -400.0
 
 BINS_APART = 16
 """Bins from one predicted tone to the next that a spectrum needs to show the floor between them."""
@@ -172,15 +172,11 @@ def _replicas(frequency: float, rate: float, sample_rate: float) -> list[float]:
 
 def _silence(y: Tensor, grid: ToneGrid) -> SilenceReport:
     power, lines = grid.line_powers(y)
-    tones = [
-        {"frequency_hz": frequency, "level_db": _decibels(line)}
-        for frequency, line in zip(grid.frequencies, lines.tolist(), strict=True)
-    ]
     return SilenceReport(
         math.sqrt(power),
-        _decibels(power),
+        float(decibels(lines.new_tensor(power))),
         float(lines.sum()) / power if power > 0 else 0.0,
-        sorted(tones, key=lambda tone: -tone["level_db"]),
+        _loudest_first(grid, "level_db", decibels(lines)),
     )
 
 
@@ -194,21 +190,19 @@ def _noise(y: Tensor, grid: ToneGrid) -> NoiseReport | None:
     if n_fft < BINS_APART * grid.period or n_fft // 2 <= 2 * FAR:
         return None
     levels = prominence(inner, grid.sample_rate, grid.frequencies, n_fft)
-    tones = [
-        {"frequency_hz": frequency, "prominence_db": float(level)}
-        for frequency, level in zip(grid.frequencies, levels, strict=True)
-    ]
     # half of the false alarms are for the line at half the rate, whose power is less certain
     threshold = max(
-        prominence_threshold(inner.shape[-1], n_fft, len(tones), FALSE_ALARM / 2),
+        prominence_threshold(inner.shape[-1], n_fft, len(levels), FALSE_ALARM / 2),
         prominence_threshold(inner.shape[-1], n_fft, 1, FALSE_ALARM / 2, at_half_rate=True),
     )
-    return NoiseReport(
-        _decibels(float(inner.square().mean())),
-        threshold,
-        n_fft,
-        sorted(tones, key=lambda tone: -tone["prominence_db"]),
-    )
+    tones = _loudest_first(grid, "prominence_db", levels)
+    return NoiseReport(float(decibels(inner.square().mean())), threshold, n_fft, tones)
+
+
+def _loudest_first(grid: ToneGrid, name: str, levels: Tensor) -> list[dict[str, float]]:
+    pairs = zip(grid.frequencies, levels.tolist(), strict=True)
+    tones = [{"frequency_hz": frequency, name: level} for frequency, level in pairs]
+    return sorted(tones, key=lambda tone: -tone[name])
 
 
 def _remarks(
@@ -231,7 +225,3 @@ def _remarks(
             "input_shape)"
         )
     return remarks
-
-
-def _decibels(power: float) -> float:
-    return 10 * math.log10(power) if power > 0 else NONE_DB
