@@ -1,15 +1,13 @@
-"""What a layer costs: time and memory at the shapes of Demucs' decoder, in each form.
+"""Time, memory and difference of every layer, in every form, at the six shapes of Demucs' decoder.
 
-    python benchmarks/layers.py
+Each stands beside what a user of torch would write otherwise: ``nn.Upsample`` and ``nn.Conv1d``,
+``nn.ConvTranspose1d``, or julius' windowed sinc and ``nn.Conv1d``.
 
-Rows are compared with what a user would write otherwise: ``nn.Upsample`` and ``nn.Conv1d``,
-``nn.ConvTranspose1d``, ``julius.resample_frac`` or ``alias_free_torch``'s upsampler and
-``nn.Conv1d``; and with the machine's own rate in a large matrix product.
+    python benchmarks/run.py layers channels=24 seconds=5 batch=2
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,15 +16,22 @@ from typing import Any
 import julius
 import measure
 import torch
-from alias_free_torch import UpSample1d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asteroid_upsamplers import layers
 
-STRIDE, DEPTH, SAMPLE_RATE, STEMS = 4, 6, 44100, 8
-FORMS = ("plain", "folded", "commuted")
+STRIDE, SAMPLE_RATE, STEMS = 4, 44100, 8
+FORMS = ("auto", "plain", "folded", "commuted")
 TABLE_1 = ("nearest", "linear", "transposed")
+INTERPOLATIONS: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
+    "nearest": ("nn.Upsample", nn.Upsample(scale_factor=STRIDE)),
+    "linear": ("nn.Upsample", nn.Upsample(scale_factor=STRIDE, mode="linear")),
+    "cubic": ("F.interpolate (bicubic)", lambda x: _bicubic(x)),
+    "sinc": ("julius.resample_frac", lambda x: julius.resample_frac(x, 1, STRIDE)),
+}
+TORCH = {name: f"{words} + nn.Conv1d" for name, (words, _) in INTERPOLATIONS.items()}
+TORCH["transposed"] = "nn.ConvTranspose1d"
 
 
 @dataclass(frozen=True)
@@ -40,213 +45,151 @@ class Shape:
     batch: int
     time: int
 
-    @property
-    def gigamacs(self) -> float:
-        """Multiply-adds for one tap, forward, in 10^9: that of a length-1 product."""
-        return self.batch * self.time * self.in_channels * self.out_channels / 1e9
+
+def demucs_shapes(channels: int, seconds: float, batch: int, depth: int = 6) -> list[Shape]:
+    """The upsampling layers of the Demucs of reference [3], the deepest first."""
+    time, outside, shapes = math.ceil(seconds * SAMPLE_RATE), STEMS, []
+    for level in range(depth):
+        time, inside = max(math.ceil((time - 8) / STRIDE) + 1, 4), channels * 2**level
+        shapes.append(Shape(channels, level + 1, inside, outside, batch, time))
+        outside = inside
+    return shapes[::-1]
 
 
-def demucs_shapes(channels: int, seconds: float, batch: int) -> list[Shape]:
-    """The six upsampling layers of the Demucs of reference [3], the deepest first."""
-    time, lengths = math.ceil(seconds * SAMPLE_RATE), []
-    for _ in range(DEPTH):
-        time = math.ceil((time - 8) / STRIDE) + 1
-        lengths.append(max(time, 4))
-    widths = [channels * 2**level for level in range(DEPTH)]
-    outer = [STEMS, *widths[:-1]]
-    levels = reversed(range(DEPTH))
-    return [Shape(channels, n + 1, widths[n], outer[n], batch, lengths[n]) for n in levels]
+class TorchTransposed(nn.ConvTranspose1d):
+    """torch's own layer, which can stand in a ``DemucsLike``."""
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__(in_channels, out_channels, 8, STRIDE)
+
+    def output_length(self, time: int) -> int:
+        """As :meth:`Upsampler.output_length`."""
+        return (time - 1) * STRIDE + 8
 
 
-class Interpolated(nn.Module):
-    """Two steps, as one would write them: an upsampler and a convolution."""
+class TorchInterpolation(nn.Conv1d):
+    """Interpolation, then torch's convolution, which can stand in a ``DemucsLike``."""
 
-    def __init__(self, upsample: Callable[[Tensor], Tensor], shape: Shape):
-        super().__init__()
-        self.upsample = upsample
-        self.conv = nn.Conv1d(shape.in_channels, shape.out_channels, 9, padding=4)
+    def __init__(self, name: str, in_channels: int, out_channels: int):
+        super().__init__(in_channels, out_channels, 9, padding=4)
+        self.upsample = INTERPOLATIONS[name][1]
 
     def forward(self, x: Tensor) -> Tensor:
         """Upsample, then convolve."""
-        return self.conv(self.upsample(x))
+        return super().forward(self.upsample(x))
+
+    def output_length(self, time: int) -> int:
+        """As :meth:`Upsampler.output_length`."""
+        return time * STRIDE
 
 
-def baselines(shape: Shape) -> dict[str, nn.Module]:
-    """By the name of the layer they are the oracle of."""
-    linear = nn.Upsample(scale_factor=STRIDE, mode="linear", align_corners=False)
-    return {
-        "nearest": Interpolated(nn.Upsample(scale_factor=STRIDE), shape),
-        "linear": Interpolated(linear, shape),
-        "cubic": Interpolated(bicubic, shape),
-        "sinc": Interpolated(lambda x: julius.resample_frac(x, 1, STRIDE), shape),
-        "transposed": nn.ConvTranspose1d(shape.in_channels, shape.out_channels, 8, STRIDE),
-    }
-
-
-def bicubic(x: Tensor) -> Tensor:
+def _bicubic(x: Tensor) -> Tensor:
     """torch has no cubic interpolation in one dimension."""
     size = (1, x.shape[-1] * STRIDE)
     return F.interpolate(x[:, :, None], size=size, mode="bicubic", align_corners=False)[:, :, 0]
 
 
-BASELINE = {
-    "nearest": "nn.Upsample + nn.Conv1d",
-    "linear": "nn.Upsample + nn.Conv1d",
-    "cubic": "F.interpolate (bicubic) + nn.Conv1d",
-    "sinc": "julius.resample_frac + nn.Conv1d",
-    "transposed": "nn.ConvTranspose1d",
-}
-
-
-def ours(name: str, shape: Shape, form: str | None) -> layers.Upsampler:
-    """A layer of the package, of the lengths of Demucs and of [1] Fig. 6."""
-    settings: dict[str, Any] = {"form": form} if form else {}
+def torch_layer(name: str, in_channels: int, out_channels: int) -> nn.Module:
+    """What a user of torch would write in the place of our layer ``name``, one of ``TORCH``."""
     if name == "transposed":
-        settings.update(kernel_size=8, trim=False)
-    return layers.get(name)(shape.in_channels, shape.out_channels, STRIDE, **settings)
+        return TorchTransposed(in_channels, out_channels)
+    return TorchInterpolation(name, in_channels, out_channels)
 
 
-def family(shape: Shape, everything: bool) -> Iterator[tuple[str, str, nn.Module]]:
-    """Name, variant and module of every candidate."""
-    others = [name for name in layers.available() if name not in TABLE_1] if everything else []
-    references = baselines(shape)
-    for name in [*TABLE_1, *others]:
-        forms = ("auto", *FORMS) if name in TABLE_1 else ("auto",)
-        if name in references:
-            yield name, BASELINE[name], references[name]
+def our_layer(name: str, in_channels: int, out_channels: int, **settings: Any) -> nn.Module:
+    """A layer of the package, of the length that Demucs and [1] Fig. 6 have."""
+    if name == "transposed":
+        settings |= {"kernel_size": 8, "trim": False}
+    return layers.get(name)(in_channels, out_channels, STRIDE, **settings)
+
+
+def candidates(name: str, shape: Shape) -> Iterator[tuple[str, nn.Module]]:
+    """Variants of a layer, with the same weights, and their modules; torch's own is the first."""
+    size = shape.in_channels, shape.out_channels
+    weights = {}
+    if name in TORCH:
+        reference = torch_layer(name, *size)
+        weights = reference.state_dict()
+        yield TORCH[name], reference
+    for form in FORMS if name in TABLE_1 else FORMS[:1]:
         has_forms = issubclass(layers.get(name), layers.PolyphaseUpsampler)
-        for form in forms:
-            module = ours(name, shape, form if has_forms else None)
-            if name in references:
-                reference = references[name]
-                state = (reference if name == "transposed" else reference.conv).state_dict()
-                module.load_state_dict(state)
-            yield name, form, module
-    if everything:
-        kaiser = UpSample1d(STRIDE)
-        other = Interpolated(kaiser, shape)
-        other.conv.load_state_dict(references["sinc"].conv.state_dict())
-        yield "sinc", "alias_free_torch + nn.Conv1d", other
+        module = our_layer(name, *size, **({"form": form} if has_forms else {}))
+        module.load_state_dict(weights, strict=name in TORCH)
+        yield form, module
 
 
-def measured(
-    shape: Shape, device: torch.device, dtype: torch.dtype, rounds: int, other_rounds: int
-) -> list[dict[str, Any]]:
-    """One row for every candidate at one shape."""
-    x = torch.randn(shape.batch, shape.in_channels, shape.time, device=device, dtype=dtype)
-    x.requires_grad_()
-    modules = {
-        (name, variant): module.to(device, dtype)
-        for name, variant, module in family(shape, other_rounds > 0)
-    }
-    forwards = {key: _forward(module, x) for key, module in modules.items()}
-    steps = {key: _step(module, x) for key, module in modules.items()}
-    title = f"{shape.channels} channels, layer {shape.level}"
-    forward_times, step_times = {}, {}
-    for keys, turns in (
-        ([key for key in modules if key[0] in TABLE_1], rounds),
-        ([key for key in modules if key[0] not in TABLE_1], other_rounds),
-    ):
-        some = {key: forwards[key] for key in keys}
-        forward_times.update(measure.interleaved(some, turns, device, f"{title}, forward"))
-        some = {key: steps[key] for key in keys}
-        step_times.update(measure.interleaved(some, turns, device, f"{title}, step"))
-    oracles = {
-        name: forwards[name, words]()
-        for name, words in BASELINE.items()
-        if (name, words) in forwards
-    }
-    rows = []
-    for (name, variant), module in modules.items():
-        row: dict[str, Any] = {"layer": name, "variant": variant, **vars(shape)}
-        row["dtype"] = str(dtype).removeprefix("torch.")
-        if isinstance(module, layers.PolyphaseUpsampler):
-            row["form"] = module.form_for(x)
-        row["forward_ms"] = measure.plain(forward_times[name, variant])
-        row["step_ms"] = measure.plain(step_times[name, variant])
-        module.zero_grad(set_to_none=True)  # else the step begins by freeing them
-        x.grad = None
-        row["peak_mib"] = round(measure.peak_mebibytes(steps[name, variant], device), 1)
-        row["parameters_mib"] = round(
-            sum(p.numel() * p.element_size() for p in module.parameters()) / 2**20, 1
-        )
-        if name in oracles:
-            row["difference"] = measure.relative_difference(
-                forwards[name, variant](), oracles[name]
-            )
-        rows.append(row)
-    return rows
+def forward(module: nn.Module, x: Tensor) -> Callable[[], Tensor]:
+    """A call without gradients, to time."""
+    return torch.no_grad()(lambda: module(x))
 
 
-def _forward(module: nn.Module, x: Tensor) -> Callable[[], Tensor]:
-    def forward() -> Tensor:
-        with torch.no_grad():
-            return module(x)
-
-    return forward
-
-
-def _step(module: nn.Module, x: Tensor) -> Callable[[], None]:
-    gradient: list[Tensor] = []
+def forward_backward(module: nn.Module, x: Tensor) -> Callable[[], None]:
+    """A forward and a backward pass, to time; afterwards no gradients are held."""
+    x = x.detach().requires_grad_()
+    gradient = torch.randn_like(forward(module, x)())
 
     def step() -> None:
-        module.zero_grad(set_to_none=True)
+        module(x).backward(gradient)
+        module.zero_grad()
         x.grad = None
-        y = module(x)
-        if not gradient:
-            gradient.append(torch.randn_like(y))
-        y.backward(gradient[0])
 
     return step
 
 
-def run(
-    device: torch.device,
-    dtype: torch.dtype,
-    channels: int,
-    seconds: float,
-    batch: int,
-    rounds: int,
-    other_rounds: int,
+def measured(
+    name: str, shape: Shape, device: torch.device, dtype: str, rounds: int
 ) -> list[dict[str, Any]]:
-    """All candidates at the six shapes; see :func:`measured` for a row."""
-    torch.manual_seed(0)
+    """One row for every variant of a layer at one shape."""
+    number = getattr(torch, dtype)
+    x = torch.randn(shape.batch, shape.in_channels, shape.time, device=device, dtype=number)
+    modules = {variant: module.to(device, number) for variant, module in candidates(name, shape)}
+    forwards = {variant: forward(module, x) for variant, module in modules.items()}
+    steps = {variant: forward_backward(module, x) for variant, module in modules.items()}
+    label = f"{shape.channels} channels, layer {shape.level}, {name}"
+    forward_ms = measure.interleaved(forwards, rounds, device, label)
+    step_ms = measure.interleaved(steps, rounds, device, label)
     rows = []
-    for shape in demucs_shapes(channels, seconds, batch):
-        rows += measured(shape, device, dtype, rounds, other_rounds)
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
+    for variant, module in modules.items():
+        row: dict[str, Any] = {"layer": name, "variant": variant, **vars(shape), "dtype": dtype}
+        if isinstance(module, layers.PolyphaseUpsampler):
+            row["form"] = module.form_for(x)
+        row |= {"forward_ms": forward_ms[variant], "step_ms": step_ms[variant]}
+        row["peak_mib"] = measure.peak_mebibytes(steps[variant], device)
+        if name in TORCH:
+            oracle = forwards[TORCH[name]]()
+            row["difference"] = measure.relative_difference(forwards[variant](), oracle)
+        rows.append(row)
     return rows
 
 
-def main() -> None:
-    """Print the rows of one set of shapes."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
-    parser.add_argument("--channels", type=int, default=64)
-    parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--table_1", action="store_true", help="nearest, linear, transposed only")
-    args = parser.parse_args()
-    rows = run(
-        torch.device(args.device),
-        getattr(torch, args.dtype),
-        args.channels,
-        args.seconds,
-        args.batch,
-        args.rounds,
-        0 if args.table_1 else args.rounds,
-    )
-    for row in rows:
-        forward, step = row["forward_ms"]["median"], row["step_ms"]["median"]
-        print(
-            f"{row['channels']:4d} channels, layer {row['level']}: {row['layer']:12s} "
-            f"{row['variant']:36s} {forward:9.1f} {step:9.1f} ms, {row['peak_mib']:8.1f} MiB, "
-            f"difference {row.get('difference', float('nan')):.1e}"
-        )
+def run(
+    device: torch.device,
+    channels: int = 24,
+    seconds: float = 5,
+    batch: int = 2,
+    dtype: str = "float32",
+    rounds: int = 5,
+    other_rounds: int = 1,
+    depth: int = 6,
+) -> list[dict[str, Any]]:
+    """All layers at the six shapes.
 
-
-if __name__ == "__main__":
-    main()
+    Args:
+        device: Where they run.
+        channels: Of the outermost encoder block of Demucs.
+        seconds: Of audio at 44.1 kHz.
+        batch: Segments.
+        dtype: Of all numbers.
+        rounds: Of the layers of Table 1, in every form.
+        other_rounds: Of the other layers; 0 leaves them out.
+        depth: Number of shapes.
+    """
+    torch.manual_seed(0)
+    rows = []
+    others = [name for name in layers.available() if name not in TABLE_1]
+    for shape in demucs_shapes(channels, seconds, batch, depth):
+        for name in [*TABLE_1, *(others if other_rounds else [])]:
+            turns = rounds if name in TABLE_1 else other_rounds
+            rows += measured(name, shape, device, dtype, turns)
+        measure.free_memory(device)
+    return rows

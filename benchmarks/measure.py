@@ -1,8 +1,8 @@
-"""Times, memory, differences and machines, measured the same way by every script beside this one.
+"""Times, memory, differences and the machine, measured the same way by every script beside this.
 
-All candidates of a comparison are timed in turn, round after round, forwards and backwards, so that
-what else the machine does meets all of them. Each is called twice in its turn, and timed the second
-time: a training step follows one of its own kind, and finds the memory as that left it.
+The candidates of a comparison take turns, round after round, forwards and backwards, so that what
+else the machine does meets all of them. Each is called twice in its turn and timed the second time,
+when the memory is as its own first call left it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,31 +25,31 @@ from tqdm import tqdm
 from asteroid_upsamplers._version import __version__
 
 torch.set_flush_denormal(True)  # numbers near zero cost a CPU up to half its speed, at random
-torch.backends.cudnn.benchmark = True  # as the training engine does
+torch.backends.cudnn.benchmark = True  # as in training
+if torch.cuda.is_available():
+    torch.set_float32_matmul_precision("high")  # TF32, as in training
 
-
-@dataclass(frozen=True)
-class Times:
-    """Milliseconds: the median, the least and the largest of the rounds, and every one of them."""
-
-    median: float
-    least: float
-    largest: float
-    rounds: list[float]
+MATRIX_SIZE = {"cpu": 2048, "cuda": 8192}
 
 
 def interleaved(
-    candidates: dict[str, Callable[[], Any]], rounds: int, device: torch.device, label: str = ""
-) -> dict[str, Times]:
-    """Time every candidate once a round."""
-    seen: dict[str, list[float]] = {name: [] for name in candidates}
+    candidates: dict[Any, Callable[[], Any]], rounds: int, device: torch.device, label: str = ""
+) -> dict[Any, dict[str, Any]]:
+    """Milliseconds of every candidate: ``median``, ``least``, ``largest`` and all ``rounds``."""
+    seen: dict[Any, list[float]] = {name: [] for name in candidates}
     turns = list(candidates.items())
     for _ in tqdm(range(rounds), desc=label, leave=False):
         for name, function in turns:
             _once(function, device)
-            seen[name].append(_once(function, device))
+            seen[name].append(round(_once(function, device), 3))
         turns.reverse()
-    return {name: Times(statistics.median(v), min(v), max(v), v) for name, v in seen.items()}
+    return {name: summary(values) for name, values in seen.items()}
+
+
+def summary(rounds: list[float]) -> dict[str, Any]:
+    """What the report shows of several rounds."""
+    middle = round(statistics.median(rounds), 3)
+    return {"median": middle, "least": min(rounds), "largest": max(rounds), "rounds": rounds}
 
 
 def _once(function: Callable[[], Any], device: torch.device) -> float:
@@ -67,13 +66,12 @@ def _once(function: Callable[[], Any], device: torch.device) -> float:
 
 
 def peak_mebibytes(function: Callable[[], Any], device: torch.device) -> float:
-    """What torch's allocator held at most, beyond what it held before."""
-    gc.collect()
+    """The most that torch's allocator held during a call, beyond what it held before."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         function()
-        return float(torch.cuda.max_memory_allocated() - before) / 2**20
+        return round((torch.cuda.max_memory_allocated() - before) / 2**20, 1)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as record:
         function()
     events = [e for e in record.profiler.kineto_results.events() if e.name() == "[memory]"]
@@ -82,12 +80,14 @@ def peak_mebibytes(function: Callable[[], Any], device: torch.device) -> float:
         held += event.nbytes()
         least = min(least, held)
         most = max(most, held - least)
-    return most / 2**20
+    return round(most / 2**20, 1)
 
 
-def memory_gigabytes(device: torch.device) -> float:
-    """Of a GPU, all of it."""
-    return torch.cuda.get_device_properties(device).total_memory / 1e9
+def free_memory(device: torch.device) -> None:
+    """What nothing refers to any more, the allocator's cache on a GPU included."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def relative_difference(y: Tensor, oracle: Tensor) -> float:
@@ -95,12 +95,12 @@ def relative_difference(y: Tensor, oracle: Tensor) -> float:
     return float((y.double() - oracle.double()).abs().max() / oracle.double().abs().max())
 
 
-def matrix_rate(device: torch.device, dtype: torch.dtype, rounds: int = 7) -> float:
-    """Multiply-adds a second in a large matrix product, in 10^9."""
-    size = 2048 if device.type == "cpu" else 8192
-    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    times = interleaved({"matmul": lambda: a @ b}, rounds, device)
-    return size**3 / times["matmul"].median / 1e6
+def matrix_rate(device: torch.device, dtype: str) -> float:
+    """GMAC/s in a product of two large square matrices."""
+    size = MATRIX_SIZE[device.type]
+    a, b = (torch.randn(size, size, device=device, dtype=getattr(torch, dtype)) for _ in range(2))
+    milliseconds = interleaved({"product": lambda: a @ b}, 7, device)["product"]["median"]
+    return round(size**3 / milliseconds / 1e6, 1)
 
 
 def machine(device: torch.device) -> dict[str, Any]:
@@ -108,14 +108,12 @@ def machine(device: torch.device) -> dict[str, Any]:
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     else:
-        lines = (
-            Path("/proc/cpuinfo").read_text().splitlines() if platform.system() == "Linux" else []
-        )
+        info = Path("/proc/cpuinfo")
+        lines = info.read_text().splitlines() if info.exists() else []
         models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
         name = f"{models[0] if models else platform.processor()}, {torch.get_num_threads()} threads"
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     return {
         "device": name,
         "date": datetime.date.today().isoformat(),
@@ -124,10 +122,3 @@ def machine(device: torch.device) -> dict[str, Any]:
         "asteroid_upsamplers": __version__,
         "commit": commit or "unknown",
     }
-
-
-def plain(times: Times) -> dict[str, Any]:
-    """For JSON, to a hundredth of a millisecond."""
-    values = asdict(times)
-    rounds = [round(value, 2) for value in values.pop("rounds")]
-    return {**{key: round(value, 2) for key, value in values.items()}, "rounds": rounds}

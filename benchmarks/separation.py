@@ -1,30 +1,25 @@
 """How fast whole songs are separated, from file to files, and in how much memory.
 
-    python benchmarks/separation.py
-
 Ours is ``separate_files``; beside it stands ``apply_model`` of the ``demucs`` package with its own
 network of the same size and weights, chunks, overlap and threads; it is given the samples of the
-file at once, and what it returns is written to files of the same format. Where they differ:
-
-- the package weights chunks by triangles and divides by the sum of the weights; over what two
-  chunks share, that is our linear cross-fade to a hundred-thousandth;
-- it fills a chunk up to what fits the network's levels by the song around it, ours by zeros, so
-  that estimates differ near the ends of chunks, where they are faded out;
-- it goes on with a shorter chunk where less of the song is left than the overlap;
-- with shifts it delays the whole song, ours each chunk by itself.
+file at once, and what it returns is written to files of the same format. Both cross-fade chunks;
+they differ in what surrounds a chunk (the song there, zeros here), where it is faded out.
 
 The memory is that of a process of its own that separates hours of noise by a small network.
+
+    python benchmarks/run.py separation seconds=60 long_seconds=600
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import random
-import subprocess
+import functools
+import multiprocessing
+import resource
 import sys
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +27,12 @@ import measure
 import numpy as np
 import soundfile
 import torch
-from demucs.apply import apply_model
-from demucs.demucs import Demucs
-from steps import SAMPLE_RATE, SOURCES, reference
+from layers import SAMPLE_RATE
+from steps import SOURCES, reference
 from torch import nn
 
 from asteroid_upsamplers.models import DemucsLike, load_demucs_checkpoint
-from asteroid_upsamplers.separation import separate_files
+from asteroid_upsamplers.separation import load_on_device, separate_files
 
 OVERLAP = 0.25
 BLOCK = 30 * SAMPLE_RATE
@@ -46,87 +40,84 @@ BLOCK = 30 * SAMPLE_RATE
 
 def run(
     device: torch.device,
-    channels: int,
-    seconds: float,
-    batches: list[int],
-    rounds: int,
-    long_seconds: float,
+    channels: int = 24,
+    seconds: float = 60,
+    batches: Sequence[int] = (1, 4),
+    rounds: int = 3,
+    long_seconds: float = 600,
     chunk: float = 10.0,
     depth: int = 6,
     long_channels: int = 4,
 ) -> list[dict[str, Any]]:
-    """Rows of two kinds: ``pace`` and ``memory``.
+    """Rows with the times of a song, and with the memory that a long file needs.
 
     Args:
         device: That separates.
-        channels: Of the networks whose pace is measured.
+        channels: Of the networks whose speed is measured.
         seconds: Length of their song.
-        batches: Chunks that go through ours at once.
-        rounds: Of the pace.
+        batches: Chunks that go through our network at once.
+        rounds: Of each candidate.
         long_seconds: Length of the file whose memory is measured; a tenth of it is measured too.
         chunk: Length in s of a chunk.
         depth: Of all networks.
         long_channels: Of the network that separates the long file.
     """
+    sizes = {"channels": channels, "depth": depth, "seconds": seconds, "chunk": chunk}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        sizes = {"channels": channels, "depth": depth, "seconds": seconds, "chunk": chunk}
-        rows = paces(device, folder, sizes, batches, rounds)
-        for length in (long_seconds / 10, long_seconds):
-            rows.append(memory(device, folder, length, chunk, depth, long_channels))
+        rows = speed(device, Path(name), sizes, batches, rounds)
+        network = DemucsLike(SOURCES, channels=long_channels, depth=depth, normalize=True)
+        torch.save(network.serialize(), Path(name) / "model.pth")
+        context = multiprocessing.get_context("spawn")  # its memory is nobody else's
+        with ProcessPoolExecutor(1, context) as pool:
+            for length in (long_seconds / 10, long_seconds):
+                found = pool.submit(memory, Path(name), str(device), length, chunk).result()
+                rows.append({"channels": long_channels, "depth": depth, "chunk": chunk, **found})
     return rows
 
 
-def paces(
-    device: torch.device, folder: Path, sizes: dict[str, Any], batches: list[int], rounds: int
+def speed(
+    device: torch.device, folder: Path, sizes: dict[str, Any], batches: Sequence[int], rounds: int
 ) -> list[dict[str, Any]]:
     """One row for every candidate, and how far its estimates are from the package's."""
-    song = folder / "song.wav"
+    song, chunk = folder / "song.wav", sizes["chunk"]
     write_noise(song, sizes["seconds"])
     ours, theirs = twins(device, folder, sizes["channels"], sizes["depth"])
-    settings: dict[str, dict[str, Any]] = {}
+    settings, calls = {}, {}
     for shifts, more in ((0, ""), (1, ", 1 shift")):
         for batch in batches:
-            one = {"package": False, "batch": batch, "shifts": shifts}
-            settings[f"ours, batch {batch}{more}"] = one
-        settings[f"demucs.apply{more}"] = {"package": True, "batch": 1, "shifts": shifts}
-
-    def candidate(words: str) -> Callable[[], Any]:
-        one, target = settings[words], folder / words
-        if one["package"]:
-            return lambda: separate_by_package(theirs, song, target, sizes["chunk"], one["shifts"])
-        return lambda: separate_files(
-            ours, [song], target, True, sizes["chunk"], OVERLAP, False, one["shifts"], one["batch"]
+            name = f"ours, batch {batch}{more}"
+            settings[name] = {"package": False, "batch": batch, "shifts": shifts}
+            options = {"chunk": chunk, "overlap": OVERLAP, "shifts": shifts, "batch": batch}
+            options |= {"force_overwrite": True, "progress": False}
+            calls[name] = functools.partial(separate_files, ours, [song], folder / name, **options)
+        name = f"demucs.apply{more}"
+        settings[name] = {"package": True, "batch": 1, "shifts": shifts}
+        calls[name] = functools.partial(
+            separate_by_package, theirs, song, folder / name, chunk, shifts
         )
-
-    candidates = {words: candidate(words) for words in settings}
-    times = measure.interleaved(candidates, rounds, device, f"{sizes['channels']} channels, song")
+    times = measure.interleaved(calls, rounds, device, f"{sizes['channels']} channels, song")
     package = estimates(folder / "demucs.apply")
     steady = package.mean(1, keepdim=True)  # most of what untrained networks give
     rows = []
-    for words, one in settings.items():
-        row = {"kind": "pace", "candidate": words, **sizes, **one}
-        row |= {"overlap": OVERLAP, "threads": torch.get_num_threads()}
-        row["separation_ms"] = measure.plain(times[words])
-        row["real_time_factor"] = times[words].median / 1e3 / sizes["seconds"]
+    for name, one in settings.items():
+        row = {"candidate": name, **sizes, **one, "overlap": OVERLAP}
+        row |= {"threads": torch.get_num_threads(), "separation_ms": times[name]}
+        row["real_time_factor"] = times[name]["median"] / 1e3 / sizes["seconds"]
         if not one["shifts"]:
-            row["difference"] = measure.relative_difference(
-                estimates(folder / words) - steady, package - steady
-            )
+            found = estimates(folder / name) - steady
+            row["difference"] = measure.relative_difference(found, package - steady)
         rows.append(row)
     return rows
 
 
 def twins(
     device: torch.device, folder: Path, channels: int, depth: int
-) -> tuple[DemucsLike, Demucs]:
-    """Ours and the package's network, with the same random weights."""
+) -> tuple[nn.Module, nn.Module]:
+    """Our network and the package's, with the same random weights."""
     torch.manual_seed(0)
     theirs = reference(channels, depth).eval()
-    path = folder / "weights.th"
-    torch.save(theirs.state_dict(), path)
-    ours = load_demucs_checkpoint(path, resample=False)
-    path.unlink()
+    torch.save(theirs.state_dict(), folder / "weights.th")
+    ours = load_demucs_checkpoint(folder / "weights.th", resample=False)
     return ours.to(device), theirs.to(device)
 
 
@@ -134,12 +125,13 @@ def separate_by_package(
     network: nn.Module, song: Path, folder: Path, chunk: float, shifts: int
 ) -> None:
     """From a file to files, with as little as can be around ``apply_model``."""
-    random.seed(0)  # of the shifts
-    device = next(network.parameters()).device
+    from demucs.apply import apply_model
+
     samples, rate = soundfile.read(song, dtype="float32", always_2d=True)
-    mixture = torch.from_numpy(samples.T.copy())[None]
+    settings = {"shifts": shifts, "split": True, "overlap": OVERLAP, "segment": chunk}
+    device = next(network.parameters()).device
     found = apply_model(
-        network, mixture, shifts, split=True, overlap=OVERLAP, segment=chunk, device=device
+        network, torch.from_numpy(samples.T.copy())[None], device=device, **settings
     )
     folder.mkdir(exist_ok=True)
     for source, estimate in zip(SOURCES, found[0], strict=True):
@@ -153,23 +145,24 @@ def estimates(folder: Path) -> torch.Tensor:
     return torch.stack([torch.from_numpy(soundfile.read(path)[0]) for path in paths])
 
 
-def memory(
-    device: torch.device, folder: Path, seconds: float, chunk: float, depth: int, channels: int
-) -> dict[str, Any]:
-    """What a process that separates a long file needs, and how fast it is."""
+def memory(folder: Path, device: str, seconds: float, chunk: float) -> dict[str, Any]:
+    """The most memory that this process had, after a long file, and its real-time factor."""
+    torch.set_flush_denormal(True)
+    model = load_on_device(folder / "model.pth", device)
     with tempfile.TemporaryDirectory(dir=folder) as name:
-        here = Path(name)
-        model = DemucsLike(SOURCES, channels=channels, depth=depth, normalize=True)
-        torch.save(model.serialize(), here / "model.pth")
-        write_noise(here / "long.wav", seconds)
-        script = str(Path(__file__).with_name("long_file.py"))
-        words = [sys.executable, script, *(str(here / n) for n in ("model.pth", "long.wav", "out"))]
-        words += ["--device", str(device), "--chunk", str(chunk)]
-        found = json.loads(subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout)
-        written = sum(path.stat().st_size for path in (here / "out").iterdir()) / 1e9
-    row = {"kind": "memory", "channels": channels, "depth": depth, "seconds": seconds}
-    row |= {"chunk": chunk, "written_gb": round(written, 3), **found}
-    return {**row, "real_time_factor": found["taken_s"] / seconds}
+        write_noise(Path(name) / "long.wav", seconds)
+        begin = time.perf_counter()
+        written = separate_files(model, [Path(name) / "long.wav"], chunk=chunk, progress=False)
+        factor = (time.perf_counter() - begin) / seconds
+        size = sum(path.stat().st_size for path in written) / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+    status = Path("/proc/self/status")  # there getrusage counts the process that started this one
+    if status.exists():
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        peak = int(lines["VmHWM"].split()[0]) * 1024 / 1e9
+    row = {"seconds": seconds, "peak_gb": round(peak, 3), "written_gb": round(size, 3)}
+    return {**row, "real_time_factor": factor}
 
 
 def write_noise(path: Path, seconds: float) -> None:
@@ -180,24 +173,3 @@ def write_noise(path: Path, seconds: float) -> None:
         for start in range(0, frames, BLOCK):
             shape = (min(BLOCK, frames - start), 2)
             file.write(rng.integers(-8000, 8000, shape, dtype=np.int16))
-
-
-def main() -> None:
-    """Print the rows of one size."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--channels", type=int, default=24)
-    parser.add_argument("--depth", type=int, default=6)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--chunk", type=float, default=10)
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 4])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--long_seconds", type=float, default=600)
-    parser.add_argument("--long_channels", type=int, default=4)
-    settings = vars(parser.parse_args())
-    for row in run(torch.device(settings.pop("device")), **settings):
-        print(", ".join(f"{key} {value}" for key, value in row.items()))
-
-
-if __name__ == "__main__":
-    main()

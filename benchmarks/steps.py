@@ -1,229 +1,267 @@
-"""What a training step of the whole network costs, for every upsampler.
+"""Whole training steps of ``DemucsLike``: upsamplers, forms, precision, compilation, options.
 
-    python benchmarks/steps.py
+A step is the forward pass, the mean absolute error, the backward pass and Adam. The candidates of a
+group take turns and are compared with the first of them. ``Demucs`` of the ``demucs`` package
+stands beside ours with its encoder (``encoder_context=0``).
 
-A step is the forward pass of ``DemucsLike``, the mean absolute error, the backward pass and Adam.
-All candidates share the encoder, the recurrent layers and the rest of the decoder, and differ in
-the six upsampling layers; the ``demucs`` package's ``Demucs`` stands beside them, against ours with
-its own encoder (convolutions of length 1).
+    python benchmarks/run.py training channels=24 seconds=5 batch=2 comparison=upsamplers
 """
 
 from __future__ import annotations
 
-import argparse
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
+import layers as single
 import measure
 import torch
-from demucs.demucs import Demucs
-from torch import Tensor, nn
+import torch._dynamo
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
+import asteroid_upsamplers.dsp.channels_last as order
 from asteroid_upsamplers import layers
-from asteroid_upsamplers.dsp import transposed_length
 from asteroid_upsamplers.models import DemucsLike
 
-Steps = dict[tuple[str, str], Callable[[], None]]
-SAMPLE_RATE, SOURCES = 44100, ("drums", "bass", "other", "vocals")
+SOURCES = ("drums", "bass", "other", "vocals")
+PASSES = 3
+"""A backward pass needs the products of a forward pass twice."""
+ON_GPU = order.DEVICES
+torch._dynamo.config.recompile_limit = 64  # candidates share code; beyond it torch compiles no more
 
 
-class TorchTransposed(nn.ConvTranspose1d):
-    """torch's own layer in the place of ours."""
+@dataclass(frozen=True)
+class Candidate:
+    """One way to make a step.
 
-    def output_length(self, time: int) -> int:
-        """As :meth:`Upsampler.output_length`."""
-        return transposed_length(time, self.stride[0], self.kernel_size[0])
+    Args:
+        upsampler: Name of a registered one.
+        dtype: Of autocast; ``float32`` for none.
+        compile: Whether the network goes through ``torch.compile``.
+        form: Of the upsamplers; ``torch``: what a user of torch would write in their place.
+        channels_last: Whether compiled half-precision code on a GPU may keep the channels last in
+            memory (``form`` is then ``auto`` in fact).
+        package: Whether the network is that of the ``demucs`` package.
+        encoder_context: As ``DemucsLike``'s.
+        checkpoint: Whether activations are computed again in the backward pass.
+        micro_batches: Parts of the batch, one after the other.
+    """
+
+    upsampler: str = "transposed"
+    dtype: str = "bfloat16"
+    compile: bool = False
+    form: str = "plain"
+    channels_last: bool = False
+    package: bool = False
+    encoder_context: int = 1
+    checkpoint: bool = False
+    micro_batches: int = 1
+
+    @property
+    def network(self) -> tuple[Any, ...]:
+        """Candidates of which this is the same share a network."""
+        torchs = self.form == "torch"
+        return self.package, self.upsampler, self.encoder_context, self.checkpoint, torchs
+
+    @property
+    def variant(self) -> str:
+        """All but the upsampler, in words."""
+        words = [self.dtype] + ["torch.compile"] * self.compile
+        words += ["demucs package" if self.package else f"form {self.form}"]
+        words += ["channels last"] * self.channels_last
+        words += ["checkpointed activations"] * self.checkpoint
+        words += [f"{self.micro_batches} micro-batches"] * (self.micro_batches > 1)
+        return ", ".join(words)
 
 
-class TorchInterpolation(nn.Sequential):
-    """``nn.Upsample`` and ``nn.Conv1d`` in the place of ours."""
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int, mode: str):
-        super().__init__(
-            nn.Upsample(scale_factor=stride, mode=mode),
-            nn.Conv1d(in_channels, out_channels, 2 * stride + 1, padding=stride),
-        )
-        self.factor = stride
-
-    def output_length(self, time: int) -> int:
-        """As :meth:`Upsampler.output_length`."""
-        return time * self.factor
-
-
-TORCH = {
-    "transposed": ("nn.ConvTranspose1d", lambda i, o, s: TorchTransposed(i, o, 8, s)),
-    "nearest": ("nn.Upsample + nn.Conv1d", lambda i, o, s: TorchInterpolation(i, o, s, "nearest")),
-    "linear": ("nn.Upsample + nn.Conv1d", lambda i, o, s: TorchInterpolation(i, o, s, "linear")),
-}
-
-
-def decoders(
-    model: DemucsLike, names: list[str], two_steps: bool
-) -> dict[tuple[str, str], list[nn.Module]]:
-    """The six upsampling layers of every candidate, by upsampler and variant."""
-    sizes = [
-        (block.upsampler.in_channels, block.upsampler.out_channels, model.stride)
-        for block in model.decoder
+def comparisons(dtype: str) -> dict[str, dict[str, list[Candidate]]]:
+    """What can be measured: groups of candidates by the names of the comparison and the group."""
+    plain = Candidate(dtype=dtype)
+    torchs, auto, subpixel = (replace(plain, form=f) for f in ("torch", "auto", "plain"))
+    subpixel = replace(subpixel, upsampler="subpixel")
+    eager = [
+        replace(plain, upsampler=name, form=form)
+        for name in ("nearest", "linear")
+        for form in ("plain", "folded", "commuted")
     ]
-    candidates: dict[tuple[str, str], list[nn.Module]] = {}
-    for name in names:
-        if name in TORCH and (two_steps or name == "transposed"):
-            words, make = TORCH[name]
-            candidates[name, words] = [make(*size) for size in sizes]
-        settings = {"trim": False} if name == "transposed" else {}
-        candidates[name, "auto"] = [layers.get(name)(*size, **settings) for size in sizes]
-    return candidates
+    table_1 = [replace(one, upsampler=n) for n in ("nearest", "linear") for one in (torchs, auto)]
+    known = ("transposed", "nearest", "linear", "subpixel")
+    others = [replace(auto, upsampler=n) for n in layers.available() if n not in known]
+    package = replace(plain, package=True, encoder_context=0)
+    first = replace(plain, compile=True)
+    last = replace(first, channels_last=True)
+    options = [first, replace(auto, checkpoint=True), replace(auto, micro_batches=2)]
+    names = ("transposed", "nearest", "linear")
+    return {
+        "eager": {"eager": [plain, *eager, subpixel]},
+        "compiled": {
+            "compiled, channels last": [plain, *(replace(last, upsampler=n) for n in names)],
+            "demucs package": [
+                package,
+                replace(package, dtype="float32"),
+                replace(last, encoder_context=0),
+            ],
+            "compiled, channels first": [plain, *(replace(first, upsampler=n) for n in names)],
+        },
+        "options": {"options": [auto, *options]},
+        "upsamplers": {
+            "Table 1": [torchs, auto, *table_1, replace(subpixel, form="auto")],
+            "demucs package": [package, replace(auto, encoder_context=0)],
+        },
+        "other upsamplers": {"other upsamplers": [auto, *others]},
+    }
+
+
+class Steps:
+    """The steps of candidates at one size, on one device."""
+
+    def __init__(self, device: torch.device, channels: int, depth: int, seconds: float, batch: int):
+        self.size = {"channels": channels, "depth": depth, "seconds": seconds, "batch": batch}
+        self.device, self.time = device, int(seconds * single.SAMPLE_RATE)
+        self.networks: dict[Any, tuple[nn.Module, torch.optim.Optimizer]] = {}
+        self.mixture = torch.randn(batch, 2, self.time, device=device)
+        self.targets = torch.randn(batch, len(SOURCES), 2, self.time, device=device)
+
+    def network(self, one: Candidate) -> tuple[nn.Module, torch.optim.Optimizer]:
+        """With its optimizer; made when it is first asked for."""
+        if one.network not in self.networks:
+            torch.manual_seed(0)
+            with self.device:
+                network = make_network(one, self.size["channels"], self.size["depth"])
+            optimizer = torch.optim.Adam(network.parameters(), lr=2e-4, fused=True)
+            self.networks[one.network] = network, optimizer
+        return self.networks[one.network]
+
+    def step(self, one: Candidate) -> Callable[[], None]:
+        """A step, after which no gradients are held."""
+        network, optimizer = self.network(one)
+        dtype = getattr(torch, one.dtype)
+        forward = torch.compile(network, dynamic=False) if one.compile else network
+        ours = [m for m in network.modules() if isinstance(m, layers.PolyphaseUpsampler)]
+        parts = [t.chunk(one.micro_batches) for t in (self.mixture, self.targets)]
+
+        def step() -> None:
+            order.DEVICES = ON_GPU if one.channels_last else ()
+            for module in ours:
+                module.form = "auto" if one.channels_last else one.form
+            for x, y in zip(*parts, strict=True):
+                with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
+                    loss = nn.functional.l1_loss(forward(x), y) * len(x) / len(self.mixture)
+                loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        return step
+
+    def rows(
+        self, group: str, candidates: list[Candidate], rounds: int, rates: dict[str, float]
+    ) -> list[dict[str, Any]]:
+        """One row for every candidate; one that does not fit into the memory says so."""
+        fitting = {}
+        for one in candidates:
+            try:
+                step = self.step(one)
+                step()  # compiles, and makes the optimizer's state
+                fitting[one] = step
+                continue
+            except torch.OutOfMemoryError:
+                pass  # what the failed step held is free only behind the exception
+            measure.free_memory(self.device)
+        times = measure.interleaved(fitting, rounds, self.device, group)
+        rows = []
+        for one in candidates:
+            size = self.size["channels"], self.size["depth"], self.time
+            macs = forward_macs(one.upsampler, one.encoder_context, *size)
+            row = {"group": group, "upsampler": one.upsampler, "variant": one.variant}
+            row |= {"package": one.package, **self.size, "dtype": one.dtype}
+            row |= {"compile": one.compile, "form": one.form, "channels_last": one.channels_last}
+            row |= {"encoder_context": one.encoder_context}
+            row |= {"step_gigamacs": PASSES * self.size["batch"] * macs / 1e9}
+            row |= {"gigamacs_per_s": rates[one.dtype], "out_of_memory": one not in fitting}
+            if one in fitting:
+                row["step_ms"] = times[one]
+                row["peak_mib"] = measure.peak_mebibytes(fitting[one], self.device)
+            rows.append(row)
+        return rows
+
+
+def make_network(one: Candidate, channels: int, depth: int) -> nn.Module:
+    """The network of a candidate, on torch's default device."""
+    if one.package:
+        return reference(channels, depth)
+    size = {"channels": channels, "depth": depth, "encoder_context": one.encoder_context}
+    network = DemucsLike(SOURCES, one.upsampler, **size)
+    if one.form == "torch":
+        for block in network.decoder:
+            sizes = block.upsampler.in_channels, block.upsampler.out_channels
+            block.upsampler = single.torch_layer(one.upsampler, *sizes)
+    if one.checkpoint:
+        from asteroid_upsamplers.training import checkpoint_activations
+
+        checkpoint_activations(network)
+    return network
+
+
+def reference(channels: int, depth: int) -> nn.Module:
+    """The Demucs of reference [3], as the ``demucs`` package builds it."""
+    from demucs.demucs import Demucs
+
+    v1 = {"growth": 2, "rewrite": True, "lstm_layers": 2, "context": 1, "dconv_mode": 0}
+    v1 |= {"norm_starts": 999, "gelu": False, "resample": False, "normalize": False}
+    return Demucs(list(SOURCES), channels=channels, depth=depth, **v1)
+
+
+@functools.cache
+def forward_macs(upsampler: str, encoder_context: int, channels: int, depth: int, time: int) -> int:
+    """Multiply-adds of one segment, as torch counts them on shapes alone.
+
+    Interpolations are counted as the convolution at the high rate, whatever form is taken in fact:
+    what a form saves shows as a higher rate.
+    """
+    if issubclass(layers.get(upsampler), layers.Interpolation):
+        upsampler = "nearest"
+    form = "torch" if upsampler in ("nearest", "transposed") else "plain"
+    one = Candidate(upsampler, form=form, encoder_context=encoder_context)
+    with torch.device("meta"), torch.no_grad():
+        network, mixture = make_network(one, channels, depth), torch.empty(1, 2, time)
+        with FlopCounterMode(display=False) as counter:
+            network(mixture)
+    return counter.get_total_flops() // 2
 
 
 def run(
     device: torch.device,
-    dtype: torch.dtype,
-    channels: int,
-    seconds: float,
-    batch: int,
-    rounds: int,
-    names: list[str],
-    two_steps: bool = True,
+    channels: int = 24,
+    seconds: float = 5,
+    batch: int = 2,
+    rounds: int = 5,
+    comparison: str = "upsamplers",
+    dtype: str = "float32",
     depth: int = 6,
 ) -> list[dict[str, Any]]:
-    """One row for every candidate."""
-    time = int(seconds * SAMPLE_RATE)
-    torch.manual_seed(0)
-    mixture = torch.randn(batch, 2, time, device=device)
-    targets = torch.randn(batch, len(SOURCES), 2, time, device=device)
+    """One row for every candidate of a comparison.
+
+    Args:
+        device: That trains.
+        channels: Of the first block.
+        seconds: Of a segment.
+        batch: Segments of a step.
+        rounds: Of each candidate.
+        comparison: One of :func:`comparisons`.
+        dtype: Of the first candidates, ``float32`` or ``bfloat16``.
+        depth: Blocks each way.
+    """
+    groups = comparisons(dtype)[comparison]
+    dtypes = {one.dtype for candidates in groups.values() for one in candidates}
+    rates = {name: measure.matrix_rate(device, name) for name in dtypes}
     rows = []
-    for steps in (
-        upsampler_steps(names, two_steps, channels, depth, mixture, targets, dtype),
-        package_steps(channels, depth, mixture, targets, dtype),
-    ):
-        times = measure.interleaved(steps, rounds, device, f"{channels} channels, step")
-        rows += [
-            {
-                "upsampler": name,
-                "variant": variant,
-                "channels": channels,
-                "seconds": seconds,
-                "batch": batch,
-                "dtype": str(dtype).removeprefix("torch."),
-                "step_ms": measure.plain(times[name, variant]),
-                "peak_mib": round(measure.peak_mebibytes(step, device), 1),
-            }
-            for (name, variant), step in steps.items()
-        ]
-        steps.clear()  # the next comparison needs the memory
+    for group, candidates in groups.items():
+        steps = Steps(device, channels, depth, seconds, batch)
+        rows += steps.rows(group, candidates, rounds, rates)
+        del steps
+        torch.compiler.reset()
+        measure.free_memory(device)
+    order.DEVICES = ON_GPU
     return rows
-
-
-def upsampler_steps(
-    names: list[str],
-    two_steps: bool,
-    channels: int,
-    depth: int,
-    mixture: Tensor,
-    targets: Tensor,
-    dtype: torch.dtype,
-) -> Steps:
-    """One network, whose upsampling layers are exchanged."""
-    model = DemucsLike(SOURCES, channels=channels, depth=depth).to(mixture.device)
-    candidates = decoders(model, names, two_steps)
-    shared = adam([p for n, p in model.named_parameters() if ".upsampler." not in n])
-
-    def step_of(upsamplers: list[nn.Module]) -> Callable[[], None]:
-        own = adam([p for u in upsamplers for p in u.to(mixture.device).parameters()])
-
-        def step() -> None:
-            for block, upsampler in zip(model.decoder, upsamplers, strict=True):
-                block.upsampler = upsampler
-            learn(model, mixture, targets, dtype, (shared, own))
-
-        return step
-
-    return {key: step_of(upsamplers) for key, upsamplers in candidates.items()}
-
-
-def package_steps(
-    channels: int, depth: int, mixture: Tensor, targets: Tensor, dtype: torch.dtype
-) -> Steps:
-    """The ``demucs`` package's network, and ours with its encoder."""
-    ours = DemucsLike(SOURCES, channels=channels, depth=depth, encoder_context=0)
-    networks = {"demucs.demucs.Demucs": reference(channels, depth), "auto, encoder of demucs": ours}
-
-    def step_of(network: nn.Module) -> Callable[[], None]:
-        optimizer = adam(network.to(mixture.device).parameters())
-        return lambda: learn(network, mixture, targets, dtype, (optimizer,))
-
-    return {("transposed", words): step_of(network) for words, network in networks.items()}
-
-
-def adam(parameters: Any) -> torch.optim.Optimizer:
-    """In one pass over the memory: the least that an optimiser can add to a step."""
-    return torch.optim.Adam(parameters, lr=1e-4, fused=True)
-
-
-def reference(channels: int, depth: int) -> Demucs:
-    """The Demucs of reference [3], as the ``demucs`` package builds it."""
-    return Demucs(
-        list(SOURCES),
-        channels=channels,
-        growth=2,
-        depth=depth,
-        rewrite=True,
-        lstm_layers=2,
-        dconv_mode=0,
-        norm_starts=999,
-        gelu=False,
-        resample=False,
-        normalize=False,
-        context=1,
-    )
-
-
-def learn(
-    network: nn.Module,
-    mixture: Tensor,
-    targets: Tensor,
-    dtype: torch.dtype,
-    optimizers: tuple[torch.optim.Optimizer, ...],
-) -> None:
-    """One step of training."""
-    for optimizer in optimizers:
-        optimizer.zero_grad()
-    with torch.autocast(mixture.device.type, dtype, enabled=dtype != torch.float32):
-        loss = (network(mixture) - targets).abs().mean()
-    loss.backward()
-    for optimizer in optimizers:
-        optimizer.step()
-
-
-def main() -> None:
-    """Print the rows of one size."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
-    parser.add_argument("--channels", type=int, default=24)
-    parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--upsamplers", nargs="+", default=layers.available())
-    parser.add_argument("--depth", type=int, default=6)
-    args = parser.parse_args()
-    rows = run(
-        torch.device(args.device),
-        getattr(torch, args.dtype),
-        args.channels,
-        args.seconds,
-        args.batch,
-        args.rounds,
-        args.upsamplers,
-        depth=args.depth,
-    )
-    for row in rows:
-        times = row["step_ms"]
-        print(
-            f"{row['upsampler']:12s} {row['variant']:36s} {times['median']:9.1f} ms "
-            f"({times['least']:.1f} to {times['largest']:.1f}), {row['peak_mib']:8.1f} MiB"
-        )
-
-
-if __name__ == "__main__":
-    main()
