@@ -22,7 +22,7 @@ lint: $(VENV)/installed
 	$(BIN)/mypy asteroid_upsamplers
 	$(BIN)/lint-imports
 
-# an hour and a half on two cores, and nothing else should run meanwhile; a GPU is used where there is one
+# about an hour and a half on two cores, with nothing else running; a GPU is used where there is one
 benchmarks: $(VENV)/installed
 	$(BIN)/python benchmarks/run.py
 
