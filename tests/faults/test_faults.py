@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from tests.faults.stages import STAGES, Stages, results_of
-from tests.training.recipe import curve, parents, summary, wait_until
+from tests.training.recipe import curve, family, summary, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +40,7 @@ def test_ended_at_any_moment_and_run_again(stages, stage, number):
     time.sleep(random.Random(stage).uniform(0.6, 0.95) * stages.seconds[stage])
     os.killpg(process.pid, number)
     process.communicate(timeout=60)
-    wait_until(lambda: process.pid not in parents().values())
+    wait_until(lambda: not family(process))
     stages.assert_goes_on(stage)
 
 

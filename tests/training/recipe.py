@@ -73,15 +73,15 @@ def wait_until(condition, process=None, seconds=120):
         time.sleep(0.02)
 
 
-def parents():
-    """Of every process that lives, its parent."""
-    found = {}
+def family(process):
+    """Other processes that live, and were started by one or belong to its session, by age."""
+    found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            state, parent = path.read_text().rpartition(")")[2].split()[:2]
-            if state != "Z":
-                found[int(path.parent.name)] = int(parent)
-    return found
+            state, parent, _, session = path.read_text().rpartition(")")[2].split()[:4]
+            if str(process.pid) in (parent, session) and state != "Z":
+                found.append(int(path.parent.name))
+    return sorted(set(found) - {process.pid})
 
 
 def curve(exp_dir):

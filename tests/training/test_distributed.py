@@ -11,7 +11,7 @@ import pytest
 from tests.training.recipe import (
     assert_same_training,
     curve,
-    parents,
+    family,
     started,
     train,
     wait_until,
@@ -45,7 +45,7 @@ def test_two_processes_train_as_one_also_after_sigterm(songs, alone, tmp_path):
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 143
     assert errors.splitlines()[-1] == "terminated: run the same command again to go on"
-    wait_until(lambda: process.pid not in parents().values())
+    wait_until(lambda: not family(process))
     assert len(curve(tmp_path / "exp")) < 4
     end(started(songs, tmp_path / "exp", *words))
     assert_same_training(tmp_path / "exp", alone)
@@ -65,8 +65,7 @@ def test_torchrun_starts_a_killed_rank_again(songs, alone, tmp_path, rank):
         environment=again,
     ) as process:
         wait_until((tmp_path / "exp" / "checkpoints" / "last.ckpt").exists, process)
-        children = sorted(pid for pid, parent in parents().items() if parent == process.pid)
-        os.kill(children[rank], signal.SIGKILL)
+        os.kill(family(process)[rank], signal.SIGKILL)
         end(process)
     assert_same_training(tmp_path / "exp", alone)
     assert len(list((tmp_path / "exp" / "logs" / "csv").iterdir())) == 2  # it went on

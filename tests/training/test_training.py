@@ -33,7 +33,7 @@ from tests.training.recipe import (
     best_weights,
     checkpoint,
     curve,
-    parents,
+    family,
     started,
     summary,
     train,
@@ -98,7 +98,7 @@ def test_a_process_that_reads_dies(songs, tmp_path):
     words = ("--epochs", 40, "--num_workers", 1)
     with started(songs, tmp_path / "exp", *words) as process:
         wait_until((tmp_path / "exp" / "checkpoints" / "last.ckpt").exists, process)
-        (reader,) = (p for p, parent in parents().items() if parent == process.pid)
+        (reader,) = family(process)
         os.kill(reader, signal.SIGKILL)
         errors = process.communicate(timeout=60)[1]
     assert process.returncode == 2, errors
