@@ -80,7 +80,7 @@ def test_separate_a_file_of_asteroid(capsys, tmp_path):
         (["demo-data", "x", "--n_train", "0"], "n_train is 0"),
         (["report", "nowhere"], "nowhere: no experiment here"),
         (["convert", "nowhere.th", "model.pth"], "nowhere.th: not a checkpoint of Demucs"),
-        (["convert", "x", "."], ".: a folder, allowed is the name of a file"),
+        (["convert", "x", "."], ".: is a folder, must be the name of a file"),
         (["lst"], "invalid choice: 'lst'"),
         ([], "required: command"),
     ],

@@ -13,6 +13,8 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import copy
+import functools
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -100,7 +102,7 @@ def span(layer: layers.Upsampler) -> tuple[int, int]:
     Args:
         layer: With one output channel; its settings count, not its weights.
     """
-    return _span(_one_channel(layer))
+    return _span(parametrize.type_before_parametrizations(layer), _one_channel_settings(layer))
 
 
 @torch.no_grad()
@@ -110,8 +112,8 @@ def tap_responses(layer: layers.Upsampler) -> TapResponses:
     Args:
         layer: With one output channel; its settings count, not its weights.
     """
-    twin = _one_channel(layer)
-    start, stop = _span(twin)
+    start, stop = span(layer)
+    twin = _made(parametrize.type_before_parametrizations(layer), _one_channel_settings(layer))
     before = max(0, -(start // twin.stride)) + 1
     after = max(0, stop // twin.stride) + 1
     first = before * twin.stride + start
@@ -158,7 +160,9 @@ def fit_responses(
     start, stop = min(columns.start, wanted.start), max(columns.stop, wanted.stop)
     matrix = columns.between(start, stop).T
     target = wanted.between(start, stop).double().cpu().T
-    taps = torch.linalg.lstsq(matrix, target, RCOND, driver="gelsd").solution
+    orthogonal, square = torch.linalg.qr(matrix)  # the same problem, with a row for each tap
+    reached = orthogonal.T @ target
+    taps = torch.linalg.lstsq(square, reached, RCOND, driver="gelsd").solution
     one, whole = columns.shape, layer.weight.shape
     along = next((axis for axis, size in enumerate(one) if size != whole[axis]), one.index(1))
     values = taps.reshape(*one, count).movedim(-1, along).squeeze(along + 1)
@@ -166,7 +170,8 @@ def fit_responses(
     if layer.bias is not None:
         layers.assign(layer, "bias", torch.zeros_like(layer.bias))
     energy = float(target.square().sum())
-    return float((matrix @ taps - target).square().sum()) / energy if energy else 0.0
+    error = energy - float(reached.square().sum()) + float((square @ taps - reached).square().sum())
+    return max(0.0, error) / energy if energy else 0.0
 
 
 def covering_kernel_size(family: type[layers.Upsampler], stride: int, samples: int) -> int:
@@ -177,17 +182,17 @@ def covering_kernel_size(family: type[layers.Upsampler], stride: int, samples: i
         5
     """
 
-    def made(kernel_size: int | None) -> tuple[int, int]:
-        layer = family(1, 1, stride, kernel_size, bias=False).double()
-        start, stop = _span(layer)
-        return layer.kernel_size, stop - start
+    def heard(layer: layers.Upsampler) -> int:
+        start, stop = span(layer)
+        return stop - start
 
-    with torch.device("cpu"), torch.random.fork_rng(devices=[]), torch.no_grad():
-        default, heard = made(None)
-        if heard >= samples:
-            return default
-        step = made(default + 2)[1] - heard
-    return default + 2 * -(-(samples - heard) // step)
+    with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+        layer = family(1, 1, stride)
+        missing = samples - heard(layer)
+        if missing <= 0:
+            return layer.kernel_size
+        step = heard(family(1, 1, stride, layer.kernel_size + 2)) - heard(layer)
+    return layer.kernel_size + 2 * -(-missing // step)
 
 
 _FITTING = contextvars.ContextVar("fitting", default=True)
@@ -213,8 +218,10 @@ def _run(layer: layers.Upsampler, weight: Tensor, x: Tensor) -> Tensor:
     return torch.func.functional_call(layer, {"weight": weight}, (x,))
 
 
-def _span(layer: layers.Upsampler) -> tuple[int, int]:
-    """:func:`span` for one channel in float64 on the CPU."""
+@functools.lru_cache(maxsize=256)
+def _span(family: type[layers.Upsampler], settings: str) -> tuple[int, int]:
+    """:func:`span`, once for all layers of the same settings."""
+    layer = _made(family, settings)
     with torch.device("cpu"):
         weight = 0.5 + torch.rand(layer.weight.shape, generator=torch.Generator().manual_seed(0))
         impulse = torch.ones(1, 1, dtype=torch.float64)
@@ -240,9 +247,12 @@ def _heard(run: Callable[[Tensor], Tensor], impulses: Tensor, stride: int) -> Re
     )
 
 
-def _one_channel(layer: layers.Upsampler) -> layers.Upsampler:
-    """A layer of the same settings for one channel, without a bias, in float64 on the CPU."""
-    config = {**layer.get_config(), "in_channels": 1, "out_channels": 1, "bias": False}
-    family = parametrize.type_before_parametrizations(layer)
+def _one_channel_settings(layer: layers.Upsampler) -> str:
+    """The settings of a layer for one channel, without a bias, as JSON."""
+    return json.dumps({**layer.get_config(), "in_channels": 1, "out_channels": 1, "bias": False})
+
+
+def _made(family: type[layers.Upsampler], settings: str) -> layers.Upsampler:
+    """A layer of these settings, in float64 on the CPU."""
     with torch.device("cpu"), torch.random.fork_rng(devices=[]):
-        return family(**config).double()
+        return family(**json.loads(settings)).double()

@@ -22,6 +22,9 @@ touching them can take as long as the convolution that fills them. Half of that 
 SHIFTED_TAPS = 5
 """Longer kernels, as a sum of shifted signals, would be more work than what they follow."""
 
+LARGE = 2**22
+"""Constants of more numbers stay overlapping views of fewer, where they are such."""
+
 
 def filtered_frames(
     x: Tensor,
@@ -322,6 +325,8 @@ class InterpolatedConvolution(nn.Module):
     def _apply(
         self, fn: Callable[[Tensor], Tensor], recurse: bool = True
     ) -> InterpolatedConvolution:
+        for name in self.rounded:  # they are rounded anew and not converted, which takes long
+            setattr(self, name, getattr(self, name)[:0])
         super()._apply(fn, recurse)
         self._place(torch.promote_types(self.steady.dtype, torch.float32))
         return self
@@ -329,4 +334,13 @@ class InterpolatedConvolution(nn.Module):
     def _place(self, dtype: torch.dtype) -> None:
         """Round the exact constants once, whatever precisions the module has gone through."""
         for name, exact in self.rounded.items():
-            setattr(self, name, exact.to(device=getattr(self, name).device, dtype=dtype))
+            setattr(self, name, _converted(exact, getattr(self, name).device, dtype))
+
+
+def _converted(x: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """``x.to(device, dtype)``; what shares memory, as large overlapping windows do, still does."""
+    numbers = x.untyped_storage().nbytes() // x.element_size()
+    if x.numel() <= max(numbers, LARGE):
+        return x.to(device, dtype)
+    whole = x.as_strided((numbers,), (1,), 0).to(device, dtype)
+    return whole.as_strided(x.shape, x.stride(), x.storage_offset())

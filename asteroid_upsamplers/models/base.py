@@ -47,6 +47,7 @@ class MusicSeparator(PortableModel):
     """
 
     sources: tuple[str, ...]
+    normalize: bool
 
     def __init__(
         self,
