@@ -75,6 +75,11 @@ class Page:
     text: str = ""
     notes: Sequence[str] = ()
 
+    @property
+    def tables(self) -> list[Section]:
+        """The sections that hold one."""
+        return [section for section in self.sections if section.rows]
+
     def __str__(self) -> str:
         notes = [f"note: {note}" for note in self.notes]
         parts = [f"{self.title}\n{self.text}", *map(str, self.sections), self.summary, *notes]

@@ -89,9 +89,8 @@ def _measure(exp_dir: Path, model: MusicSeparator, songs: Sequence[Song]) -> Non
 
 
 def _is_measured(path: Path, model_path: Path) -> bool:
-    if not path.exists() or path.stat().st_mtime < model_path.stat().st_mtime:
-        return False
-    return json.loads(path.read_text()).get("version") == VERSION
+    is_newer = path.exists() and path.stat().st_mtime >= model_path.stat().st_mtime
+    return is_newer and json.loads(path.read_text()).get("version") == VERSION
 
 
 def _device(model: MusicSeparator) -> torch.device:

@@ -27,9 +27,7 @@ lie far below; it is counted, not drawn."""
 def draw_comparison(results: pd.DataFrame, models: Sequence[ScoredModel]) -> Figure:
     """Draw a group of boxes for each stem and one for the mean, with a box for each model.
 
-    Args:
-        results: As :func:`tabulate` gives it for these models; quoted rows are not drawn.
-        models: In the order of the legend.
+    ``results`` is :func:`tabulate`'s table of these models; quoted rows are not drawn.
     """
     groups = [*models[0].stems, "mean"]
     width = max(9, _INCHES_PER_BOX * len(models) * len(groups))

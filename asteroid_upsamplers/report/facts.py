@@ -20,10 +20,6 @@ _SETTINGS = ("upsampler", "modified", "channels")
 def describe(exp_dir: Path, conf: dict[str, Any]) -> dict[str, Any]:
     """One run's part of a row of :func:`collect`, but for the scores; unknown values are missing.
 
-    Args:
-        exp_dir: Experiment folder.
-        conf: Its ``conf.yml``, of any model.
-
     Raises:
         UsageError: If ``training.json`` or ``artifacts.json`` cannot be used.
     """

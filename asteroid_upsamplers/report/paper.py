@@ -37,13 +37,9 @@ OTHERS = {
 
 
 def quote(model: dict[str, Any]) -> QuotedRow | None:
-    """The row for a model's settings.
+    """The row for the settings in section ``model`` of a ``conf.yml``; keys may be missing.
 
-    Args:
-        model: Section ``model`` of a ``conf.yml``; keys may be missing.
-
-    Returns:
-        ``None`` where Table 1 has no such row: another network, kernel size or upsampler.
+    ``None`` where Table 1 has no such row: another network, kernel size or upsampler.
     """
     name = model.get("name", "DemucsLike")
     if name != "DemucsLike":

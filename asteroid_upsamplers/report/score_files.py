@@ -18,9 +18,8 @@ _EXPERIMENT_FILES = ("training.json", "best_model.pth", "checkpoints")
 def read_score_files(folder: Path) -> tuple[dict[Path, pd.DataFrame], list[str]]:
     """Read the museval files of an experiment, or of a model whose scores were published.
 
-    Args:
-        folder: Holds the files itself, in ``scores/`` (and below), or, as museval writes them, in
-            ``test/``.
+    A folder holds them itself, in ``scores/`` (and below), or, as museval writes them, in
+    ``test/``.
 
     Returns:
         Frame scores by file, as :func:`evaluation.load_scores` gives them; and one line for each

@@ -64,10 +64,8 @@ def compare_models(models: Sequence[ScoredModel], seed: int = 0) -> pd.DataFrame
 def holm(p_values: pd.Series) -> pd.Series:
     """Holm's correction: the chance of any false alarm among all tests stays below the level.
 
-    The k-th smallest of n is multiplied by n - k + 1, and is no smaller than those before it.
-
-    Args:
-        p_values: Those that are NaN are no tests, and stay NaN.
+    The k-th smallest of n is multiplied by n - k + 1, and is no smaller than those before it. NaN
+    are no tests, and stay NaN.
 
     Example:
         >>> holm(pd.Series([0.04, 0.01, float("nan"), 0.03])).tolist()
@@ -79,11 +77,7 @@ def holm(p_values: pd.Series) -> pd.Series:
 
 
 def compare_songs(differences: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
-    """Signed-rank test and bootstrap of paired differences.
-
-    Args:
-        differences: One a song, in dB.
-        seed: Of the bootstrap.
+    """Bootstrap and signed-rank test of paired differences, one a song, in dB.
 
     Returns:
         Ends of the 95 % interval of their mean, and p; NaN with fewer than six songs.
@@ -100,19 +94,17 @@ def compare_songs(differences: np.ndarray, seed: int = 0) -> tuple[float, float,
     return low, high, float(p)
 
 
-def _pair_rows(first: ScoredModel, second: ScoredModel, seed: int) -> list[dict[str, Any]]:
+def _pair_rows(first: ScoredModel, second: ScoredModel, seed: int) -> list[tuple[Any, ...]]:
     sdr = [model.songs.loc["SDR"].unstack("target") for model in (first, second)]
     both = sdr[0].sub(sdr[1])  # NaN where one has no such song, or no finite score of it
     either = len(both)
     both["mean"] = both[list(first.stems)].mean(axis=1, skipna=False)
     rows = []
     for stem in ("mean", *first.stems):
-        differences = both[stem].dropna()
-        low, high, p = compare_songs(differences.to_numpy(float), seed)
-        row: dict[str, Any] = {"first": first.name, "second": second.name, "stem": stem}
-        row |= {"songs": len(differences), "songs_either": either}
-        row |= {"difference": differences.mean(), "low": low, "high": high}
-        rows.append({**row, "median_difference": differences.median(), "p": p})
+        found = both[stem].dropna()
+        low, high, p = compare_songs(found.to_numpy(float), seed)
+        row = (first.name, second.name, stem, len(found), either, found.mean(), low, high)
+        rows.append((*row, found.median(), p))
     return rows
 
 

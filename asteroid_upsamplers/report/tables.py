@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ..evaluation import METRICS
+from ..probe.style import Section
 from .facts import PROVENANCE
 from .song_by_song import LEAST_SONGS, LEVEL, MOST_MODELS_IN_ALL_PAIRS
 
@@ -15,8 +16,6 @@ UNUSUAL = ("noise", "sweep", "voice", "quiet song")
 """Sounds unlike the training songs, as stage 4 names them."""
 
 MISSING = "-"
-TEXT_COLUMNS = ("model", "value", "first", "second", "verdict")
-"""Columns of text; all others are of numbers, and right-aligned."""
 
 _MODELS = {
     "mean SDR": ("SDR_mean", "{:.2f}"),
@@ -82,15 +81,10 @@ ARTIFACT_NOTES = [
 ]
 
 
-def make_tables(
-    results: pd.DataFrame, pairs: pd.DataFrame, stems: Sequence[str]
-) -> dict[str, pd.DataFrame]:
-    """Tables of text by title, without columns that hold nothing.
+def make_tables(results: pd.DataFrame, pairs: pd.DataFrame, stems: Sequence[str]) -> list[Section]:
+    """Tables of text, without columns that hold nothing.
 
-    Args:
-        results: As :func:`tabulate` gives it.
-        pairs: As :func:`compare_models` gives it.
-        stems: Those that all models have scores of.
+    ``results`` is of :func:`tabulate`, ``pairs`` of :func:`compare_models`.
     """
     measured = results[~_is_quoted(results)]
     columns = {stem: (f"SDR_{stem}", "{:.2f}") for stem in stems}
@@ -100,7 +94,10 @@ def make_tables(
     if "silence_db" in results:
         tables["Artifacts"] = _artifacts(measured[measured["silence_db"].notna()])
     tables["Per stem"] = _stems(measured, [*stems, "mean"])
-    return {title: table.loc[:, (table != MISSING).any()] for title, table in tables.items()}
+    return [
+        Section(title, rows=table.loc[:, (table != MISSING).any()].to_dict("records"))
+        for title, table in tables.items()
+    ]
 
 
 def _formatted(values: pd.DataFrame, columns: dict[str, tuple[str, str]]) -> pd.DataFrame:

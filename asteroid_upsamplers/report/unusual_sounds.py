@@ -17,15 +17,10 @@ QUIET = 0.2
 
 
 def unusual_sounds(sample_rate: int, song: Song) -> dict[str, Tensor]:
-    """Noise, a sweep, a voice alone, and a song at a fifth of its level.
+    """Noise, a sweep, a voice alone, and a song at a fifth of its level, by name.
 
-    Args:
-        sample_rate: In Hz.
-        song: The one that becomes quiet.
-
-    Returns:
-        By name ``(2, 6 s)``, normalised to level 1 as mixtures are in training
-        (:func:`dsp.mono_level`), the quiet song to 0.2.
+    Each is ``(2, 6 s)``, normalised to level 1 as mixtures are in training
+    (:func:`dsp.mono_level`), the quiet song to 0.2.
     """
     frames = SECONDS * sample_rate
     generator = torch.Generator().manual_seed(0)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from .chart import CAPTION, draw_comparison
 from .models import Reading, ScoredModel, read_models
 from .results import tabulate
 from .song_by_song import compare_models
-from .tables import TEXT_COLUMNS, make_notes, make_tables
+from .tables import make_notes, make_tables
 
 _LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -49,15 +49,16 @@ def write_report(
     """
     reading = read_models(folders)
     results, pairs = tabulate(reading.models, quoted), compare_models(reading.models)
-    tables = make_tables(results, pairs, reading.models[0].stems)
-    notes = make_notes(results, pairs, reading.left_out)
     png = png_of(draw_comparison(results, reading.models), dpi=150)
+    chart = Section("SDR by stem", png=png, caption=CAPTION)
+    tables = make_tables(results, pairs, reading.models[0].stems)
+    page = Page(title, [chart, *tables], notes=make_notes(results, pairs, reading.left_out))
     texts = {
-        "md": to_markdown(title, tables, notes),
+        "md": to_markdown(page),
         "csv": results.to_csv(float_format="%.6g"),
         "pairs.csv": pairs.to_csv(float_format="%.6g", index=False),
-        "tex": to_latex(title, tables, notes),
-        "json": to_json(title, reading, results, pairs, notes),
+        "tex": to_latex(page),
+        "json": to_json(page, reading, results, pairs),
     }
     contents = {ending: text.encode() for ending, text in texts.items()} | {"png": png}
     endings = [*contents, "html"]
@@ -66,33 +67,32 @@ def write_report(
     for ending, content in contents.items():
         with whole_or_nothing(written[ending]) as partial:
             partial.write_bytes(content)
-    sections = [Section("SDR by stem", png=png, caption=CAPTION)]
-    sections += [Section(name, rows=table.to_dict("records")) for name, table in tables.items()]
-    Page(title, sections, notes=notes).write(written["html"])
+    page.write(written["html"])
     return written
 
 
-def to_markdown(title: str, tables: Mapping[str, pd.DataFrame], notes: Sequence[str]) -> str:
+def to_markdown(page: Page) -> str:
     """The tables, and below them the notes."""
-    blocks = [f"### {title}"]
-    for name, table in tables.items():
-        rule = ["---" if column in TEXT_COLUMNS else "---:" for column in table]
-        rows = [list(table.columns), rule, *table.to_numpy().tolist()]
+    blocks = [f"### {page.title}"]
+    for table in page.tables:
+        rule = ["---:" if number else "---" for _, number in table.columns]
+        rows = [table.rows[0], rule, *(row.values() for row in table.rows)]
         cells = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
-        blocks += [f"#### {name}", "\n".join(f"| {' | '.join(row)} |" for row in cells)]
-    blocks.append("\n".join(f"- {note}" for note in notes))
+        blocks += [f"#### {table.title}", "\n".join(f"| {' | '.join(row)} |" for row in cells)]
+    blocks.append("\n".join(f"- {note}" for note in page.notes))
     return "\n\n".join(blocks) + "\n"
 
 
-def to_latex(title: str, tables: Mapping[str, pd.DataFrame], notes: Sequence[str]) -> str:
+def to_latex(page: Page) -> str:
     r"""The tables as floats to ``\input`` into a paper; notes as comments."""
-    blocks = ["\n".join([r"% \usepackage{booktabs}", *(f"% {line}" for line in (title, *notes))])]
-    for name, table in tables.items():
-        escaped = table.map(escape_latex).rename(columns=escape_latex)
+    comments = [r"\usepackage{booktabs}", page.title, *page.notes]
+    blocks = ["\n".join(f"% {line}" for line in comments)]
+    for table in page.tables:
+        escaped = pd.DataFrame(table.rows).map(escape_latex).rename(columns=escape_latex)
         text = escaped.to_latex(
             index=False,
-            caption=escape_latex(f"{title}: {name}"),
-            column_format="".join("l" if column in TEXT_COLUMNS else "r" for column in table),
+            caption=escape_latex(f"{page.title}: {table.title}"),
+            column_format="".join("r" if number else "l" for _, number in table.columns),
         )
         blocks.append(text.replace("\\begin{table}\n", "\\begin{table}\n\\centering\n"))
     return "\n\n".join(blocks)
@@ -108,9 +108,7 @@ def escape_latex(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in text)
 
 
-def to_json(
-    title: str, reading: Reading, results: pd.DataFrame, pairs: pd.DataFrame, notes: Sequence[str]
-) -> str:
+def to_json(page: Page, reading: Reading, results: pd.DataFrame, pairs: pd.DataFrame) -> str:
     """Everything: also the folders of each model, its songs, and what was left out.
 
     ``models``: each a row of :func:`tabulate`, with ``folders`` and ``scores`` (song, stem, metric:
@@ -121,8 +119,8 @@ def to_json(
     for model in reading.models:
         models[model.name]["folders"] = [str(run.folder) for run in model.runs]
         models[model.name]["scores"] = _scores(model)
-    content = {"title": title, "models": models, "pairs": _plain(pairs, "records")}
-    content |= {"notes": list(notes), "left_out": reading.left_out}
+    content = {"title": page.title, "models": models, "pairs": _plain(pairs, "records")}
+    content |= {"notes": page.notes, "left_out": reading.left_out}
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
