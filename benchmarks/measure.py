@@ -43,13 +43,11 @@ def interleaved(
             _once(function, device)
             seen[name].append(round(_once(function, device), 3))
         turns.reverse()
-    return {name: summary(values) for name, values in seen.items()}
-
-
-def summary(rounds: list[float]) -> dict[str, Any]:
-    """What the report shows of several rounds."""
-    middle = round(statistics.median(rounds), 3)
-    return {"median": middle, "least": min(rounds), "largest": max(rounds), "rounds": rounds}
+    return {
+        name: {"median": round(statistics.median(values), 3), "least": min(values)}
+        | {"largest": max(values), "rounds": values}
+        for name, values in seen.items()
+    }
 
 
 def _once(function: Callable[[], Any], device: torch.device) -> float:

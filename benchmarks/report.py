@@ -90,20 +90,18 @@ def rule(rows: list[Row], dtype: str) -> str:
     for row in rows:
         key = tuple(row[k] for k in ("layer", "channels", "level", "batch", "time"))
         shapes.setdefault(key, {})[row["variant"]] = row
-    lost = []
-    for (layer, *_), variants in shapes.items():
-        rounds_sums = dtype != "float32" and layer != "transposed"
-        forms = [form for form in FORMS if not (rounds_sums and form == "folded")]
-        if variants.keys() >= set(FORMS):
-            least = min(variants[form]["step_ms"]["median"] for form in forms)
-            lost.append(variants[variants["auto"]["form"]]["step_ms"]["median"] / least)
-    right, mean = sum(ratio == 1 for ratio in lost), statistics.mean(lost)
+    lost, half = [], dtype != "float32"
+    for (layer, *_), found in shapes.items():
+        forms = FORMS if not half or layer == "transposed" else ("plain", "commuted")
+        if found.keys() >= set(FORMS):
+            least = min(found[form]["step_ms"]["median"] for form in forms)
+            lost.append(found[found["auto"]["form"]]["step_ms"]["median"] / least)
+    never = " (interpolations are not folded: rounded sums of taps make a tone)" if half else ""
     return (
         f"{dtype}: over {len(lost)} shapes and layers that were measured in every form, the rule "
-        f"took the fastest in {right}; what it took was {mean:.2f} times as slow as the fastest on "
-        f"average, and {max(lost):.2f} at worst."
-        + " Interpolations were not to be folded: rounded sums of taps make a tone."
-        * (dtype != "float32")
+        f"took the fastest{never} in {sum(ratio == 1 for ratio in lost)}; what it took was "
+        f"{statistics.mean(lost):.2f} times as slow as the fastest on average, and {max(lost):.2f} "
+        "at worst."
     )
 
 

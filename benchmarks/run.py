@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from ast import literal_eval
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ import scoring
 import separation
 import steps
 import torch
+from omegaconf import OmegaConf
 from tqdm import tqdm
 
 HERE = Path(__file__).parent
@@ -108,19 +108,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("kind", nargs="?", choices=KINDS, help="measure and print only this")
-    parser.add_argument("settings", nargs="*", metavar="key=value", help="of that")
+    parser.add_argument(
+        "only", nargs="*", metavar="KIND key=value", help=f"print one of {', '.join(KINDS)}"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
     parser.add_argument("--resume", action="store_true", help="keep the sections that are there")
     parser.add_argument("--results", type=Path, default=HERE / "results")
     parser.add_argument("--report", type=Path, default=HERE / "REPORT.md")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     device = torch.device(args.device)
-    if args.kind:
-        given = dict(setting.split("=", 1) for setting in args.settings)
-        settings = {key: literal(value) for key, value in given.items()}
-        print("\n\n".join(report.details(measured(args.kind, device, settings))))
+    if args.only:
+        kind, *given = args.only
+        settings = OmegaConf.to_container(OmegaConf.from_dotlist(given))
+        print("\n\n".join(report.details(measured(kind, device, settings))))
         return
     path = args.results / f"{device.type}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -134,14 +135,6 @@ def main() -> None:
             found["sections"][name] = measured(kind, device, settings)
             path.write_text(json.dumps(found, indent=1) + "\n")
     args.report.write_text(report.render(report.read(args.results)))
-
-
-def literal(value: str) -> Any:
-    """A number or a list where it is one, else the words."""
-    try:
-        return literal_eval(value)
-    except (SyntaxError, ValueError):
-        return value
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from asteroid_upsamplers.models import DemucsLike
 SOURCES = ("drums", "bass", "other", "vocals")
 PASSES = 3
 """A backward pass needs the products of a forward pass twice."""
+SHOWN = ("upsampler", "package", "dtype", "compile", "form", "channels_last", "encoder_context")
 ON_GPU = order.DEVICES
 torch._dynamo.config.recompile_limit = 64  # candidates share code; beyond it torch compiles no more
 
@@ -78,39 +79,37 @@ class Candidate:
 
 def comparisons(dtype: str) -> dict[str, dict[str, list[Candidate]]]:
     """What can be measured: groups of candidates by the names of the comparison and the group."""
+    names = ("transposed", "nearest", "linear")
     plain = Candidate(dtype=dtype)
-    torchs, auto, subpixel = (replace(plain, form=f) for f in ("torch", "auto", "plain"))
+    torchs, auto, subpixel = (replace(plain, form=form) for form in ("torch", "auto", "plain"))
     subpixel = replace(subpixel, upsampler="subpixel")
-    eager = [
-        replace(plain, upsampler=name, form=form)
-        for name in ("nearest", "linear")
-        for form in ("plain", "folded", "commuted")
-    ]
-    table_1 = [replace(one, upsampler=n) for n in ("nearest", "linear") for one in (torchs, auto)]
-    known = ("transposed", "nearest", "linear", "subpixel")
-    others = [replace(auto, upsampler=n) for n in layers.available() if n not in known]
-    package = replace(plain, package=True, encoder_context=0)
     first = replace(plain, compile=True)
     last = replace(first, channels_last=True)
-    options = [first, replace(auto, checkpoint=True), replace(auto, micro_batches=2)]
-    names = ("transposed", "nearest", "linear")
+    package = replace(plain, package=True, encoder_context=0)
+    full_precision = replace(package, dtype="float32")
+    forms = [replace(plain, upsampler=n, form=f) for n in names[1:] for f in single.FORMS[1:]]
+    others = [name for name in layers.available() if name not in (*names, "subpixel")]
     return {
-        "eager": {"eager": [plain, *eager, subpixel]},
+        "eager": {"eager": [plain, *forms, subpixel]},
         "compiled": {
             "compiled, channels last": [plain, *(replace(last, upsampler=n) for n in names)],
-            "demucs package": [
-                package,
-                replace(package, dtype="float32"),
-                replace(last, encoder_context=0),
-            ],
+            "demucs package": [package, full_precision, replace(last, encoder_context=0)],
             "compiled, channels first": [plain, *(replace(first, upsampler=n) for n in names)],
         },
-        "options": {"options": [auto, *options]},
+        "options": {
+            "options": [auto, first, replace(auto, checkpoint=True), replace(auto, micro_batches=2)]
+        },
         "upsamplers": {
-            "Table 1": [torchs, auto, *table_1, replace(subpixel, form="auto")],
+            **{
+                n: [torchs, auto, *(replace(o, upsampler=n) for o in (torchs, auto))]
+                for n in names[1:]
+            },
+            "subpixel": [torchs, auto, replace(subpixel, form="auto")],
             "demucs package": [package, replace(auto, encoder_context=0)],
         },
-        "other upsamplers": {"other upsamplers": [auto, *others]},
+        "other upsamplers": {
+            "other upsamplers": [auto, *(replace(auto, upsampler=name) for name in others)]
+        },
     }
 
 
@@ -174,10 +173,8 @@ class Steps:
         for one in candidates:
             size = self.size["channels"], self.size["depth"], self.time
             macs = forward_macs(one.upsampler, one.encoder_context, *size)
-            row = {"group": group, "upsampler": one.upsampler, "variant": one.variant}
-            row |= {"package": one.package, **self.size, "dtype": one.dtype}
-            row |= {"compile": one.compile, "form": one.form, "channels_last": one.channels_last}
-            row |= {"encoder_context": one.encoder_context}
+            row = {"group": group, "variant": one.variant, **self.size}
+            row |= {name: getattr(one, name) for name in SHOWN}
             row |= {"step_gigamacs": PASSES * self.size["batch"] * macs / 1e9}
             row |= {"gigamacs_per_s": rates[one.dtype], "out_of_memory": one not in fitting}
             if one in fitting:
