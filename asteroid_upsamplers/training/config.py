@@ -85,7 +85,9 @@ def parse_arguments(
     conf = load_config(known.conf, known.variant)
     parser = argparse.ArgumentParser(description=description, parents=[files], allow_abbrev=False)
     parser.add_argument("--exp_dir", type=Path, required=True, help="folder of the experiment")
-    parser.add_argument("--dry_run", action="store_true", help="say what would be done, and stop")
+    parser.add_argument(
+        "--dry_run", action="store_true", help="print parameters, memory, songs and steps, and stop"
+    )
     for section, values in conf.items():
         group = parser.add_argument_group(section)
         for key, value in values.items():

@@ -58,12 +58,13 @@ def summary(conf: Config, processes: int) -> str:
     training, rate = conf["training"], conf["data"]["sample_rate"]
     with torch.device("meta"):
         model = build_model(conf)
-    context = model.needed_context(samples(conf, "data", "segment"))
+    segment = samples(conf, "data", "segment")
+    context = model.needed_context(segment)
     quick = {**conf, "model": {**conf["model"], "normalize": False}}  # no levels are measured
     data = SongSegments(quick, context, processes)
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     weights = 4 * parameters * (5 if training["ema"] else 4)  # gradients and two moments of Adam
-    activations = data.micro_batch * saved_bytes(conf, data.segments.frames + sum(context))
+    activations = data.micro_batch * saved_bytes(conf, segment + sum(context))
     steps = data.sampler.steps
     sets = data.segments.songs, data.valid_songs.songs
     hours = [sum(song.frames for song in songs) / rate / 3600 for songs in sets]

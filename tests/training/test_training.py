@@ -327,6 +327,7 @@ def test_every_system_trains(songs, tmp_path, name):
     files = [LOCAL / "models" / name / f"{size}.yml" for size in ("full", "small")]
     words = [w for path in files if path.exists() for w in ("--variant", path)]
     words += ["--sources", "[drums, vocals]", "--epochs", 1, "--segment_stride", 0.5]
+    train(songs, tmp_path / "exp", *words, "--dry_run", settings=SMALL)
     train(songs, tmp_path / "exp", *words, "--num_workers", 0, settings=SMALL)
     model = BaseModel.from_pretrained(str(tmp_path / "exp" / "best_model.pth"))
     assert type(model).__name__ == name

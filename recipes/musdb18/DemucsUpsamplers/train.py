@@ -1,9 +1,8 @@
-"""Stage 1: train a music separator. ``--help`` lists every key; ``--dry_run`` prints parameters,
-memory, songs and steps, and stops.
+"""Stage 1: train a music separator.
 
-Writes into ``--exp_dir``: ``conf.yml``, ``checkpoints/{last,previous,best}.ckpt``,
-``learning_curve.json``, ``logs/`` (TensorBoard and CSV), and at the end ``best_model.pth`` and
-``training.json``. Run again, it goes on from the last whole epoch.
+Writes into the folder of the experiment: conf.yml, checkpoints/{last,previous,best}.ckpt,
+learning_curve.json, logs/ (TensorBoard and CSV), and at the end best_model.pth and training.json.
+Run again, it goes on from the last whole epoch.
 """
 
 import contextlib
@@ -123,7 +122,7 @@ def make_trainer(conf: dict, exp_dir: Path) -> pl.Trainer:
 
 
 def main(argv: list[str] | None = None) -> None:
-    conf, own = engine.parse_arguments(f"Train a separator of music. {__doc__}", argv)
+    conf, own = engine.parse_arguments(__doc__, argv)
     if own.dry_run:
         devices, nodes = engine.devices_and_nodes(conf)
         sys.stdout.write(f"{own.exp_dir}\n{engine.summary(conf, devices * nodes)}")
