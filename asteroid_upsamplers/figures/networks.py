@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from ..artifacts import filtering_of_signal, prominence
 from ..models import DemucsLike, MelGANGenerator
+from ..probe import tone_frequencies
+from ..probe.feed import white_noise
 from ..probe.spectrogram import Panel, spectrogram
 
 SECONDS = 6.0
@@ -28,7 +30,7 @@ class Output(NamedTuple):
     @property
     def tones(self) -> list[float]:
         """Where the last layer makes tones, in Hz."""
-        return [k * self.rate / self.stride for k in range(1, self.stride // 2 + 1)]
+        return tone_frequencies(self.rate, [self.stride])
 
     def panel(self) -> Panel:
         """The first channel without its mean, which else is all that is seen of MelGAN."""
@@ -74,28 +76,28 @@ def modified_networks(seed: int = 0) -> dict[str, Any]:
         ("(d) Demucs (subpixel CNN) modification", "subpixel"),
     ):
         modified = _demucs(seed, upsampler, modified=True)
-        panels[title], numbers[title] = modified.panel(), modified.numbers()
-        before = _demucs(seed, upsampler).numbers()["prominence_db"]
-        after = numbers[title]["prominence_db"]
-        numbers[title]["drop_db"] = {f: before[f] - after[f] for f in after}
-    drops = {}
-    for channels in WIDTHS:
-        before, after = (
-            _demucs(seed, "transposed", channels=channels, modified=modified).numbers()
-            for modified in (False, True)
-        )
-        drops[str(channels)] = before["prominence_db"][QUARTER] - after["prominence_db"][QUARTER]
-    numbers["drop_by_channels_db"] = drops
+        panels[title] = modified.panel()
+        numbers[title] = {**modified.numbers(), "drop_db": _drops(seed, upsampler, CHANNELS)}
+    numbers["drop_by_channels_db"] = {
+        str(channels): _drops(seed, "transposed", channels)[QUARTER] for channels in WIDTHS
+    }
     return {"panels": panels, "numbers": numbers}
+
+
+def _drops(seed: int, upsampler: str, channels: int) -> dict[str, float]:
+    """By how many dB the modification lowers the prominence of each tone."""
+    before, after = (
+        _demucs(seed, upsampler, channels, modified).numbers()["prominence_db"]
+        for modified in (False, True)
+    )
+    return {frequency: before[frequency] - after[frequency] for frequency in after}
 
 
 @torch.no_grad()
 def _demucs(seed: int, upsampler: str, channels: int = CHANNELS, modified: bool = False) -> Output:
     """All output channels for uniform stereo noise in [-1, 1]."""
     model = _seeded(DemucsLike, seed, upsampler=upsampler, channels=channels, modified=modified)
-    generator = torch.Generator().manual_seed(seed)
-    time = round(SECONDS * model.sample_rate)
-    x = 2 * torch.rand(1, 2, time, generator=generator) - 1
+    x = white_noise(model, (1, 2, round(SECONDS * model.sample_rate)), seed)
     return Output(model(x)[0].flatten(0, 1), int(model.sample_rate), 4)
 
 

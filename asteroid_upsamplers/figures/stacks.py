@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .. import layers
 from ..artifacts import filtering, filtering_of_signal, stack_tones
+from ..probe import tone_frequencies
 from ..probe.spectrogram import HOP, Panel, spectrogram
 
 RATE, STRIDE, DEPTH, SECONDS = 4000, 2, 3, 3.0
@@ -31,7 +32,7 @@ class Stack:
     def panel(self, level: int, lines: bool = False, center: bool = False) -> Panel:
         """The spectrogram of a signal; ``lines`` marks the multiples of 4 kHz."""
         rate = self.rate(level)
-        tones = [k * RATE for k in range(1, rate // RATE // 2 + 1)] if lines else []
+        tones = tone_frequencies(rate, [rate // RATE]) if lines else []
         return Panel(spectrogram(self.signals[level], center), rate, tones, center)
 
     def line_levels(self, level: int) -> dict[str, float]:

@@ -28,9 +28,7 @@ def describe(exp_dir: Path, conf: dict[str, Any]) -> dict[str, Any]:
     row = {"network": settings.get("name"), **{key: settings.get(key) for key in _SETTINGS}}
     quoted = quote(settings)
     if quoted:
-        row["paper_sdr"] = quoted.sdr
-        row["paper_seconds_per_epoch"] = quoted.seconds_per_epoch
-        row["paper_parameters"] = quoted.parameters
+        row |= quoted.columns()
     training = _read(exp_dir / "training.json")
     if training is None:
         raise UsageError(

@@ -16,6 +16,14 @@ class QuotedRow(NamedTuple):
     seconds_per_epoch: float | None
     parameters: str
 
+    def columns(self) -> dict[str, Any]:
+        """The values as the columns of :func:`tabulate` that hold what the paper prints."""
+        return {
+            "paper_sdr": self.sdr,
+            "paper_seconds_per_epoch": self.seconds_per_epoch,
+            "paper_parameters": self.parameters,
+        }
+
 
 TABLE_1 = {
     ("transposed", False, 1): QuotedRow("transposed CNN (full overlap)", 5.35, 319, "703M"),

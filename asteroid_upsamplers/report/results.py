@@ -66,13 +66,7 @@ def tabulate(models: Sequence[ScoredModel], quoted: bool = False) -> pd.DataFram
         for model in models
     }
     if quoted:
-        for name, row in quoted_rows().items():
-            rows[name] = {
-                "quoted": True,
-                "paper_sdr": row.sdr,
-                "paper_seconds_per_epoch": row.seconds_per_epoch,
-                "paper_parameters": row.parameters,
-            }
+        rows |= {name: {"quoted": True, **row.columns()} for name, row in quoted_rows().items()}
     results = pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
     if quoted:
         results["quoted"] = results["quoted"].eq(True)

@@ -129,7 +129,7 @@ def seen_levels(drawing, place):
     return image.norm.vmin + np.median(index, axis=1) / 255 * (image.norm.vmax - image.norm.vmin)
 
 
-@pytest.mark.parametrize("line", [0, 1, 500, 677, 1023, 1024])
+@pytest.mark.parametrize("line", [0, 677, 1024])
 def test_a_line_of_one_bin_is_seen_at_its_level_and_place(line):
     levels = np.full((1025, 40), -120.0)
     levels[line] = -30.0
@@ -153,6 +153,8 @@ def test_files_hold_the_picture_and_the_numbers(tmp_path):
     first, again, other = (FIGURES[7].compute(seed=seed)["numbers"] for seed in (3, 3, 4))
     assert content == {"figure": 7, "seed": 3, "numbers": first}
     assert first == again != other
+    with pytest.raises(UsageError, match="no figure 11: the paper has figures 1 to 10"):
+        render_figures([11], tmp_path)
 
 
 def test_music_of_the_user(tmp_path):
@@ -166,9 +168,3 @@ def test_music_of_the_user(tmp_path):
     for name, words in (("short.wav", "at least 0.5 s"), ("none.wav", "no such file")):
         with pytest.raises(UsageError, match=words):
             music_at_4_khz(tmp_path / name)
-
-
-def test_figures_that_the_paper_does_not_have(tmp_path):
-    with pytest.raises(UsageError, match="no figure 11: the paper has figures 1 to 10"):
-        render_figures([11], tmp_path)
-    assert list(FIGURES) == list(range(1, 11))

@@ -15,21 +15,11 @@ NEAREST = {"name": "DemucsLike", "upsampler": "nearest", "modified": False, "enc
 
 def song_content(sdr_by_stem):
     """A song of one frame; ``sdr_by_stem``: its SDR in dB, the other metrics are 1 more."""
-    return {
-        "targets": [
-            {
-                "name": stem,
-                "frames": [
-                    {
-                        "time": 0.0,
-                        "duration": 1.0,
-                        "metrics": {metric: sdr + (metric != "SDR") for metric in METRICS},
-                    }
-                ],
-            }
-            for stem, sdr in sdr_by_stem.items()
-        ]
-    }
+    targets = []
+    for stem, sdr in sdr_by_stem.items():
+        frame = {"metrics": {metric: sdr + (metric != "SDR") for metric in METRICS}}
+        targets.append({"name": stem, "frames": [{"time": 0.0, "duration": 1.0, **frame}]})
+    return {"targets": targets}
 
 
 def write_scores(folder, songs, compress=False):

@@ -12,14 +12,7 @@ from asteroid_upsamplers.data import SOURCES
 from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.report import collect, read_models, write_report
 
-from .score_files import (
-    mean_row,
-    pairs_of,
-    song_content,
-    songs,
-    write_experiment,
-    write_scores,
-)
+from .score_files import mean_row, pairs_of, song_content, songs, write_experiment, write_scores
 
 
 @pytest.mark.parametrize(

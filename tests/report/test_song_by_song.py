@@ -43,28 +43,16 @@ def test_the_bootstrap_covers_as_often_as_it_says():
     assert hits > 0.95 * 200 - 4 * np.sqrt(200 * 0.95 * 0.05)
 
 
-@pytest.mark.parametrize(
-    ("differences", "expected"),
-    [
-        (np.zeros(8), (0.0, 0.0, 1.0)),
-        (np.full(8, 0.5), (0.5, 0.5, 2 / 2**8)),
-        (np.ones(5), (np.nan,) * 3),
-    ],
-)
-def test_songs_without_spread_and_too_few(differences, expected):
-    assert compare_songs(differences) == pytest.approx(expected, nan_ok=True)
+def test_songs_without_spread_and_too_few():
+    assert compare_songs(np.zeros(8)) == (0.0, 0.0, 1.0)
+    assert compare_songs(np.full(8, 0.5)) == (0.5, 0.5, 2 / 2**8)
+    assert np.isnan(compare_songs(np.ones(5))).all()
 
 
-@pytest.mark.parametrize(
-    ("p_values", "corrected"),
-    [
-        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
-        ([0.9, 0.8], [1.0, 1.0]),
-        ([np.nan, 0.02], [np.nan, 0.02]),
-    ],
-)
-def test_holm(p_values, corrected):
-    assert holm(pd.Series(p_values)).tolist() == pytest.approx(corrected, nan_ok=True)
+def test_holm():
+    found = holm(pd.Series([0.01, 0.04, np.nan, 0.03, 0.005])).tolist()
+    assert found == pytest.approx([0.03, 0.06, np.nan, 0.06, 0.02], nan_ok=True)
+    assert holm(pd.Series([0.9, 0.8])).tolist() == [1.0, 1.0]
 
 
 def test_holm_counts_pairs_and_stems_apart(tmp_path):
