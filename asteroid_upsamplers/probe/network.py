@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..artifacts import filtering, prominence, prominence_threshold
+from ..artifacts import prominence, prominence_threshold
 from ..artifacts.prominence import FAR
 from ..dsp.spectra import decibels
 from ..errors import UsageError
@@ -121,9 +121,7 @@ def examine(
         tones,
         _remarks(grid, coarse, in_silence, in_noise, noise.shape[-1]),
     )
-    systems = {call.name: call.system() for call in calls}
-    responses = {name: filtering(system) for name, system in systems.items() if system is not None}
-    return report, ProbeSignals(silence, noise, responses)
+    return report, ProbeSignals(silence, noise, calls)
 
 
 def _tones_to_attribute(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from ..artifacts import filtering_of_signal
+from ..artifacts import filtering, filtering_of_signal
 from .recording import RecordingReport
 from .results import ProbeReport, ProbeSignals
 from .spectrogram import Panel, spectrogram
@@ -45,7 +45,8 @@ def _heard(title: str, signal: Tensor, rate: float, tones: Sequence[float]) -> l
     """A spectrogram with marks at the tones, and the sound."""
     from matplotlib.figure import Figure
 
-    mono = (signal[0].double() - signal[0].double().mean()).numpy()
+    signal = signal.double() - signal.double().mean(1, keepdim=True)
+    mono = signal[0].numpy()
     peak = max(float(np.abs(mono).max()), 1e-30)
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     axes = figure.subplots()
@@ -63,11 +64,9 @@ def _sound(title: str, signal: Tensor, rate: float) -> Section:
     """16 bit, scaled for the ear."""
     import soundfile
 
-    samples = signal[:2].double()
-    samples = samples - samples.mean(1, keepdim=True)
-    gain = HEARD_PEAK / max(float(samples.abs().max()), 1e-30)
+    gain = HEARD_PEAK / max(float(signal[:2].abs().max()), 1e-30)
     buffer = io.BytesIO()
-    soundfile.write(buffer, (gain * samples).T.numpy(), int(rate), "PCM_16", format="WAV")
+    soundfile.write(buffer, (gain * signal[:2]).T.numpy(), int(rate), "PCM_16", format="WAV")
     caption = f"{int(rate)} Hz, amplified by {20 * np.log10(gain):.1f} dB, without its mean"
     return Section(f"{title}: sound", wav=buffer.getvalue(), caption=caption)
 
@@ -78,9 +77,10 @@ def _responses(report: ProbeReport, signals: ProbeSignals) -> Section:
 
     figure = Figure(figsize=(10, 3.8), layout="constrained")
     axes = figure.subplots()
-    for layer in report.layers:
-        found = signals.responses.get(layer.name)
-        if found is not None:
+    for layer, call in zip(report.layers, signals.calls, strict=True):
+        system = call.system()
+        if system is not None:
+            found = filtering(system)
             hertz = np.array(found.frequencies) * layer.output_rate_hz
             axes.plot(hertz, found.response_db, lw=0.9, label=layer.name)
     if signals.noise.shape[-1] >= LEAST_FOR_RESPONSE:

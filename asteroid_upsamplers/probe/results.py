@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ..artifacts.filtering import Filtering
 from ..artifacts.result import Result
+from .calls import UpsamplingCall
 
 LEAST_PROMINENCE_DB = 3.0
 """Networks colour noise: what stands out by less is no tone."""
@@ -125,10 +125,9 @@ class ProbeSignals:
     Args:
         silence: The network's output for zeros, ``(channels, time)``.
         noise: The same for white noise.
-        responses: By layer, the response from its weights; frequencies in cycles per sample of its
-            output.
+        calls: Of the upsampling layers, in the order of the report.
     """
 
     silence: Tensor
     noise: Tensor
-    responses: dict[str, Filtering]
+    calls: list[UpsamplingCall]

@@ -62,13 +62,10 @@ def test_a_factory(capsys):
     assert "input 1 x 2 x 60000" in text
     text = run(capsys, DEMUCS, "--settings", settings, "--input_shape", "1,2,400")
     assert "nknown, see the notes" in text
-
-
-def test_a_vocoder_is_given_frames(capsys):
-    target = "asteroid_upsamplers.models:MelGANGenerator"
     settings = json.dumps({"n_mels": 20, "channels": 2})
-    content = json.loads(run(capsys, target, "--settings", settings, "--json", "--seconds", 2))
-    assert content["input_shape"] == [1, 20, round(2 * 22050 / 256)]
+    vocoder = ["asteroid_upsamplers.models:MelGANGenerator", "--settings", settings]
+    content = json.loads(run(capsys, *vocoder, "--json", "--seconds", 2))
+    assert content["input_shape"] == [1, 20, round(2 * 22050 / 256)]  # frames, not samples
 
 
 def test_a_recording(recording, tmp_path, capsys):
