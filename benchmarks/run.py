@@ -51,15 +51,15 @@ TINY: list[Section] = [
 
 def cpu_sections() -> list[Section]:
     """At sizes that two cores can do."""
-    step = {"seconds": 10, "batch": 2}
+    step, single = {"seconds": 10, "batch": 2}, {"dtype": "float32"}
     return [
         ("training", {"channels": 24, **step, "comparison": "upsamplers"}),
         ("training", {"channels": 48, **step, "comparison": "upsamplers", "rounds": 7}),
         ("training", {"channels": 24, **step, "comparison": "options"}),
         ("training", {"channels": 24, **step, "comparison": "other upsamplers"}),
-        ("layers", {"channels": 24, "seconds": 5, "batch": 2, "other_rounds": 0}),
-        ("layers", {"channels": 64, "seconds": 10, "batch": 4, "rounds": 3}),
-        ("layers", {"channels": 100, "seconds": 10, "batch": 4, "rounds": 2}),
+        ("layers", {"channels": 24, "seconds": 5, "batch": 2, **single, "other_rounds": 0}),
+        ("layers", {"channels": 64, "seconds": 10, "batch": 4, **single, "rounds": 3}),
+        ("layers", {"channels": 100, "seconds": 10, "batch": 4, **single, "rounds": 2}),
         ("inference", {"channels": 24, "seconds": 10, "batch": 1}),
         ("separation", {"channels": 24, "seconds": 30, "long_seconds": 7200}),
         ("scoring", {"songs": 8, "rounds": 2}),
