@@ -75,8 +75,8 @@ def test_training_goes_on_from_the_last_epoch(data_root, tmp_path):
         (["--demo", "--tag"], "--tag needs a value"),
         ([], "--librimix_dir DIR or --demo is needed"),
         (["--demo", "--librimix_dir", "x"], "exclude each other"),
-        (["--demo", "--upsampler", "../x"], "allowed are names and commas"),
-        (["--demo", "--tag", "../x"], "--tag is '../x', allowed are"),
+        (["--demo", "--upsampler", "../x"], "must be names separated by commas"),
+        (["--demo", "--tag", "../x"], "--tag is '../x', must be"),
     ],
     ids=str,
 )

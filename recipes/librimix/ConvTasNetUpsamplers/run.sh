@@ -41,8 +41,8 @@ while [ $# -gt 0 ]; do
   esac
 done
 [[ $stage =~ ^[0-3]$ && $stop_stage =~ ^[0-3]$ ]] || fail "stages are 0 to 3, not $stage to $stop_stage"
-[[ $upsampler =~ ^[a-z_]+(,[a-z_]+)*$ ]] || fail "--upsampler is '$upsampler', allowed are names and commas"
-[[ $tag =~ ^[A-Za-z0-9._-]*$ && $tag != . && $tag != .. ]] || fail "--tag is '$tag', allowed are letters, digits and . _ -"
+[[ $upsampler =~ ^[a-z_]+(,[a-z_]+)*$ ]] || fail "--upsampler is '$upsampler', must be names separated by commas"
+[[ $tag =~ ^[A-Za-z0-9._-]*$ && $tag != . && $tag != .. ]] || fail "--tag is '$tag', must be letters, digits and . _ -"
 [ $demo = true ] || [ -n "$librimix_dir" ] || fail "--librimix_dir DIR or --demo is needed"
 [ $demo = false ] || [ -z "$librimix_dir" ] || fail "--librimix_dir and --demo exclude each other"
 
