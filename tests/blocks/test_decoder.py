@@ -7,7 +7,7 @@ from asteroid_filterbanks import Decoder, make_enc_dec
 from torch.nn import functional as F
 
 from asteroid_upsamplers import layers
-from asteroid_upsamplers.blocks import UpsamplerDecoder
+from asteroid_upsamplers.blocks import UpsamplerDecoder, decoder
 from asteroid_upsamplers.blocks.decoder import sounds
 from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.models import with_upsampler
@@ -146,9 +146,8 @@ def test_a_long_filterbank_takes_a_few_runs_of_the_layer(monkeypatch):
     monkeypatch.setattr(layers.Upsampler, "forward", counting)
     model = with_upsampler(DeMask)(upsampler="subpixel")
     assert 0 < len(runs) <= 16
-    runs.clear()
-    type(model).from_pretrained(model.serialize())
-    assert len(runs) <= 8
+    monkeypatch.setattr(decoder, "fit_responses", None)
+    type(model).from_pretrained(model.serialize())  # fits nothing, as all weights are there
 
 
 @pytest.mark.parametrize(
