@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
-from ..errors import UsageError, is_out_of_memory
+from ..errors import UsageError, is_out_of_memory, raise_terminated
 from .schema import Config
 
 
@@ -51,6 +51,7 @@ def explained(conf: Config) -> Iterator[None]:
     Raises:
         UsageError: If memory ran out, a process that reads segments died, or a song is unreadable.
         KeyboardInterrupt: For Ctrl-C, which Lightning turns into an exit.
+        Terminated: If SIGTERM reached a process that reads segments first.
     """
     training, data = conf["training"], conf["data"]
     try:
@@ -71,6 +72,8 @@ def explained(conf: Config) -> Iterator[None]:
             ) from None
         if "DataLoader worker" not in str(error):
             raise
+        if "signal: Terminated" in str(error):  # SLURM asks all processes of a job to end
+            raise_terminated()
         raise UsageError(
             f"a process that reads segments died ({str(error).splitlines()[0]}); if memory is "
             f"short, lower data.num_workers ({data['num_workers']}); run the same command again "

@@ -77,7 +77,7 @@ def test_ended_and_run_again_is_a_run_that_nothing_disturbed(songs, tmp_path, en
 
     SIGTERM comes as SLURM sends it, to all processes of a job.
     """
-    words = ("--epochs", 12, "--ema", 0.9, "--half_lr", 1, "--early_stop", 20, "--num_workers", 1)
+    words = ("--epochs", 20, "--ema", 0.9, "--half_lr", 1, "--early_stop", 30, "--num_workers", 1)
     job = SLURM_JOB if end == signal.SIGTERM else {}
     with started(songs, tmp_path / "exp", *words, environment=job) as process:
         wait_until((tmp_path / "exp" / "checkpoints" / "last.ckpt").exists, process)
@@ -87,7 +87,7 @@ def test_ended_and_run_again_is_a_run_that_nothing_disturbed(songs, tmp_path, en
     assert process.returncode == status, errors
     assert errors.splitlines()[-1] == f"{said}: run the same command again to go on"
     assert "Traceback" not in errors
-    assert len(curve(tmp_path / "exp")) < 12
+    assert len(curve(tmp_path / "exp")) < 20
     train(songs, tmp_path / "exp", *words)
     train(songs, tmp_path / "whole", *words)
     assert_same_training(tmp_path / "exp", tmp_path / "whole", exact=True)
