@@ -72,7 +72,7 @@ def explained(conf: Config) -> Iterator[None]:
             ) from None
         if "DataLoader worker" not in str(error):
             raise
-        if "signal: Terminated" in str(error):  # SLURM asks all processes of a job to end
+        if "signal: Terminated" in f"{error} {error.__cause__}":  # SLURM sends it to all processes
             raise_terminated()
         raise UsageError(
             f"a process that reads segments died ({str(error).splitlines()[0]}); if memory is "

@@ -94,15 +94,22 @@ def test_ended_and_run_again_is_a_run_that_nothing_disturbed(songs, tmp_path, en
 
 
 @pytest.mark.slow
-def test_a_process_that_reads_dies(songs, tmp_path):
-    words = ("--epochs", 40, "--num_workers", 1)
-    with started(songs, tmp_path / "exp", *words) as process:
+@pytest.mark.parametrize(
+    ("number", "status", "said"),
+    [
+        (signal.SIGKILL, 2, "error: a process that reads segments died"),
+        (signal.SIGTERM, 143, "terminated: run the same command again to go on"),
+    ],
+)
+def test_a_process_that_reads_dies(songs, tmp_path, number, status, said):
+    """Of SIGTERM, which SLURM sends to all processes, it may be the first to hear."""
+    with started(songs, tmp_path / "exp", "--epochs", 60, "--num_workers", 1) as process:
         wait_until((tmp_path / "exp" / "checkpoints" / "last.ckpt").exists, process)
         (reader,) = family(process)
-        os.kill(reader, signal.SIGKILL)
+        os.kill(reader, number)
         errors = process.communicate(timeout=60)[1]
-    assert process.returncode == 2, errors
-    assert errors.splitlines()[-1].startswith("error: a process that reads segments died")
+    assert process.returncode == status, errors
+    assert errors.splitlines()[-1].startswith(said)
     assert "Traceback" not in errors
 
 
