@@ -6,8 +6,9 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from . import __version__, layers
 from .errors import one_line_errors
@@ -25,10 +26,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     _add_report(commands)
     _add_probe(commands)
     _add_figures(commands)
-    arguments = parser.parse_args(argv)
+    options = vars(parser.parse_args(argv))
+    run, _ = options.pop("run"), options.pop("command")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with one_line_errors():
-        arguments.run(arguments)
+        run(**options)
 
 
 def _add_list(commands: argparse._SubParsersAction) -> None:
@@ -37,16 +39,15 @@ def _add_list(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_list)
 
 
-def _list(arguments: argparse.Namespace) -> None:
+def _list(json: bool) -> None:
     summaries = {
         name: (layers.get(name).__doc__ or "").strip().splitlines()[0]
         for name in layers.available()
     }
-    if arguments.json:
-        sys.stdout.write(json.dumps(summaries, indent=2) + "\n")
+    if json:
+        _print_json(summaries)
     else:
-        for name, summary in summaries.items():
-            sys.stdout.write(f"{name:<12} {summary}\n")
+        _print(f"{name:<12} {summary}" for name, summary in summaries.items())
 
 
 def _add_separate(commands: argparse._SubParsersAction) -> None:
@@ -56,136 +57,84 @@ def _add_separate(commands: argparse._SubParsersAction) -> None:
         description="Write NAME_SOURCE.wav for every file: 32-bit float at the file's own sample "
         "rate, not rescaled. Files that exist are kept.",
     )
-    parser.add_argument(
-        "model", type=Path, help="file of any Asteroid model, such as best_model.pth"
-    )
-    parser.add_argument(
-        "files",
+    add = parser.add_argument
+    add("model", type=Path, help="file of any Asteroid model, such as best_model.pth")
+    add(
+        "paths",
         nargs="+",
         type=Path,
         metavar="FILE",
         help="audio file of any format, or a folder, which is searched for audio files",
     )
-    parser.add_argument(
-        "-o",
-        "--output_dir",
-        "--output-dir",
-        type=Path,
-        help="folder to write to (default: beside each file)",
-    )
-    parser.add_argument(
-        "-f",
-        "--force_overwrite",
-        "--force-overwrite",
-        action="store_true",
-        help="replace files that exist",
-    )
-    parser.add_argument("-d", "--device", help="such as cuda:0 (default: a GPU if there is one)")
-    parser.add_argument(
-        "--chunk",
-        type=float,
-        default=10.0,
-        metavar="SECONDS",
-        help="length of the chunks that a file is cut into (default: 10; inf: the whole file)",
-    )
-    parser.add_argument(
-        "--overlap",
-        type=float,
-        default=0.25,
-        metavar="SHARE",
-        help="share of a chunk that it has in common with the next, 0 to 0.5 (default: 0.25)",
-    )
-    parser.add_argument(
-        "--shifts",
-        type=int,
-        default=0,
-        metavar="N",
-        help="average the estimates over N random delays: better, and N times slower (default: 0)",
-    )
-    parser.add_argument(
-        "--batch",
-        type=int,
-        default=1,
-        metavar="N",
-        help="chunks that go through the network at once: more is faster on a GPU and needs more "
-        "memory (default: 1)",
-    )
-    parser.add_argument(
-        "--json", action="store_true", help="print the names of the written files as JSON"
-    )
+    folder = "folder to write to (default: beside each file)"
+    add("-o", "--output_dir", "--output-dir", type=Path, help=folder)
+    _add_force(parser)
+    add("-d", "--device", help="such as cuda:0 (default: a GPU if there is one)")
+    chunk = "length of the chunks that a file is cut into (default: 10; inf: the whole file)"
+    add("--chunk", type=float, default=10.0, metavar="SECONDS", help=chunk)
+    overlap = "share of a chunk that it has in common with the next, 0 to 0.5 (default: 0.25)"
+    add("--overlap", type=float, default=0.25, metavar="SHARE", help=overlap)
+    shifts = "average the estimates over N random delays: better, and N times slower (default: 0)"
+    add("--shifts", type=int, default=0, metavar="N", help=shifts)
+    batch = "chunks that go through the network at once: faster on a GPU, more memory (default: 1)"
+    add("--batch", type=int, default=1, metavar="N", help=batch)
+    add("--json", action="store_true", help="print the names of the written files as JSON")
     parser.set_defaults(run=_separate)
 
 
-def _separate(arguments: argparse.Namespace) -> None:
+def _separate(model: Path, device: str | None, json: bool, **options: Any) -> None:
     from .separation import load_on_device, separate_files
 
-    written = separate_files(
-        load_on_device(arguments.model, arguments.device),
-        arguments.files,
-        arguments.output_dir,
-        arguments.force_overwrite,
-        arguments.chunk,
-        arguments.overlap,
-        shifts=arguments.shifts,
-        batch=arguments.batch,
-    )
-    if arguments.json:
-        sys.stdout.write(json.dumps([str(path) for path in written], indent=2) + "\n")
+    written = separate_files(load_on_device(model, device), **options)
+    if json:
+        _print_json([str(path) for path in written])
     else:
-        sys.stdout.write("".join(f"{path}\n" for path in written))
+        _print(written)
+
+
+def _add_force(parser: argparse.ArgumentParser) -> None:
+    names = ("-f", "--force_overwrite", "--force-overwrite")
+    parser.add_argument(*names, action="store_true", help="replace files that exist")
 
 
 def _add_convert(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "convert", help="make a model file of a checkpoint of Demucs v1 or v2"
     )
-    parser.add_argument("checkpoint", type=Path, help="such as demucs-e07c671f.th, light.th.gz")
-    parser.add_argument("model", type=Path, help="file to write, for separate")
-    parser.add_argument(
+    add = parser.add_argument
+    add("checkpoint", type=Path, help="such as demucs-e07c671f.th, light.th.gz")
+    add("path", type=Path, metavar="model", help="file to write, for separate")
+    add(
         "--resample",
         action=argparse.BooleanOptionalAction,
         help="whether the network works at twice the sample rate, if the file does not state it "
         "(default: it does)",
     )
-    parser.add_argument(
-        "-f",
-        "--force_overwrite",
-        "--force-overwrite",
-        action="store_true",
-        help="replace what is there",
-    )
+    _add_force(parser)
     parser.set_defaults(run=_convert)
 
 
-def _convert(arguments: argparse.Namespace) -> None:
+def _convert(**options: Any) -> None:
     from .models import convert_demucs_checkpoint
 
-    written = convert_demucs_checkpoint(
-        arguments.checkpoint, arguments.model, arguments.resample, arguments.force_overwrite
-    )
-    sys.stdout.write(f"{written}\n")
+    _print([convert_demucs_checkpoint(**options)])
 
 
 def _add_demo_data(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("demo-data", help="render demo songs in MUSDB18-HQ's layout")
-    parser.add_argument("root", type=Path, help="folder to write train/ and test/ into")
-    parser.add_argument("--n_train", type=int, default=8, help="training songs (default 8)")
-    parser.add_argument("--n_test", type=int, default=2, help="test songs (default 2)")
-    parser.add_argument("--seconds", type=float, default=12.0, help="length of a song (default 12)")
-    parser.add_argument("--seed", type=int, default=0, help="chooses the songs (default 0)")
+    add = parser.add_argument
+    add("root", type=Path, help="folder to write train/ and test/ into")
+    add("--n_train", type=int, default=8, help="training songs (default 8)")
+    add("--n_test", type=int, default=2, help="test songs (default 2)")
+    add("--seconds", type=float, default=12.0, help="length of a song (default 12)")
+    add("--seed", type=int, default=0, help="chooses the songs (default 0)")
     parser.set_defaults(run=_demo_data)
 
 
-def _demo_data(arguments: argparse.Namespace) -> None:
+def _demo_data(**options: Any) -> None:
     from .data import render_demo_set
 
-    render_demo_set(
-        arguments.root,
-        n_train=arguments.n_train,
-        n_test=arguments.n_test,
-        seconds=arguments.seconds,
-        seed=arguments.seed,
-    )
+    render_demo_set(**options)
 
 
 def _add_report(commands: argparse._SubParsersAction) -> None:
@@ -197,21 +146,23 @@ def _add_report(commands: argparse._SubParsersAction) -> None:
         "folders named NAME.seed1, NAME.seed2) are one model. What cannot be used is named and "
         "left out; the exit status is 2 if nothing is left.",
     )
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "folders",
         nargs="+",
         type=Path,
         metavar="FOLDER",
         help="a scored experiment, or museval files of a published model",
     )
-    parser.add_argument(
+    add(
         "--out",
+        dest="output",
         type=Path,
         default=Path("report"),
         help="files to write, without their ending (default: report)",
     )
-    parser.add_argument("--title", default="Results", help="heading, such as the data set's name")
-    parser.add_argument(
+    add("--title", default="Results", help="heading, such as the data set's name")
+    add(
         "--quoted",
         action="store_true",
         help="add the rows of the paper's Table 1, which are for MUSDB18",
@@ -219,14 +170,11 @@ def _add_report(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_report)
 
 
-def _report(arguments: argparse.Namespace) -> None:
+def _report(**options: Any) -> None:
     from .report import write_report
 
-    written = write_report(
-        arguments.folders, arguments.out, arguments.title, quoted=arguments.quoted
-    )
-    sys.stdout.write(written["md"].read_text())
-    sys.stdout.write(f"\nwritten: {', '.join(str(path) for path in written.values())}\n")
+    written = write_report(**options)
+    _print([written["md"].read_text(), f"written: {', '.join(map(str, written.values()))}"])
 
 
 def _add_probe(commands: argparse._SubParsersAction) -> None:
@@ -237,44 +185,47 @@ def _add_probe(commands: argparse._SubParsersAction) -> None:
         "of silence and of noise, and attribute these to layers; or look for such tones in a "
         "recording.",
     )
-    parser.add_argument(
-        "target", help="Asteroid model file, recording, or package.module:factory of a network"
+    add = parser.add_argument
+    add("target", help="Asteroid model file, recording, or package.module:factory of a network")
+    add("--json", action="store_true", help="print the results as JSON")
+    add(
+        "--html",
+        dest="page",
+        type=Path,
+        metavar="FILE",
+        help="also write a page with pictures and sounds",
     )
-    parser.add_argument("--json", action="store_true", help="print the results as JSON")
-    parser.add_argument(
-        "--html", type=Path, metavar="FILE", help="also write a page with pictures and sounds"
-    )
-    parser.add_argument(
+    add(
         "--sample_rate",
         type=float,
         help="sample rate of the network's output in Hz, if the network does not state it",
     )
-    parser.add_argument(
+    add(
         "--input_shape",
         type=_shape,
         metavar="1,2,N",
         help="shape of the test signal, batch included, if the network does not state its input",
     )
-    parser.add_argument(
+    add(
         "--seconds",
         type=float,
         default=6.0,
         help="length of the test signal in seconds, if --input_shape is omitted (default 6)",
     )
-    parser.add_argument(
+    add(
         "--settings",
         type=_settings,
         default={},
         metavar="JSON",
         help="arguments of the factory, such as '{\"channels\": 16}'",
     )
-    parser.add_argument(
+    add(
         "--strides",
         type=_shape,
         metavar="4,8",
         help="strides of the layers to look for in a recording (default: the usual ones)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the test noise (default 0)")
+    add("--seed", type=int, default=0, help="seed of the test noise (default 0)")
     parser.set_defaults(run=_probe)
 
 
@@ -302,25 +253,16 @@ def _settings(text: str) -> dict:
     return settings
 
 
-def _probe(arguments: argparse.Namespace) -> None:
+def _probe(json: bool, **options: Any) -> None:
     from .probe import run_probe
 
-    result = run_probe(
-        arguments.target,
-        sample_rate=arguments.sample_rate,
-        input_shape=arguments.input_shape,
-        seconds=arguments.seconds,
-        settings=arguments.settings,
-        strides=arguments.strides,
-        seed=arguments.seed,
-        page=arguments.html,
-    )
-    if arguments.json:
-        sys.stdout.write(json.dumps(result.report.to_dict(), indent=2, allow_nan=False) + "\n")
+    result = run_probe(**options)
+    if json:
+        _print_json(result.report.to_dict())
     else:
         sys.stdout.write(result.text)
-    if arguments.html:
-        logging.getLogger(__name__).info("written: %s", arguments.html)
+    if options["page"]:
+        logging.getLogger(__name__).info("written: %s", options["page"])
 
 
 def _add_figures(commands: argparse._SubParsersAction) -> None:
@@ -330,25 +272,26 @@ def _add_figures(commands: argparse._SubParsersAction) -> None:
         description="Draw figures of the paper. Each is written as a picture, figure<N>.png, and "
         "as the numbers behind it, figure<N>.json.",
     )
-    parser.add_argument("numbers", nargs="*", type=int, help="figures 1 to 10 (default: all)")
-    parser.add_argument(
-        "--out", type=Path, default=Path("figures"), help="folder to write to (default: figures)"
-    )
-    parser.add_argument(
-        "--music", type=Path, metavar="FILE", help="audio file for Fig. 6 (default: a demo song)"
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="seed of random weights and noise (default: 0)"
-    )
+    add = parser.add_argument
+    add("numbers", nargs="*", type=int, help="figures 1 to 10 (default: all)")
+    add("--out", type=Path, default=Path("figures"), help="folder to write to (default: figures)")
+    add("--music", type=Path, metavar="FILE", help="audio file for Fig. 6 (default: a demo song)")
+    add("--seed", type=int, default=0, help="seed of random weights and noise (default: 0)")
     parser.set_defaults(run=_figures)
 
 
-def _figures(arguments: argparse.Namespace) -> None:
+def _figures(numbers: list[int], **options: Any) -> None:
     from .figures import FIGURES, render_figures
 
-    numbers = arguments.numbers or list(FIGURES)
-    written = render_figures(numbers, arguments.out, arguments.music, arguments.seed)
-    sys.stdout.write("".join(f"{path}\n" for path in written))
+    _print(render_figures(numbers or list(FIGURES), **options))
+
+
+def _print(lines: Iterable[object]) -> None:
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+def _print_json(values: object) -> None:
+    sys.stdout.write(json.dumps(values, indent=2, allow_nan=False) + "\n")
 
 
 if __name__ == "__main__":

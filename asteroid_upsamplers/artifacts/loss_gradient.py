@@ -95,7 +95,7 @@ def strided_gradient(weight: Tensor, stride: int, power: int) -> GradientPeriodi
         power: 1 for the mean absolute difference of its outputs, 2 for the mean square.
     """
     if power not in (1, 2):
-        raise ValueError(f"power is {power}, allowed is 1 or 2")
+        raise ValueError(f"power must be 1 or 2, not {power}")
     taps = nn.functional.pad(weight[:, 0].double(), (0, -weight.shape[-1] % stride))
     taps = taps.unflatten(1, (-1, stride))  # (out, frames, phase)
     frames = taps.shape[1]

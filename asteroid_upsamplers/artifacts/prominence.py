@@ -83,8 +83,8 @@ def tone_bins(sample_rate: float, frequencies: Sequence[float], n_fft: int) -> l
     for frequency in frequencies:
         if not 0 < frequency <= sample_rate / 2:
             raise ValueError(
-                f"frequency is {frequency} Hz, allowed is above 0 and up to half the sample rate, "
-                f"{sample_rate / 2:g} Hz"
+                f"a frequency must be above 0 and at most half the sample rate, "
+                f"{sample_rate / 2:g} Hz, not {frequency} Hz"
             )
     return [max(1, round(frequency * n_fft / sample_rate)) for frequency in frequencies]
 

@@ -98,7 +98,7 @@ def line_powers(y: Tensor, stride: int) -> tuple[float, Tensor]:
     """
     time = y.shape[-1]
     if time % stride:
-        raise ValueError(f"time is {time}, allowed is a multiple of the stride, {stride}")
+        raise ValueError(f"time must be a multiple of the stride, {stride}, not {time}")
     y = y.double().reshape(-1, time).cpu()
     y = y - y.mean(-1, keepdim=True)
     periods = y.unflatten(-1, (-1, stride)).mean(-2)

@@ -76,12 +76,7 @@ def render_demo_mixtures(
     require_at_least(1, n_train=n_train, n_dev=n_dev, n_test=n_test, seconds=seconds)
     require_at_least(0, seed=seed)
     require_at_least(8000, sample_rate=sample_rate)
-    if voices not in VOICES:
-        raise UsageError(f"voices is {voices!r}: must be one of {', '.join(VOICES)}")
-    found = shutil.which("espeak-ng") is not None
-    if voices == "espeak-ng" and not found:
-        raise UsageError("espeak-ng not found on the PATH: 'apt-get install espeak-ng'")
-    speaks = found and voices != "synthetic"
+    speaks = _espeak_is_to_speak(voices)
     folders = {subset: root / "metadata" / subset for subset in counts}
     for number, (subset, count) in enumerate(counts.items()):
         if folders[subset].is_dir():
@@ -103,6 +98,16 @@ def render_demo_mixtures(
                 writer.writeheader()
                 writer.writerows(rows)
     return folders
+
+
+def _espeak_is_to_speak(voices: str) -> bool:
+    """Whether espeak-ng makes the voices; :func:`render_demo_mixtures` says when it does."""
+    if voices not in VOICES:
+        raise UsageError(f"voices is {voices!r}: must be one of {', '.join(VOICES)}")
+    found = shutil.which("espeak-ng") is not None
+    if voices == "espeak-ng" and not found:
+        raise UsageError("espeak-ng not found on the PATH: 'apt-get install espeak-ng'")
+    return found and voices != "synthetic"
 
 
 def render_speaker(
@@ -159,7 +164,7 @@ def _words(build: str, frames: int, rate: int, rng: synths.Random) -> np.ndarray
 
 
 def _syllables(build: str, frames: int, rate: int, rng: synths.Random) -> np.ndarray:
-    """Random syllables at the pace and the pitch of speech, with pauses, by a synthetic voice."""
+    """Random syllables as fast and as high as speech, with pauses, by a synthetic voice."""
     time, line = rng.uniform(0, 0.2), []
     pitch = rng.uniform(43, 50) if build == "man" else rng.uniform(54, 60)  # MIDI, 98 to 262 Hz
     end = frames / rate

@@ -47,6 +47,9 @@ from .kernels import BORDERS, InterpolationKernel, interpolate
 
 BORDER_TOLERANCE = 1e-12
 
+LARGE = 2**22
+"""Constants of more numbers stay overlapping views of fewer, where they are such."""
+
 
 @dataclass(frozen=True, eq=False)
 class FormConstants:
@@ -172,3 +175,12 @@ def _inputs_in(constants: Tensor) -> tuple[int, int]:
     """The range of inputs that any sample depends on."""
     used = constants.any(2).any(0).nonzero()[:, 0].tolist()
     return (used[0], used[-1] + 1) if used else (0, 0)
+
+
+def converted(x: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """``x.to(device, dtype)``; what shares memory, as large overlapping windows do, still does."""
+    numbers = x.untyped_storage().nbytes() // x.element_size()
+    if x.numel() <= max(numbers, LARGE):
+        return x.to(device, dtype)
+    whole = x.as_strided((numbers,), (1,), 0).to(device, dtype)
+    return whole.as_strided(x.shape, x.stride(), x.storage_offset())

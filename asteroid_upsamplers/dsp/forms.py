@@ -12,58 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .channels_last import channels_as_samples, multiply, pad, with_bias
-from .constants import derive
+from .constants import converted, derive
 from .kernels import BORDERS, InterpolationKernel, interpolate
+from .polyphase import filtered_frames, joined
 from .precision import without_autocast
 
-HEAP_BYTES = 2**24
-"""Blocks above 32 MiB are fresh pages from the system each time (glibc's largest mmap threshold),
-touching them can take as long as the convolution that fills them. Half of that measured best."""
 SHIFTED_TAPS = 5
 """Longer kernels, as a sum of shifted signals, would be more work than what they follow."""
-
-LARGE = 2**22
-"""Constants of more numbers stay overlapping views of fewer, where they are such."""
-
-
-def filtered_frames(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: int,
-    window: slice,
-    padding: int,
-    first: int,
-    frames: int,
-) -> list[Tensor]:
-    """Filter at the input rate: the phases of the output, ready to be merged.
-
-    On a CPU long signals are filtered in groups of the batch that stay on its heap.
-
-    Args:
-        x: ``(batch, in_channels, time)``.
-        weight: ``(out_channels * stride, in_channels, Q)``.
-        bias: ``(out_channels * stride,)`` or ``None``.
-        stride: Upsampling factor.
-        window: The samples of ``x`` to filter.
-        padding: Zeros on either side of them.
-        first: The first filtered sample to keep.
-        frames: How many to keep.
-
-    Returns:
-        One ``(group, out_channels, frames, stride)`` for every group, in order.
-    """
-    groups: tuple[Tensor, ...] = (x,)
-    if x.device.type == "cpu" and not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
-        item = x.shape[-1] * len(weight) * x.element_size()
-        groups = x.split(max(1, HEAP_BYTES // item))
-    filtered = [F.conv1d(group[..., window], weight, bias, padding=padding) for group in groups]
-    return [z.narrow(2, first, frames).unflatten(1, (-1, stride)).mT for z in filtered]
-
-
-def joined(groups: list[Tensor]) -> Tensor:
-    """The whole batch again."""
-    return groups[0] if len(groups) == 1 else torch.cat(groups)
 
 
 class InterpolatedConvolution(nn.Module):
@@ -334,13 +289,4 @@ class InterpolatedConvolution(nn.Module):
     def _place(self, dtype: torch.dtype) -> None:
         """Round the exact constants once, whatever precisions the module has gone through."""
         for name, exact in self.rounded.items():
-            setattr(self, name, _converted(exact, getattr(self, name).device, dtype))
-
-
-def _converted(x: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """``x.to(device, dtype)``; what shares memory, as large overlapping windows do, still does."""
-    numbers = x.untyped_storage().nbytes() // x.element_size()
-    if x.numel() <= max(numbers, LARGE):
-        return x.to(device, dtype)
-    whole = x.as_strided((numbers,), (1,), 0).to(device, dtype)
-    return whole.as_strided(x.shape, x.stride(), x.storage_offset())
+            setattr(self, name, converted(exact, getattr(self, name).device, dtype))

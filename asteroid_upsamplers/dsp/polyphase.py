@@ -11,7 +11,13 @@ Component :math:`r` of a signal at stride :math:`s` is every :math:`s`-th sample
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+HEAP_BYTES = 2**24
+"""Blocks above 32 MiB are fresh pages from the system each time (glibc's largest mmap threshold),
+touching them can take as long as the convolution that fills them. Half of that measured best."""
 
 
 def polyphase_merge(x: Tensor, stride: int) -> Tensor:
@@ -52,5 +58,45 @@ def polyphase_split(x: Tensor, stride: int) -> Tensor:
                  [1, 3]]])
     """
     if x.shape[-1] % stride:
-        raise ValueError(f"time is {x.shape[-1]}, allowed is a multiple of the stride, {stride}")
+        raise ValueError(f"time must be a multiple of the stride, {stride}, not {x.shape[-1]}")
     return x.unflatten(-1, (-1, stride)).mT.flatten(1, 2)
+
+
+def filtered_frames(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int,
+    window: slice,
+    padding: int,
+    first: int,
+    frames: int,
+) -> list[Tensor]:
+    """Filter at the input rate: the phases of the output, ready to be merged.
+
+    On a CPU long signals are filtered in groups of the batch that stay on its heap.
+
+    Args:
+        x: ``(batch, in_channels, time)``.
+        weight: ``(out_channels * stride, in_channels, Q)``.
+        bias: ``(out_channels * stride,)`` or ``None``.
+        stride: Upsampling factor.
+        window: The samples of ``x`` to filter.
+        padding: Zeros on either side of them.
+        first: The first filtered sample to keep.
+        frames: How many to keep.
+
+    Returns:
+        One ``(group, out_channels, frames, stride)`` for every group, in order.
+    """
+    groups: tuple[Tensor, ...] = (x,)
+    if x.device.type == "cpu" and not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+        item = x.shape[-1] * len(weight) * x.element_size()
+        groups = x.split(max(1, HEAP_BYTES // item))
+    filtered = [F.conv1d(group[..., window], weight, bias, padding=padding) for group in groups]
+    return [z.narrow(2, first, frames).unflatten(1, (-1, stride)).mT for z in filtered]
+
+
+def joined(groups: list[Tensor]) -> Tensor:
+    """The whole batch again."""
+    return groups[0] if len(groups) == 1 else torch.cat(groups)

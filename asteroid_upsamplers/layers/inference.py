@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..dsp.forms import filtered_frames, joined
+from ..dsp.polyphase import filtered_frames, joined
 from .base import Upsampler
 from .measured import double_copy, measured_system
 

@@ -15,7 +15,7 @@ from ..dsp.channels_last import (
     prefers_channels_last,
     with_bias,
 )
-from ..dsp.forms import filtered_frames, joined
+from ..dsp.polyphase import filtered_frames, joined
 from .base import Upsampler, register
 from .settings import flag, one_of
 from .tone_free import equal_phase_biases, equal_phase_gains

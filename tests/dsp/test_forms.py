@@ -100,7 +100,7 @@ def test_long_batches_are_filtered_in_groups(monkeypatch):
     convolution = InterpolatedConvolution(linear_kernel(4), 9, (4, 4))
     x, weight = torch.randn(5, 2, 50), torch.randn(3, 2, 9)
     whole = in_form("folded", convolution, x, weight, None)
-    monkeypatch.setattr("asteroid_upsamplers.dsp.forms.HEAP_BYTES", 2 * 50 * 12 * 4)
+    monkeypatch.setattr("asteroid_upsamplers.dsp.polyphase.HEAP_BYTES", 2 * 50 * 12 * 4)
     calls = []
     conv1d = torch.nn.functional.conv1d
 

@@ -24,5 +24,5 @@ def test_split_and_merge_are_inverse(stride):
 
 
 def test_split_refuses_a_time_that_does_not_divide():
-    with pytest.raises(ValueError, match="time is 10, allowed is a multiple of the stride, 4"):
+    with pytest.raises(ValueError, match="time must be a multiple of the stride, 4, not 10"):
         polyphase_split(torch.zeros(1, 1, 10), 4)
