@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import TypeVar
 
 import torch
@@ -124,6 +125,8 @@ def _response(
     silence, first, other = layer(x)[[2, 0, 1]]
     first, other = first - silence, other - silence
     size = float(first.abs().max())
+    if not math.isfinite(size + float(silence.abs().max())):
+        raise ValueError(f"{layer.name}: its output is NaN or infinite: its weights are damaged")
     if not torch.allclose(other, -2 * first, rtol=0, atol=1e-9 * size):
         raise ValueError(f"{layer.name}: an upsampler must be linear in its input, this is not")
     heard = (first.abs() > NOTHING * size).any(0).nonzero()[:, 0]

@@ -91,3 +91,11 @@ def test_a_network_is_folded_for_inference():
     fold_for_inference(network)  # once more changes nothing
     torch.testing.assert_close(run(inputs[1]), before[1], rtol=1e-5, atol=1e-5)
     assert not network["c"].weight.requires_grad
+
+
+def test_damaged_weights_are_an_error_and_no_measurement():
+    layer = layers.Nearest(3, 2, 4)
+    with torch.no_grad():
+        layer.weight[0, 0, 0] = float("nan")
+    with pytest.raises(ValueError, match="nearest: its output is NaN or infinite"):
+        layers.measured_system(layer)
