@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..dsp import UpsamplingSystem
-from ..layers import Upsampler, measured_system
+from ..layers import Upsampler, linear_system, measured_system
 
 AnyLayer = Upsampler | nn.ConvTranspose1d | UpsamplingSystem
 
@@ -17,9 +17,9 @@ def system_of(layer: AnyLayer, together: bool = False) -> UpsamplingSystem:
     """The impulse responses and offsets of a layer.
 
     Args:
-        layer: An upsampler, which is run on impulses in float64 (:func:`layers.measured_system`);
-            torch's transposed convolution, whose weights are its responses; or a system, which
-            passes through.
+        layer: An upsampler, which is run on impulses in float64 (:func:`layers.measured_system`)
+            or says its responses itself (:func:`layers.linear_system`); torch's transposed
+            convolution, whose weights are its responses; or a system, which passes through.
         together: Whether the responses of an upsampler's input channels may be summed: for inputs
             that are the same in all channels that is enough, and takes one run instead of one a
             channel.
@@ -31,7 +31,7 @@ def system_of(layer: AnyLayer, together: bool = False) -> UpsamplingSystem:
     if isinstance(layer, UpsamplingSystem):
         return layer
     if isinstance(layer, Upsampler):
-        return measured_system(layer, together)
+        return measured_system(layer, together) if together else linear_system(layer)
     if isinstance(layer, nn.ConvTranspose1d):
         return transposed_system(
             layer.weight, layer.bias, layer.stride[0], layer.groups, layer.dilation[0]

@@ -13,7 +13,7 @@ where :math:`a` is how many input samples a response begins before its impulse.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -53,6 +53,13 @@ class UpsamplingSystem:
         """``(..., samples)`` -> ``(..., samples / stride, stride)``, zeros at the end."""
         missing = -responses.shape[-1] % self.stride
         return F.pad(responses, (0, missing)).unflatten(-1, (-1, self.stride))
+
+    def trimmed(self) -> UpsamplingSystem:
+        """The same without periods of silence before and after all responses."""
+        heard = self.by_phase(self.responses).abs().amax((0, 1, 3)).nonzero()[:, 0].tolist()
+        first, last = (heard[0], heard[-1]) if heard else (self.before, self.before)
+        kept = self.responses[..., first * self.stride : (last + 1) * self.stride]
+        return replace(self, responses=kept, before=self.before - first)
 
     def phase_gains(self) -> Tensor:
         """The steady response to ones without the offsets, ``(out_channels, stride)``.

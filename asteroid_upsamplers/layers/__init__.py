@@ -5,7 +5,7 @@ from .conversion import to_subpixel, to_transposed
 from .inference import FoldedUpsampler, fold_for_inference
 from .interpolation import Cubic, Interpolation, Linear, Nearest, Sinc, Stretch
 from .learned import Learned
-from .measured import measured_system
+from .measured import linear_system, measured_system
 from .polyphase import PolyphaseUpsampler
 from .subpixel import Subpixel
 from .tone_free import equal_phase_biases, equal_phase_gains
@@ -33,6 +33,7 @@ __all__ = [
     "equal_phase_gains",
     "fold_for_inference",
     "get",
+    "linear_system",
     "make",
     "measured_system",
     "register",

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from ..dsp import UpsamplingSystem
 from ..errors import UsageError
 from ..registry import Registry, nearest_names
 from .settings import flag, integer
@@ -117,6 +118,14 @@ class Upsampler(nn.Module, ABC):
         bound = 1 / math.sqrt(self.weight[0].numel())
         values = torch.empty_like(getattr(self, name), requires_grad=False)
         return values.uniform_(-bound, bound)
+
+    def known_system(self) -> UpsamplingSystem | None:
+        """The layer as a linear system, from its weights; ``None``: it has to be measured.
+
+        A family may say it, as it takes minutes to run a layer of thousands of input channels on
+        an impulse in each of them. The battery tests what it says against what is measured.
+        """
+        return None
 
     def get_config(self) -> dict[str, Any]:
         """The settings as plain values; ``cls(**config)`` builds the same layer."""

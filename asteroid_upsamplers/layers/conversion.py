@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from ..errors import UsageError
 from .base import Upsampler, assign
-from .measured import double_copy, measured_system
+from .measured import double_copy, linear_system
 from .subpixel import Subpixel
 from .transposed import Transposed
 
@@ -40,7 +40,7 @@ def to_subpixel(layer: Upsampler) -> Subpixel:
             f"{layer.name}: an untrimmed output is longer than a subpixel layer's; only layers "
             "with trim=True have such a twin"
         )
-    system = measured_system(layer)
+    system = linear_system(layer)
     taps = system.low_rate_taps()
     past, future = taps.shape[-1] - 1 - system.before, system.before
     kernel_size = max(2 * past + 1, 2 * future)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..dsp.polyphase import filtered_frames, joined
 from .base import Upsampler
-from .measured import double_copy, measured_system
+from .measured import double_copy, linear_system
 
 TOLERANCE = 1e-9
 
@@ -31,7 +31,7 @@ class FoldedUpsampler(nn.Module):
         self.in_channels, self.out_channels = layer.in_channels, layer.out_channels
         self.stride = layer.stride
         self.more = layer.output_length(1) - layer.stride
-        system = measured_system(layer)
+        system = linear_system(layer)
         taps = system.low_rate_taps()
         self.past, self.future = taps.shape[-1] - 1 - system.before, system.before
         self.weight = nn.Parameter(taps.flatten(0, 1), requires_grad=False)

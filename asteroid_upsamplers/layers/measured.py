@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
@@ -19,6 +20,8 @@ SHORTEST, LONGEST = 4, 2**14
 
 NOTHING = 1e-14
 """Samples below this share of the largest are rounding errors, and set to zero."""
+
+DAMAGED = "{}: its output is NaN or infinite: its weights are damaged"
 
 NUMBERS_AT_ONCE = 2**23
 """Numbers in the signals that are run at a time, so that wide layers need little memory."""
@@ -38,6 +41,26 @@ def double_copy(layer: Module) -> Module:
     ]
     memo = {id(value): value.detach().clone() for value in computed}
     return copy.deepcopy(layer, memo).double().eval()
+
+
+@torch.no_grad()
+def linear_system(layer: Upsampler) -> UpsamplingSystem:
+    """The impulse responses and offsets of a layer, in float64.
+
+    They are what the family says of itself (:meth:`Upsampler.known_system`), else measured.
+
+    Raises:
+        ValueError: As :func:`measured_system`.
+    """
+    exact = double_copy(layer)
+    least = SHORTEST + layer.kernel_size // layer.stride
+    exact(_like(exact).new_zeros(1, layer.in_channels, least))  # norms and pruning compute weights
+    known = exact.known_system()
+    if known is None:
+        return measured_system(layer)
+    if not (known.responses.isfinite().all() and known.offsets.isfinite().all()):
+        raise ValueError(DAMAGED.format(layer.name))
+    return replace(known, responses=_without_rounding_errors(known.responses)).trimmed()
 
 
 @torch.no_grad()
@@ -72,9 +95,11 @@ def measured_system(layer: Upsampler, together: bool = False) -> UpsamplingSyste
         identity = torch.eye(channels, dtype=torch.float64, device=_like(layer).device)
         most = max(1, NUMBERS_AT_ONCE // (time * max(channels, layer.out_channels * stride)))
         responses = torch.cat([run(rows) for rows in identity.split(most)]).transpose(0, 1)
-    responses = responses.contiguous()
-    responses[responses.abs() < NOTHING * responses.abs().max()] = 0
-    return UpsamplingSystem(responses, stride, offsets, before=before)
+    return UpsamplingSystem(_without_rounding_errors(responses), stride, offsets, before=before)
+
+
+def _without_rounding_errors(responses: Tensor) -> Tensor:
+    return torch.where(responses.abs() < NOTHING * responses.abs().max(), 0.0, responses)
 
 
 def _like(layer: nn.Module) -> Tensor:
@@ -126,7 +151,7 @@ def _response(
     first, other = first - silence, other - silence
     size = float(first.abs().max())
     if not math.isfinite(size + float(silence.abs().max())):
-        raise ValueError(f"{layer.name}: its output is NaN or infinite: its weights are damaged")
+        raise ValueError(DAMAGED.format(layer.name))
     if not torch.allclose(other, -2 * first, rtol=0, atol=1e-9 * size):
         raise ValueError(f"{layer.name}: an upsampler must be linear in its input, this is not")
     heard = (first.abs() > NOTHING * size).any(0).nonzero()[:, 0]

@@ -41,8 +41,9 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from ..dsp import InterpolatedConvolution
+from ..dsp import InterpolatedConvolution, UpsamplingSystem
 from ..dsp.channels_last import in_its_own_order, prefers_channels_last
 from ..dsp.precision import works_in_half_precision
 from .base import Upsampler
@@ -153,6 +154,17 @@ class PolyphaseUpsampler(Upsampler):
             low_rate_weight = folded.permute(order).flatten(0, 1)
             return self.convolution.folded(x, low_rate_weight, multiply, self.bias)
         return self.convolution.commuted(x, multiply, self.bias)
+
+    def known_system(self) -> UpsamplingSystem:
+        weight = self.filters() if self.taps_per_output else self.filters().transpose(0, 1)
+        delay, stride = self.convolution.delay, self.stride
+        folded = self.convolution.fold(weight)  # (out, in, stride, Q)
+        responses = folded.flip(-1).mT.flatten(2)  # a later tap meets an impulse earlier
+        if delay:
+            responses = F.pad(responses, (stride - delay, delay))
+        bias = weight.new_zeros(self.out_channels) if self.bias is None else self.bias
+        before = self.convolution.low_rate_taps - 1 - self.convolution.lead + (delay > 0)
+        return UpsamplingSystem(responses, stride, bias[:, None].repeat(1, stride), before=before)
 
     def form_for(self, x: Tensor) -> str:
         """The form that ``x``, of shape ``(batch, in_channels, time)``, is upsampled in."""

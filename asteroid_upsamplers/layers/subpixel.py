@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..dsp import centered_padding
+from ..dsp import UpsamplingSystem, centered_padding
 from ..dsp.channels_last import (
     channels_as_samples,
     in_its_own_order,
@@ -76,11 +76,18 @@ class Subpixel(Upsampler):
         self.make_parameters((rows, self.in_channels, self.kernel_size), rows)
 
     def upsample(self, x: Tensor) -> Tensor:
+        return filter_and_shuffle(x, *self._filters(), self.stride)
+
+    def known_system(self) -> UpsamplingSystem:
+        return shuffled_system(*self._filters(), self.stride)
+
+    def _filters(self) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias as the layer uses them."""
         if not self.tone_free:
-            return filter_and_shuffle(x, self.weight, self.bias, self.stride)
+            return self.weight, self.bias
         weight = equal_phase_gains(self.weight, self.stride, phases_first=True)
         bias = None if self.bias is None else equal_phase_biases(self.bias, self.stride)
-        return filter_and_shuffle(x, weight, bias, self.stride)
+        return weight, bias
 
     def draw(self, name: str) -> Tensor:
         values = super().draw(name)
@@ -106,3 +113,11 @@ def filter_and_shuffle(x: Tensor, weight: Tensor, bias: Tensor | None, stride: i
         return channels_as_samples(y, stride)
     frames = filtered_frames(x, weight, bias, stride, slice(None), after, first, time)
     return joined(frames).flatten(2)
+
+
+def shuffled_system(weight: Tensor, bias: Tensor | None, stride: int) -> UpsamplingSystem:
+    """What :func:`filter_and_shuffle` is; a later tap meets an impulse earlier."""
+    responses = weight.unflatten(0, (-1, stride)).flip(3).permute(0, 2, 3, 1).flatten(2)
+    offsets = weight.new_zeros(len(weight)) if bias is None else bias
+    before = centered_padding(weight.shape[-1])[1]
+    return UpsamplingSystem(responses, stride, offsets.unflatten(0, (-1, stride)), before=before)

@@ -19,10 +19,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..dsp import UpsamplingSystem
 from ..errors import UsageError
 from .base import Upsampler, register
 from .settings import integer
-from .subpixel import filter_and_shuffle
+from .subpixel import filter_and_shuffle, shuffled_system
 
 Pair = tuple[Tensor, Tensor]
 
@@ -91,8 +92,15 @@ class InverseWavelet(Upsampler):
         """The even and the odd samples."""
 
     def upsample(self, x: Tensor) -> Tensor:
+        return filter_and_shuffle(x, *self._filters(), self.stride)
+
+    def known_system(self) -> UpsamplingSystem:
+        return shuffled_system(*self._filters(), self.stride)
+
+    def _filters(self) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias of a subpixel layer that computes the same."""
         bias = None if self.bias is None else self._phases(self.bias)
-        return filter_and_shuffle(x, self._phases(self.weight), bias, self.stride)
+        return self._phases(self.weight), bias
 
     def _phases(self, parameter: Tensor) -> Tensor:
         """The steps, taken by the filters: rows are then phases, as in a subpixel layer."""

@@ -1,5 +1,7 @@
 """Every family passes the public battery, which rejects layers that break the contract."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -136,9 +138,18 @@ def every_second_frame_louder(x, y):
     return y * (1 + frame % 2)
 
 
+class KnowsItselfWrongly(layers.Nearest):
+    """Says that its responses begin one input sample earlier than they do."""
+
+    def known_system(self):
+        system = super().known_system()
+        return dataclasses.replace(system, before=system.before + 1)
+
+
 @pytest.mark.parametrize(
     ("broken", "law"),
     [
+        (KnowsItselfWrongly, "it_is_linear"),
         (with_output(lambda x, y: y[..., :-1]), "lengths_are_exact"),
         (TakesAnyKernelSize, "impossible_settings_are_refused"),
         (TakesAnyChannels, "wrong_inputs_are_refused"),
