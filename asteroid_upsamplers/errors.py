@@ -64,6 +64,8 @@ def one_line_errors() -> Iterator[None]:
         _leave(TERMINATED, "terminated: run the same command again to go on")
     except KeyboardInterrupt:
         _leave(130, "interrupted: run the same command again to go on")
+    except FileExistsError as error:
+        _leave(2, f"error: {error.filename}: is a file, must be a folder")
     except OSError as error:
         if error.errno not in _DISK_TROUBLE:
             raise

@@ -130,7 +130,9 @@ def damage_of(path: Path) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
             part = archive.testzip()
-    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (zipfile.BadZipFile, EOFError, ValueError, RuntimeError, OSError) as error:
         return str(error)
     return None if part is None else f"checksum of {part}"
 

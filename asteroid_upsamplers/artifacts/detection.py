@@ -85,6 +85,8 @@ def detect_tones(
     time = channels.shape[-1]
     if time < LEAST_TIME:
         raise ValueError(f"signal of {time} samples, at least {LEAST_TIME} are needed")
+    if not signal.isfinite().all():
+        raise ValueError("the signal holds NaN or infinite samples")
     tone_bins(sample_rate, frequencies, time)  # are they in range?
     found = [_surest(channels, frequency, sample_rate) for frequency in frequencies]
     return Detection(

@@ -60,7 +60,8 @@ def update_copies(
 def _is_current(folder: Path, originals: Sequence[Path]) -> bool:
     try:
         origin = json.loads((folder / ORIGIN).read_text())
-        if origin["made from"] != _states(originals):
+        made_from = origin["made from"]
+        if any(made_from[name] != state for name, state in _states(originals).items()):
             return False
         return all((folder / name).stat().st_size == n for name, n in origin["files"].items())
     except (OSError, ValueError, KeyError):

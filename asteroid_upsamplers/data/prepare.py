@@ -125,11 +125,10 @@ def songs_at_rate(
         return songs
     resampled = wav_dir.with_name(f"{wav_dir.name}_{sample_rate}")
     names = (*sources, MIXTURE) if subset == "test" else tuple(sources)
-
     originals = {Path(subset, song.name): [song.path(name) for name in names] for song in songs}
 
     def resample(folder: Path, paths: Sequence[Path]) -> None:
-        for path in paths:
+        for path in sorted(paths[0].parent.glob("*.wav")):  # other runs may ask for other sources
             resample_file(path, folder / path.name, sample_rate)
 
     update_copies(resampled, originals, resample, f"resampling to {sample_rate} Hz", None, progress)

@@ -92,7 +92,7 @@ def filtered_frames(
     groups: tuple[Tensor, ...] = (x,)
     if x.device.type == "cpu" and not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
         item = x.shape[-1] * len(weight) * x.element_size()
-        groups = x.split(max(1, HEAP_BYTES // item))
+        groups = x.split(max(1, HEAP_BYTES // max(1, item)))
     filtered = [F.conv1d(group[..., window], weight, bias, padding=padding) for group in groups]
     return [z.narrow(2, first, frames).unflatten(1, (-1, stride)).mT for z in filtered]
 

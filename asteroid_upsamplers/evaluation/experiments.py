@@ -25,7 +25,10 @@ from .scoring import ScoringJob, score_songs
 MODEL = "best_model.pth"
 ESTIMATES, SCORES = Path("estimates/test"), Path("scores/test")
 SETTINGS = Path("estimates/separation.json")
-"""How the estimates beside it were made."""
+"""How the estimates beside it were made, and from which files."""
+
+ORIGINS = "score_origins.json"
+"""Which files the scores were made from."""
 
 EVALUATION = "evaluation.json"
 """How fast the test songs were separated."""
@@ -90,9 +93,11 @@ def separate_experiments(
             at work in a folder.
     """
     for exp_dir in exp_dirs:
-        model = load_music_separator(exp_dir)
-        songs = songs_to_test(musdb18_dir, wav_dir, model.sources)
+        if not (exp_dir / MODEL).exists():
+            raise UsageError(f"{exp_dir}: no experiment here (no {MODEL}); train one first")
         with alone_in(exp_dir):
+            model = load_music_separator(exp_dir)
+            songs = songs_to_test(musdb18_dir, wav_dir, model.sources)
             _separate_experiment(exp_dir, model, songs, chunking or Chunking(), progress)
 
 
@@ -128,19 +133,40 @@ def _separate_experiment(
 def _discard_outdated(exp_dir: Path, songs: Sequence[Song], settings: dict[str, Any]) -> None:
     """Remove estimates that a run with these settings would not make, and note the settings."""
     settings.pop("batch")  # changes nothing but rounding
-    estimates, path = exp_dir / ESTIMATES, exp_dir / SETTINGS
-    if _settings_of(exp_dir) != settings:
-        if estimates.exists():
-            discard(estimates)
-        _write_json(path, settings)
-    for song in songs:
-        folder = estimates / song.name
-        if _older(folder, exp_dir / MODEL) or _older(folder, song.path(MIXTURE)):
+    estimates, noted = exp_dir / ESTIMATES, _read_json(exp_dir / SETTINGS)
+    before = noted.pop("songs", {})
+    if noted != settings and estimates.exists():
+        discard(estimates)
+    now = {song.name: _state([song.path(MIXTURE)]) for song in songs}
+    for name, state in now.items():
+        folder = estimates / name
+        if folder.exists() and (before.get(name) != state or _older(folder, exp_dir / MODEL)):
             discard(folder)
+    _write_json(exp_dir / SETTINGS, settings | {"songs": before | now})
 
 
-def _settings_of(exp_dir: Path) -> dict[str, Any]:
-    path = exp_dir / SETTINGS
+def _state(paths: Sequence[Path]) -> dict[str, list[int]]:
+    """What tells files from others, and from themselves after a change."""
+    states = {str(path.resolve()): path.stat() for path in paths if path.exists()}
+    return {path: [state.st_size, state.st_mtime_ns] for path, state in states.items()}
+
+
+def _discard_outdated_scores(folder: Path, jobs: Sequence[ScoringJob]) -> None:
+    """Remove scores of other songs or files than those of the jobs, and note these files."""
+    before = _read_json(folder / ORIGINS)
+    now = {
+        job.json_path.stem: _state(
+            [job.estimates, *(job.references / f"{s}.wav" for s in job.sources)]
+        )
+        for job in jobs
+    }
+    for path in (folder / SCORES).glob("*.json"):
+        if path.stem not in now or before.get(path.stem) != now[path.stem]:
+            path.unlink()
+    _write_json(folder / ORIGINS, now)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
@@ -166,30 +192,31 @@ def score_experiments(
         UsageError: If songs cannot be scored (the others are scored all the same), or another run
             is at work in a folder.
     """
+    exp_dirs = list(dict.fromkeys(exp_dir.resolve() for exp_dir in exp_dirs))
     sources: dict[Path, dict[str, None]] = {}
     for exp_dir in exp_dirs:
-        own = dict.fromkeys(_settings_of(exp_dir).get("sources", ()))
+        own = dict.fromkeys(_read_json(exp_dir / SETTINGS).get("sources", ()))
         if not own:
             raise UsageError(f"{exp_dir}: no estimates here; separate first")
         sources[exp_dir] = own
         baseline = exp_dir.parent / BASELINE
         sources[baseline] = sources.get(baseline, {}) | own
-    jobs = []
+    jobs: list[ScoringJob] = []
     with contextlib.ExitStack() as stack:
+        for exp_dir in exp_dirs:
+            stack.enter_context(alone_in(exp_dir))
+        for folder in sorted(sources.keys() - set(exp_dirs)):  # of other experiments, too
+            stack.enter_context(locked(folder / LOCK, wait=True))
         for folder, names in sources.items():
-            if folder in exp_dirs:
-                stack.enter_context(alone_in(folder))
-            else:
-                stack.enter_context(locked(folder / LOCK, wait=True))  # of other experiments, too
+            own_jobs = []
             for song in songs_to_test(musdb18_dir, wav_dir, tuple(names)):
                 estimates = folder / ESTIMATES / song.name
                 estimates = estimates if folder in exp_dirs else song.path(MIXTURE)
                 path = folder / SCORES / f"{song.name}.json"
                 name = f"{folder.name}: {song.name}"
-                jobs.append(ScoringJob(name, song.folder, estimates, tuple(names), path))
-        for job in jobs:
-            if _older(job.json_path, job.estimates):
-                job.json_path.unlink()
+                own_jobs.append(ScoringJob(name, song.folder, estimates, tuple(names), path))
+            _discard_outdated_scores(folder, own_jobs)
+            jobs += own_jobs
         score_songs(jobs, workers=workers, progress=progress)
 
 

@@ -129,13 +129,26 @@ class Upsampler(nn.Module, ABC):
 
     def get_config(self) -> dict[str, Any]:
         """The settings as plain values; ``cls(**config)`` builds the same layer."""
-        cls = parametrize.type_before_parametrizations(self)
-        config = {name: getattr(self, name) for name in inspect.signature(cls).parameters}
-        return config | {"bias": self.has_bias}
+        config = {}
+        for setting in self._settings():
+            if not hasattr(self, setting) and setting != "bias":
+                raise AttributeError(
+                    f"{self.name}: its constructor must keep {setting!r} as an attribute"
+                )
+            config[setting] = self.has_bias if setting == "bias" else getattr(self, setting)
+        return config
 
     def extra_repr(self) -> str:
         """The settings, for ``print(layer)``."""
-        return ", ".join(f"{key}={value}" for key, value in self.get_config().items())
+        known = [name for name in self._settings() if name != "bias" and hasattr(self, name)]
+        return ", ".join([f"{n}={getattr(self, n)}" for n in known] + [f"bias={self.has_bias}"])
+
+    def _settings(self) -> list[str]:
+        """The arguments of the constructor."""
+        parameters = inspect.signature(parametrize.type_before_parametrizations(self)).parameters
+        return [
+            p.name for p in parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        ]
 
     def _empty(self, x: Tensor) -> Tensor:
         """The output for no samples or no examples; gradients of zero reach every parameter."""
@@ -147,7 +160,8 @@ class Upsampler(nn.Module, ABC):
         """Version 0.1 kept a ``tone_free`` layer's weights under the name of a parametrization."""
         for name in ("weight", "bias"):
             old = f"{prefix}parametrizations.{name}.original"
-            if old in state_dict and not parametrize.is_parametrized(self, name):
+            tone_free = getattr(self, "tone_free", False)
+            if tone_free and old in state_dict and not parametrize.is_parametrized(self, name):
                 state_dict[f"{prefix}{name}"] = state_dict.pop(old)
         super()._load_from_state_dict(state_dict, prefix, *args)
 

@@ -37,13 +37,20 @@ class FoldedUpsampler(nn.Module):
         self.weight = nn.Parameter(taps.flatten(0, 1), requires_grad=False)
         self.bias = nn.Parameter(system.offsets.flatten().clone(), requires_grad=False)
         self.head, self.tail = self._edges(double_copy(layer))
-        self.layer = layer if self.head or self.tail else None
+        self.layer = layer.requires_grad_(False) if self.head or self.tail else None
         self.to(next(layer.parameters()))
 
     def forward(self, x: Tensor) -> Tensor:
         """``(batch, in_channels, time)`` or ``(in_channels, time)``, as the layer."""
+        if x.dim() not in (2, 3) or x.shape[-2] != self.in_channels:
+            raise ValueError(
+                f"the input must be (batch, {self.in_channels}, time) or ({self.in_channels}, time)"
+                f", not {tuple(x.shape)}"
+            )
         if x.dim() == 2:
             return self(x[None])[0]
+        if not x.numel():
+            return x.new_zeros(len(x), self.out_channels, self.output_length(x.shape[-1]))
         if self.layer is None:
             return self._middle(x)
         near = self.head + self.tail + self.past + self.future + 1
@@ -98,9 +105,11 @@ def fold_for_inference(model: nn.Module) -> nn.Module:
     ``torch.nn.utils.remove_weight_norm`` does with its kind.
 
     Interpolations, parametrizations (``tone_free``, weight norm) and wavelet steps are multiplied
-    out once instead of in every call. The model computes the same, to rounding; it can no longer be
-    trained or change its form. In half precision the rounding of folded taps makes a tone, some
-    55 dB below a constant: fold where the model runs in float32.
+    out once instead of in every call. That pays for wavelets, ``learned`` and ``tone_free`` layers;
+    transposed and linear layers are about as fast or a little slower, and a sinc's weights grow
+    (``benchmarks/inference.py`` measures it). The model computes the same, to rounding; it can no
+    longer be trained, saved, or change its form: fold after loading. In half precision the rounding
+    of folded taps makes a tone, some 55 dB below a constant: fold where the model runs in float32.
 
     Args:
         model: Any network; it is changed in place. An upsampler itself is left as it is.
@@ -121,7 +130,7 @@ def fold_for_inference(model: nn.Module) -> nn.Module:
     parents = [m for m in model.modules() if not isinstance(m, (Upsampler, FoldedUpsampler))]
     folded: dict[Upsampler, FoldedUpsampler] = {}  # a layer may stand in several places
     for parent in parents:
-        for name, child in list(parent.named_children()):
+        for name, child in list(parent._modules.items()):
             if isinstance(child, Upsampler):
                 if child not in folded:
                     folded[child] = FoldedUpsampler(child)

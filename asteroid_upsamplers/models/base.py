@@ -60,6 +60,8 @@ class MusicSeparator(PortableModel):
         at_least(name, 1, audio_channels=audio_channels)
         if not sources or isinstance(sources, str):
             raise UsageError(f"{name}: sources is {sources!r}, must be a list of at least one name")
+        if len(set(sources)) < len(sources):
+            raise UsageError(f"{name}: sources is {list(sources)}, must be different names")
         if not isinstance(sample_rate, numbers.Real) or not 0 < sample_rate < math.inf:
             raise UsageError(f"{name}: sample_rate is {sample_rate}, must be a number above 0")
         super().__init__(sample_rate=sample_rate, in_channels=audio_channels)

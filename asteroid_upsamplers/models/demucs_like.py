@@ -238,7 +238,8 @@ class _BidirectionalLSTM(nn.Module):
 @torch.no_grad()
 def _rescale(module: nn.Module, reference: float) -> None:
     for layer in module.modules():
-        if isinstance(layer, (nn.Conv1d, layers.Upsampler)):
+        own = getattr(layer, "weight", None) is not None  # not a module of its own
+        if own and isinstance(layer, (nn.Conv1d, layers.Upsampler)):
             scale = (layer.weight.std() / reference).sqrt()
             for name in ("weight", "bias"):
                 parameter = getattr(layer, name)

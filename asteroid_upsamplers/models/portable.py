@@ -106,11 +106,21 @@ def load_model(path: str | PathLike) -> BaseModel:
             or weights do not fit it.
     """
     package = load_package(path)
+    _register_with_upsampler(str(package["model_name"]))
     try:
         asteroid.models.get(package["model_name"])
         return PortableModel.from_pretrained(package).eval()
     except (TypeError, ValueError, RuntimeError) as error:
         raise UsageError(f"{path}: cannot build its model ({one_line(error)})") from error
+
+
+def _register_with_upsampler(name: str) -> None:
+    """Make the class that ``with_upsampler`` gives for one of Asteroid's, if it is named so."""
+    from .with_upsampler import with_upsampler
+
+    original = getattr(asteroid.models, name.removeprefix("Upsampler"), None)
+    if name.startswith("Upsampler") and isinstance(original, type):
+        with_upsampler(original)
 
 
 def one_line(error: Exception) -> str:

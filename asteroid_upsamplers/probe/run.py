@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -51,6 +52,9 @@ def run_probe(
     Raises:
         UsageError: For anything that the user can put right, in one line that names the target.
     """
+    for name, value in {"seconds": seconds, "sample_rate": sample_rate}.items():
+        if value is not None and not 0 < value < math.inf:
+            raise UsageError(f"{name} must be a number above 0, not {value}")
     path = Path(target)
     if path.is_file() and path.suffix not in MODEL_SUFFIXES:
         return _probe_recording(path, strides or USUAL_STRIDES, page)

@@ -95,6 +95,11 @@ class MovableCheckpoint(ModelCheckpoint):
     Lightning forgets it when the folder's path has changed.
     """
 
+    @property
+    def state_key(self) -> str:
+        """That of Lightning's own class, whose state the checkpoints of version 0.1 hold."""
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """The state of an earlier run, at the path where the folder is now."""
 

@@ -198,13 +198,16 @@ def _merge(conf: DictConfig, layer: dict, origin: str) -> DictConfig:
 def _from_yaml(text: str) -> Any:
     try:
         return OmegaConf.from_dotlist([f"value={text}"]).value
-    except yaml.YAMLError:
+    except (yaml.YAMLError, OmegaConfBaseException):
         return text
 
 
 def _read(path: Path) -> Config:
     try:
-        return cast(Config, OmegaConf.to_container(OmegaConf.load(path)))
-    except (OSError, yaml.YAMLError) as error:
+        found = OmegaConf.to_container(OmegaConf.load(path))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise UsageError(f"{path}: cannot be read as YAML ({reason})") from None
+    if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
+        raise UsageError(f"{path}: must be sections of keys, such as 'training:' with 'epochs: 3'")
+    return cast(Config, found)

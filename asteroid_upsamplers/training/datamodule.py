@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,9 @@ from ..data import (
 from ..errors import UsageError
 from .schema import Config
 
+logger = logging.getLogger(__name__)
+
+SHARED_MEMORY = Path("/dev/shm")
 MOST_WORKERS = 8
 """Processes that read for one GPU: beyond this, host-to-device copies are the bottleneck."""
 
@@ -75,8 +81,9 @@ class SongSegments(pl.LightningDataModule):
             )
         self.workers = data["num_workers"]
         if self.workers is None:
-            gpus = torch.cuda.device_count()
-            self.workers = min(MOST_WORKERS, max(1, cores() // gpus - 1)) if gpus else 0
+            devices = min(torch.cuda.device_count(), processes)
+            numbers = self.micro_batch * len(sources) * 2 * (frames + sum(context))
+            self.workers = fitting_workers(numbers * torch.float32.itemsize, devices)
 
     def train_dataloader(self) -> DataLoader:
         """Micro-batches ``(batch, source, channel, time)`` of the epoch that is to be trained."""
@@ -98,3 +105,21 @@ class SongSegments(pl.LightningDataModule):
         together = torch.distributed.is_available() and torch.distributed.is_initialized()
         sampler: Any = DistributedSampler(self.valid_songs, shuffle=False) if together else None
         return DataLoader(self.valid_songs, batch_size=None, sampler=sampler)
+
+
+def fitting_workers(batch_bytes: int, devices: int) -> int:
+    """Processes that read segments for one GPU, as cores and shared memory allow; 0 without one.
+
+    Args:
+        batch_bytes: Of a micro-batch. Those of all workers, two each, lie in shared memory, and
+            shall take at most half of it.
+        devices: GPUs of this machine that train.
+    """
+    if not devices:
+        return 0
+    room = shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.exists() else math.inf
+    fitting = room / 2 / devices / (2 * batch_bytes)
+    if fitting < 1:
+        logger.warning("%s has no room for batches: the training process reads", SHARED_MEMORY)
+        return 0
+    return int(max(1, min(cores() // devices - 1, MOST_WORKERS, fitting)))

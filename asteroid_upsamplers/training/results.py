@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from ..errors import UsageError
 from ..files import whole_or_nothing
 from .callbacks import learning_curve
 from .checkpoints import load_checkpoint, save_whole
@@ -30,13 +31,18 @@ def is_finished(conf: Config, exp_dir: Path) -> bool:
         summary = json.loads((exp_dir / SUMMARY).read_text())
     except (OSError, ValueError):
         return False
-    long_enough = max(summary["epochs"], summary.get("max_epochs", 0)) >= conf["training"]["epochs"]
-    return (exp_dir / BEST_MODEL).exists() and long_enough
+    training, asked = conf["training"], summary["epochs"]
+    if summary.get("early_stop") == training["early_stop"]:  # it ended before, and would again
+        asked = max(asked, summary.get("max_epochs", 0))
+    return (exp_dir / BEST_MODEL).exists() and asked >= training["epochs"]
 
 
 def save_results(conf: Config, exp_dir: Path) -> None:
     """Write the model of the best epoch, and the figures of the training beside it."""
-    best = load_checkpoint(exp_dir / "checkpoints" / "best.ckpt")
+    path = exp_dir / "checkpoints" / "best.ckpt"
+    if not path.exists():
+        raise UsageError(f"{path}: missing; delete {path.parent} to train from the start")
+    best = load_checkpoint(path)
     model = build_model(conf)
     model.load_state_dict(
         {
@@ -50,6 +56,7 @@ def save_results(conf: Config, exp_dir: Path) -> None:
     summary = {
         "epochs": len(curve),
         "max_epochs": conf["training"]["epochs"],
+        "early_stop": conf["training"]["early_stop"],
         "best_epoch": best["epoch"] + 1,
         "best_val_loss": min(row["val_loss"] for row in curve if "val_loss" in row),
         "seconds_per_epoch": statistics.median(row["epoch_seconds"] for row in curve),

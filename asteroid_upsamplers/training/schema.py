@@ -81,7 +81,7 @@ class Training:
     ema: float = setting(least=0, most=0.999999)
     precision: str = setting(choices=PRECISIONS)
     valid_every: int = setting(least=1)
-    seed: int = setting(least=0)
+    seed: int = setting(least=0, most=2**32 - 1)
 
 
 @dataclass
@@ -115,6 +115,8 @@ def check_limits(conf: Config) -> None:
                 must_be = " or ".join(limits["choices"])
             elif isinstance(value, (int, float)) and not value >= limits["least"]:
                 must_be = f"at least {limits['least']:g}"
+            elif isinstance(value, float) and not math.isfinite(value):
+                must_be = "a finite number"
             elif isinstance(value, (int, float)) and not value <= limits["most"]:
                 must_be = f"at most {limits['most']:g}"
             if must_be:

@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+import soundfile
 import torch
 
 from asteroid_upsamplers import evaluation
@@ -88,14 +89,14 @@ def test_scores_of_older_estimates_are_made_again(experiment, songs, monkeypatch
         evaluation.experiments, "score_songs", lambda jobs, *rest, **more: scored.append(jobs)
     )
     evaluation.separate_experiments([experiment], *songs, CHUNKING, progress=False)
-    for name, time in (("test 0", 1e9), ("test 1", 4e9)):
-        path = experiment / SCORES / f"{name}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("{}")
-        os.utime(path, (time, time))
+    evaluation.score_experiments([experiment], *songs)
+    (experiment / SCORES).mkdir(parents=True)
+    for name in ("test 0", "test 1", "a song of another set"):
+        (experiment / SCORES / f"{name}.json").write_text("{}")
+    os.utime(experiment / ESTIMATES / "test 0")  # made again since then
     evaluation.score_experiments([experiment], *songs)
     assert [p.name for p in (experiment / SCORES).iterdir()] == ["test 1.json"]
-    assert [job.name for job in scored[0]] == [
+    assert [job.name for job in scored[1]] == [
         f"{folder}: test {i}" for folder in ("nearest", "mixture") for i in (0, 1)
     ]
 
@@ -110,3 +111,33 @@ def test_a_folder_without_a_usable_model_is_named(experiment, songs, tmp_path):
     torch.save(nameless.serialize(), experiment / "best_model.pth")
     with pytest.raises(UsageError, match="a UpsamplerConvTasNet, must be a MusicSeparator"):
         evaluation.separate_experiments([experiment], *songs)
+
+
+def test_another_set_with_songs_of_the_same_names_is_separated_and_scored(
+    experiment, songs, tmp_path
+):
+    other = tmp_path / "other"
+    write_song(other / "train" / "train", seconds=0.5)
+    write_song(other / "test" / "test 0", seconds=2.0, seed=9)
+    for path in other.rglob("*.wav"):
+        os.utime(path, (1, 1))  # older than all that is made of them
+    baseline = experiment.parent / evaluation.BASELINE / SCORES / "test 0.json"
+    frames = []
+    for root in (songs[0], other):
+        evaluation.separate_experiments([experiment], root, songs[1], CHUNKING, progress=False)
+        evaluation.score_experiments([experiment], root, songs[1], workers=1, progress=False)
+        for path in (experiment / SCORES / "test 0.json", baseline):
+            frames.append(len(json.loads(path.read_text())["targets"][0]["frames"]))
+    assert frames == [1, 1, 2, 2]
+    assert not (experiment / SCORES / "test 1.json").exists()
+
+
+def test_scores_follow_a_reference_that_was_exchanged(experiment, songs):
+    evaluation.separate_experiments([experiment], *songs, CHUNKING, progress=False)
+    evaluation.score_experiments([experiment], *songs, workers=1, progress=False)
+    path = experiment / SCORES / "test 0.json"
+    before = path.read_text()
+    samples, rate = soundfile.read(songs[0] / "test" / "test 0" / "drums.wav")
+    soundfile.write(songs[0] / "test" / "test 0" / "drums.wav", samples[::-1], rate)
+    evaluation.score_experiments([experiment], *songs, workers=1, progress=False)
+    assert path.read_text() != before

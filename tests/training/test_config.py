@@ -129,9 +129,9 @@ def test_options_come_after_variants():
         ("model: {chanels: 3}", "unknown key model.chanels of DemucsLike, did you mean channels"),
         ("modl: {channels: 3}", "variant.yml: unknown key modl, did you mean model"),
         ("training: {epoch: 3}", "variant.yml: unknown key training.epoch, did you mean epochs"),
-        ("training: 3", "variant.yml: .* int is not a subclass of Training"),
+        ("training: 3", "variant.yml: must be sections of keys"),
         ("model: [1, 2", "cannot be read as YAML"),
-        ("just words", "unknown key just words, Known: augmentation"),
+        ("just words", "variant.yml: must be sections of keys"),
         (
             "model: {name: WaveUNets}",
             "model.name is 'WaveUNets': must be a separator of music, did",

@@ -58,7 +58,9 @@ def make_system(conf: dict, processes: int) -> tuple[engine.SeparationSystem, en
     optimizer = engine.make_optimizer(conf, model)
     scheduler = None
     if training["half_lr"]:
-        plateau = ReduceLROnPlateau(optimizer, factor=0.5, patience=training["half_lr"])
+        plateau = ReduceLROnPlateau(
+            optimizer, factor=0.5, patience=training["half_lr"] - 1, threshold=0.0
+        )
         scheduler = {
             "scheduler": plateau,
             "interval": "epoch",
