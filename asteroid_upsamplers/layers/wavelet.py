@@ -129,8 +129,7 @@ class LazyWavelet(InverseWavelet):
 
 @register
 class Haar(InverseWavelet):
-    """Convolution, then inverse Haar steps, orthonormal: sums and differences over sqrt(2) ([6],
-    [7]).
+    """Convolution, then inverse Haar steps: orthonormal sums and differences ([6], [7]).
 
     Only details make neighbouring samples differ: a layer whose detail filters add up to zero has
     no tones. Random ones do not. For the settings and the artifacts, see :class:`InverseWavelet`.
