@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import copy
 import functools
 import json
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from torch.nn.utils import parametrize
 
 from .. import layers
 from ..errors import UsageError
+from ..layers.measured import double_copy
 
 RCOND = 1e-3
 """Combinations of taps with less than this share of the strongest one's response are left out.
@@ -89,7 +89,7 @@ def impulse_responses(layer: layers.Upsampler) -> Responses:
         >>> found.start, torch.equal(found.values, layer.weight[0].double())
         (-1, True)
     """
-    exact = copy.deepcopy(layer).double().cpu()
+    exact = double_copy(layer).cpu()
     with torch.device("cpu"):
         impulses = torch.eye(layer.in_channels, dtype=torch.float64)
         return _heard(lambda x: exact(x) - exact(torch.zeros_like(x[:1])), impulses, layer.stride)

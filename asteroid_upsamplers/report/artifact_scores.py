@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..artifacts import detect_tones, silence_response, silent_windows
-from ..data import MIXTURE, Song, songs_at_rate
+from ..data import MIXTURE, Song, songs_at_rate, wav_root
 from ..dsp import mono_level
 from ..evaluation import load_music_separator
 from ..files import alone_in, whole_or_nothing
@@ -28,7 +28,7 @@ from ..probe import tone_frequencies, watching
 from .unusual_sounds import unusual_sounds
 
 ARTIFACTS = "artifacts.json"
-VERSION = 4
+VERSION = 5
 """Of the file; one of another version is measured again."""
 
 PERIOD = 16
@@ -56,7 +56,7 @@ def measure_experiments(
       where the source is silent (:func:`artifacts.silent_windows`);
     - ``unusual``, by sound: steady tones in the estimates (:func:`artifacts.detect_tones`).
 
-    Scores that are newer than the model are kept.
+    Scores of the same set of songs that are newer than the model are kept.
 
     Args:
         exp_dirs: Folders with a trained model.
@@ -71,26 +71,29 @@ def measure_experiments(
     for exp_dir in tqdm(exp_dirs, "measuring artifacts", disable=not progress):
         model = load_music_separator(exp_dir)
         with alone_in(exp_dir):
-            if not _is_measured(exp_dir / ARTIFACTS, exp_dir / "best_model.pth"):
+            root = str(wav_root(musdb18_dir, wav_dir).resolve())
+            if not _is_measured(exp_dir / ARTIFACTS, exp_dir / "best_model.pth", root):
                 rate = int(model.sample_rate)
                 songs = songs_at_rate(musdb18_dir, wav_dir, "test", rate, progress, model.sources)
-                _measure(exp_dir, model, songs)
+                _measure(exp_dir, model, songs, root)
 
 
 @torch.no_grad()
-def _measure(exp_dir: Path, model: MusicSeparator, songs: Sequence[Song]) -> None:
+def _measure(exp_dir: Path, model: MusicSeparator, songs: Sequence[Song], root: str) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         untrained = type(model)(**model.get_model_args()).eval().to(_device(model))
-    scores = {"version": VERSION, "trained": _scores(model, songs)}
+    scores = {"version": VERSION, "set": root, "trained": _scores(model, songs)}
     scores["untrained"] = _scores(untrained, songs)
     with whole_or_nothing(exp_dir / ARTIFACTS) as partial:
         partial.write_text(json.dumps(scores, indent=2, allow_nan=False))
 
 
-def _is_measured(path: Path, model_path: Path) -> bool:
-    is_newer = path.exists() and path.stat().st_mtime >= model_path.stat().st_mtime
-    return is_newer and json.loads(path.read_text()).get("version") == VERSION
+def _is_measured(path: Path, model_path: Path, root: str) -> bool:
+    if not path.exists() or path.stat().st_mtime < model_path.stat().st_mtime:
+        return False
+    scores = json.loads(path.read_text())
+    return (scores.get("version"), scores.get("set")) == (VERSION, root)
 
 
 def _device(model: MusicSeparator) -> torch.device:

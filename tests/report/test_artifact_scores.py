@@ -1,6 +1,7 @@
 """Stage 4: scores before and after training, on test songs and on unusual sounds."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -65,6 +66,11 @@ def test_scores_are_kept_until_the_model_is_newer(tmp_path, measure):
     first = path.stat().st_mtime_ns
     measure(exp_dir)
     assert path.stat().st_mtime_ns == first
+    shutil.copytree(tmp_path / "set", tmp_path / "other")
+    other = tmp_path / "other" / "test"
+    (other / "song").rename(other / "another song")
+    measure_experiments([exp_dir], tmp_path / "other", tmp_path / "wav", progress=False)
+    assert set(json.loads(path.read_text())["trained"]["silent_windows"]) == {"another song"}
     path.write_text("{}")
     assert "trained" in measure(exp_dir)[0]
     (exp_dir / "best_model.pth").unlink()
