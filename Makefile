@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RECIPE := recipes/musdb18/DemucsUpsamplers
 
-.PHONY: demo test test-all lint benchmarks clean ffmpeg chromium
+.PHONY: demo test test-all known-faults lint benchmarks clean ffmpeg chromium
 
 demo: $(VENV)/installed ffmpeg
 	$(RECIPE)/run.sh --demo --variant all --exp_root exp --data_root exp/data --python $(BIN)/python
@@ -15,6 +15,10 @@ test: $(VENV)/installed ffmpeg chromium
 
 test-all: $(VENV)/installed ffmpeg chromium
 	$(PYTEST)
+
+# scripts kept beside the checkout, in ../shared/faults; .ci/known_faults.py --all runs the slow ones, too
+known-faults: $(VENV)/installed ffmpeg
+	$(BIN)/python .ci/known_faults.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
