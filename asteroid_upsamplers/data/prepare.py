@@ -35,6 +35,7 @@ def prepare(
     jobs: int | None = None,
     progress: bool = True,
     sources: Sequence[str] = SOURCES,
+    skip_bad_songs: bool = False,
 ) -> Path:
     """Make a checked folder of wav files out of ``musdb18_dir``.
 
@@ -46,6 +47,7 @@ def prepare(
         jobs: Songs at a time; one a core if ``None``.
         progress: Whether to show a progress bar.
         sources: Names of the files every song must have.
+        skip_bad_songs: Whether to leave out (and name) songs that cannot be used.
 
     Returns:
         The folder that :func:`find_songs` reads.
@@ -63,7 +65,10 @@ def prepare(
 
         update_copies(wav_dir, stems, convert, "converting stems", jobs, progress)
     root = wav_root(musdb18_dir, wav_dir)
-    train, test = (find_songs(root, part, sample_rate, sources) for part in ("train", "test"))
+    train, test = (
+        find_songs(root, part, sample_rate, sources, skip_bad_songs=skip_bad_songs)
+        for part in ("train", "test")
+    )
     songs = [*train, *test]
     foreign = [song for song in songs if stems and song.folder.relative_to(root) not in stems]
     problems = [f"{song.folder}: not in {musdb18_dir}; remove it" for song in foreign]
@@ -100,6 +105,7 @@ def songs_at_rate(
     sample_rate: int,
     progress: bool = True,
     sources: Sequence[str] = SOURCES,
+    skip_bad_songs: bool = False,
 ) -> list[Song]:
     """The songs of a set at any sample rate.
 
@@ -114,13 +120,14 @@ def songs_at_rate(
         sample_rate: In Hz.
         progress: Whether to show a progress bar.
         sources: Names of the files every song must have.
+        skip_bad_songs: Whether to leave out (and name) songs that cannot be used.
 
     Raises:
         UsageError: If there is no set, or songs in it cannot be used.
     """
     root = wav_root(musdb18_dir, wav_dir)
     own_rate = rate_of_set(root) or sample_rate
-    songs = find_songs(root, subset, own_rate, sources)
+    songs = find_songs(root, subset, own_rate, sources, skip_bad_songs=skip_bad_songs)
     if own_rate == sample_rate:
         return songs
     resampled = wav_dir.with_name(f"{wav_dir.name}_{sample_rate}")

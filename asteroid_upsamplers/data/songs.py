@@ -87,7 +87,12 @@ class Song:
 
 
 def find_songs(
-    root: Path, subset: str, sample_rate: int, sources: Sequence[str] = SOURCES, channels: int = 2
+    root: Path,
+    subset: str,
+    sample_rate: int,
+    sources: Sequence[str] = SOURCES,
+    channels: int = 2,
+    skip_bad_songs: bool = False,
 ) -> list[Song]:
     """The songs below ``root/subset``, by name, each checked by the headers of its files.
 
@@ -97,6 +102,7 @@ def find_songs(
         sample_rate: The rate every file must have, in Hz.
         sources: Names of the files every song must have.
         channels: The number of channels every file must have.
+        skip_bad_songs: Whether to leave out (and name) songs that cannot be used.
 
     Raises:
         UsageError: If there are no songs, or if some do not fit, naming the files and why.
@@ -111,6 +117,10 @@ def find_songs(
             songs.append(_check_song(folder, wanted, sample_rate, channels))
         except UsageError as error:
             problems.append(str(error))
+    if skip_bad_songs and songs:
+        for problem in problems:
+            logger.warning("left out: %s", problem)
+        problems = []
     raise_problems(problems, len(folders), "songs")
     return songs
 

@@ -37,19 +37,23 @@ BASELINE = "mixture"
 """Name of the folder, beside the experiments, of the mixture scored as its own estimate."""
 
 
-def songs_to_test(musdb18_dir: Path, wav_dir: Path, sources: Sequence[str]) -> list[Song]:
+def songs_to_test(
+    musdb18_dir: Path, wav_dir: Path, sources: Sequence[str], skip_bad_songs: bool = False
+) -> list[Song]:
     """The test songs of a set, at its own rate, in which they are scored.
 
     Args:
         musdb18_dir: MUSDB18, or a set in MUSDB18-HQ's layout.
         wav_dir: Where stage 0 put the wav files of MUSDB18.
         sources: Names of the files every song must have, beside its mixture.
+        skip_bad_songs: Whether to leave out (and name) songs that cannot be used.
 
     Raises:
         UsageError: If there is no set, or songs in it cannot be used.
     """
     root = wav_root(musdb18_dir, wav_dir)
-    return find_songs(root, "test", rate_of_set(root) or 44100, sources)
+    rate = rate_of_set(root) or 44100
+    return find_songs(root, "test", rate, sources, skip_bad_songs=skip_bad_songs)
 
 
 def load_music_separator(exp_dir: Path) -> MusicSeparator:
@@ -75,6 +79,7 @@ def separate_experiments(
     wav_dir: Path,
     chunking: Chunking | None = None,
     progress: bool = True,
+    skip_bad_songs: bool = False,
 ) -> None:
     """Separate the test songs with the model of each experiment into ``estimates/test/<song>/``.
 
@@ -87,6 +92,7 @@ def separate_experiments(
         wav_dir: As :func:`songs_to_test` takes it.
         chunking: How songs are cut into chunks; :class:`..separation.Chunking` has the defaults.
         progress: Whether to show a progress bar, in seconds of audio.
+        skip_bad_songs: Whether to leave out (and name) songs that cannot be used.
 
     Raises:
         UsageError: If an experiment has no trained model, a song cannot be used, or another run is
@@ -97,7 +103,7 @@ def separate_experiments(
             raise UsageError(f"{exp_dir}: no experiment here (no {MODEL}); train one first")
         with alone_in(exp_dir):
             model = load_music_separator(exp_dir)
-            songs = songs_to_test(musdb18_dir, wav_dir, model.sources)
+            songs = songs_to_test(musdb18_dir, wav_dir, model.sources, skip_bad_songs)
             _separate_experiment(exp_dir, model, songs, chunking or Chunking(), progress)
 
 
@@ -176,6 +182,7 @@ def score_experiments(
     wav_dir: Path,
     workers: int | None = None,
     progress: bool = True,
+    skip_bad_songs: bool = False,
 ) -> None:
     """Score the estimates of each experiment into ``scores/test/<song>.json``.
 
@@ -187,6 +194,7 @@ def score_experiments(
         wav_dir: As :func:`songs_to_test` takes it.
         workers: How many songs are scored at a time; one a core if ``None``.
         progress: Whether to show a progress bar.
+        skip_bad_songs: Whether to leave out (and name) songs that cannot be used.
 
     Raises:
         UsageError: If songs cannot be scored (the others are scored all the same), or another run
@@ -209,7 +217,7 @@ def score_experiments(
             stack.enter_context(locked(folder / LOCK, wait=True))
         for folder, names in sources.items():
             own_jobs = []
-            for song in songs_to_test(musdb18_dir, wav_dir, tuple(names)):
+            for song in songs_to_test(musdb18_dir, wav_dir, tuple(names), skip_bad_songs):
                 estimates = folder / ESTIMATES / song.name
                 estimates = estimates if folder in exp_dirs else song.path(MIXTURE)
                 path = folder / SCORES / f"{song.name}.json"

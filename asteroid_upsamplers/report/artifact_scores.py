@@ -39,7 +39,11 @@ EXCERPT_SECONDS = 30
 
 
 def measure_experiments(
-    exp_dirs: Sequence[Path], musdb18_dir: Path, wav_dir: Path, progress: bool = True
+    exp_dirs: Sequence[Path],
+    musdb18_dir: Path,
+    wav_dir: Path,
+    progress: bool = True,
+    skip_bad_songs: bool = False,
 ) -> None:
     """Write ``artifacts.json`` into each folder: ``trained`` and ``untrained`` scores.
 
@@ -63,6 +67,7 @@ def measure_experiments(
         musdb18_dir: MUSDB18, or a set in MUSDB18-HQ's layout.
         wav_dir: Where stage 0 put the wav files of MUSDB18.
         progress: Whether to show a progress bar.
+        skip_bad_songs: Whether to leave out (and name) songs that cannot be used.
 
     Raises:
         UsageError: If an experiment has no trained model, a test song cannot be used, or another
@@ -74,7 +79,9 @@ def measure_experiments(
             root = str(wav_root(musdb18_dir, wav_dir).resolve())
             if not _is_measured(exp_dir / ARTIFACTS, exp_dir / "best_model.pth", root):
                 rate = int(model.sample_rate)
-                songs = songs_at_rate(musdb18_dir, wav_dir, "test", rate, progress, model.sources)
+                songs = songs_at_rate(
+                    musdb18_dir, wav_dir, "test", rate, progress, model.sources, skip_bad_songs
+                )
                 _measure(exp_dir, model, songs, root)
 
 

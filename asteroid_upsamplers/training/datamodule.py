@@ -65,7 +65,9 @@ class SongSegments(pl.LightningDataModule):
         self.micro_batch = batch_size // shares
         rate, normalize, sources = data["sample_rate"], conf["model"]["normalize"], data["sources"]
         folders = Path(data["musdb18_dir"]), Path(data["wav_dir"])
-        songs = songs_at_rate(*folders, "train", rate, sources=sources)
+        songs = songs_at_rate(
+            *folders, "train", rate, sources=sources, skip_bad_songs=data["skip_bad_songs"]
+        )
         train_songs, valid_songs = split_validation(songs)
         frames = samples(conf, "data", "segment") + samples(conf, "augmentation", "shift")
         hop = max(1, samples(conf, "data", "segment_stride"))

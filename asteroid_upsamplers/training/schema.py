@@ -35,6 +35,7 @@ class Data:
 
     musdb18_dir: str = setting(may_change=True)
     wav_dir: str = setting(may_change=True)
+    skip_bad_songs: bool = setting(may_change=True)
     sources: list[str] = setting()  # noqa: RUF009
     sample_rate: int = setting(least=1)
     segment: float = setting(least=1e-3)

@@ -25,6 +25,11 @@ def parse_arguments() -> argparse.Namespace:
         default=Path("data/wav/musdb18"),
         help="where stage 0 put the wav files of MUSDB18 (default: %(default)s)",
     )
+    songs.add_argument(
+        "--skip_bad_songs",
+        action="store_true",
+        help="leave out songs that cannot be used, and say which (default: stop)",
+    )
     separate = parser.add_argument_group("separate")
     separate.add_argument(
         "--chunk", type=float, default=10.0, help="length of a chunk in seconds (default: 10)"
@@ -66,12 +71,13 @@ if __name__ == "__main__":
         from asteroid_upsamplers import evaluation, report, separation
 
         exp_dirs, songs = arguments.exp_dirs, (arguments.musdb18_dir, arguments.wav_dir)
+        skip = {"skip_bad_songs": arguments.skip_bad_songs}
         if arguments.step == "separate":
             chunking = separation.Chunking(
                 arguments.chunk, arguments.overlap, arguments.shifts, arguments.batch
             )
-            evaluation.separate_experiments(exp_dirs, *songs, chunking)
+            evaluation.separate_experiments(exp_dirs, *songs, chunking, **skip)
         elif arguments.step == "score":
-            evaluation.score_experiments(exp_dirs, *songs, arguments.workers)
+            evaluation.score_experiments(exp_dirs, *songs, arguments.workers, **skip)
         else:
-            report.measure_experiments(exp_dirs, *songs)
+            report.measure_experiments(exp_dirs, *songs, **skip)

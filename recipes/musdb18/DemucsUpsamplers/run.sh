@@ -11,6 +11,7 @@ data
   --musdb18_dir DIR     MUSDB18 (.stem.mp4) or MUSDB18-HQ (wav)
   --download_sample     instead: fetch musdb's own 7-second excerpts of MUSDB18
   --sources LIST        stems of each song of a wav set (default: drums,bass,other,vocals)
+  --skip_bad_songs      leave out songs that cannot be used, and say which (default: stop)
   --demo                instead: render demo songs, and train models small enough for two CPU cores
 what to train
   --upsampler NAME      upsampling layer (default: the model's own; transposed in DemucsLike)
@@ -46,7 +47,7 @@ absolute() { case $1 in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
 trap 'exit 143' TERM
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-musdb18_dir= download_sample=false demo=false stage=0 stop_stage=5 tag= id=${CUDA_VISIBLE_DEVICES-} dry_run=
+musdb18_dir= download_sample=false demo=false skip_bad_songs=false stage=0 stop_stage=5 tag= id=${CUDA_VISIBLE_DEVICES-} dry_run=
 model=DemucsLike upsampler= modified=false variant= size= python=python workers= num_nodes= torchrun= sources=
 exp_root=$here/exp data_root=$here/data separate=()
 while [ $# -gt 0 ]; do
@@ -54,7 +55,7 @@ while [ $# -gt 0 ]; do
     --) shift; break ;;
     -h | --help) usage; exit 0 ;;
     --dry_run) dry_run=--dry_run; shift; continue ;;
-    --demo | --download_sample) declare "${1#--}=true"; shift; continue ;;
+    --demo | --download_sample | --skip_bad_songs) declare "${1#--}=true"; shift; continue ;;
     --torchrun) [ $# -gt 1 ] || fail "$1 needs a value"; torchrun=$2; shift 2; continue ;;
   esac
   [[ $1 == --* ]] || fail "unexpected word '$1'"
@@ -92,6 +93,8 @@ else
   musdb18_dir=${musdb18_dir%/} songs=$(basename "$musdb18_dir")
 fi
 set_dirs=(--musdb18_dir "$musdb18_dir" --wav_dir "$data_root/wav/$(basename "$musdb18_dir")")
+song_set=("${set_dirs[@]}")
+[ $skip_bad_songs = false ] || song_set+=(--skip_bad_songs)
 size=${size:-full}
 [ -n "$tag" ] || tag=$(basename "$musdb18_dir" | tr -c 'A-Za-z0-9._\n-' _)_$size
 [ -z "$id" ] || export CUDA_VISIBLE_DEVICES=$id
@@ -110,7 +113,7 @@ fi
 # A row is a model and, of DemucsLike, a variant; its folder has the variant's name, else the model's.
 systems=(DemucsLike/transposed DemucsLike/demucs WaveUNet OpenUnmix CrossNetOpenUnmix SamsNet MusicConvTasNet)
 table_1=(transposed nearest linear subpixel transposed_modified subpixel_modified)
-options=("${set_dirs[@]}" ${sources:+--sources "[$sources]"} ${num_nodes:+--num_nodes "$num_nodes"})
+options=("${set_dirs[@]}" --skip_bad_songs $skip_bad_songs ${sources:+--sources "[$sources]"} ${num_nodes:+--num_nodes "$num_nodes"})
 case $model/$variant in
   all/) rows=("${systems[@]}") ;;
   Demucs/) rows=(DemucsLike/demucs) ;;
@@ -150,7 +153,7 @@ if stage 0 data; then
   from=()
   [ $demo = false ] || from=(--demo)
   [ $download_sample = false ] || from=(--download_sample)
-  run local/prepare_data.py "${set_dirs[@]}" ${sources:+--sources "$sources"} "${from[@]}"
+  run local/prepare_data.py "${song_set[@]}" ${sources:+--sources "$sources"} "${from[@]}"
 fi
 
 if stage 1 train; then
@@ -168,9 +171,9 @@ if stage 1 train; then
   done
 fi
 
-if stage 2 separate; then run eval.py separate "${set_dirs[@]}" "${separate[@]}" "${exp_dirs[@]}"; fi
-if stage 3 evaluate; then run eval.py score "${set_dirs[@]}" ${workers:+--workers "$workers"} "${exp_dirs[@]}"; fi
-if stage 4 artifacts; then run eval.py artifacts "${set_dirs[@]}" "${exp_dirs[@]}"; fi
+if stage 2 separate; then run eval.py separate "${song_set[@]}" "${separate[@]}" "${exp_dirs[@]}"; fi
+if stage 3 evaluate; then run eval.py score "${song_set[@]}" ${workers:+--workers "$workers"} "${exp_dirs[@]}"; fi
+if stage 4 artifacts; then run eval.py artifacts "${song_set[@]}" "${exp_dirs[@]}"; fi
 if stage 5 report; then
   title="Systems of Table 1"
   [ "$model" != DemucsLike ] || title="Demucs-like models"

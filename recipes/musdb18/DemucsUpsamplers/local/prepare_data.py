@@ -14,6 +14,9 @@ if __name__ == "__main__":
     parser.add_argument(
         "--sources", default=",".join(data.SOURCES), help="stems of each song (default %(default)s)"
     )
+    parser.add_argument(
+        "--skip_bad_songs", action="store_true", help="leave out songs that cannot be used"
+    )
     parser.add_argument("--demo", action="store_true", help="render demo songs there first")
     parser.add_argument(
         "--download_sample", action="store_true", help="fetch musdb's 7-second excerpts there first"
@@ -26,4 +29,9 @@ if __name__ == "__main__":
         elif arguments.download_sample:
             data.download_sample(arguments.musdb18_dir)
         sources = arguments.sources.split(",")
-        data.prepare(arguments.musdb18_dir, arguments.wav_dir, sources=sources)
+        data.prepare(
+            arguments.musdb18_dir,
+            arguments.wav_dir,
+            sources=sources,
+            skip_bad_songs=arguments.skip_bad_songs,
+        )
