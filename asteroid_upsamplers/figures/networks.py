@@ -11,11 +11,14 @@ from ..artifacts import filtering_of_signal, prominence
 from ..models import DemucsLike, MelGANGenerator
 from ..probe import tone_frequencies
 from ..probe.feed import white_noise
-from ..probe.spectrogram import Panel, spectrogram
+from ..probe.spectrogram import N_FFT, Panel, spectrogram
 
 SECONDS = 6.0
 CHANNELS = 32
 WIDTHS = (8, 16, 32, 64)
+SEEN_DB = 6.0
+"""Prominence from which a tone is seen in a spectrogram of noise."""
+
 QUARTER = "11025"
 """The tone at a quarter of Demucs' sample rate, in Hz, as the numbers name it."""
 
@@ -33,9 +36,14 @@ class Output(NamedTuple):
         return tone_frequencies(self.rate, [self.stride])
 
     def panel(self) -> Panel:
-        """The first channel without its mean, which else is all that is seen of MelGAN."""
-        mono = self.signal[0] - self.signal[0].mean()
-        return Panel(spectrogram(mono.numpy()), self.rate, self.tones)
+        """The first channel without its mean, which else is all that is seen of MelGAN.
+
+        Of the last layer's tones those are marked that stand out in the picture.
+        """
+        mono = self.signal[:1] - self.signal[:1].mean()
+        levels = prominence(mono, self.rate, self.tones, n_fft=N_FFT).tolist()
+        tones = [f for f, db in zip(self.tones, levels, strict=True) if db > SEEN_DB]
+        return Panel(spectrogram(mono[0].numpy()), self.rate, tones)
 
     def numbers(self) -> dict[str, Any]:
         """Prominence of the last layer's tones, and depth of the valley at its input rate."""

@@ -73,12 +73,12 @@ def _respond(rows: dict[str, tuple[list[float], int]], time: int) -> dict[str, A
 def draw_outputs(axes: np.ndarray, arrays: dict[str, Any]) -> None:
     """Draw one output per axes, edge effects shaded."""
     for place, (title, output) in zip(axes.flat, arrays["outputs"].items(), strict=True):
-        place.stairs(output, baseline=None)
-        place.plot(np.arange(len(output)) + 0.5, output, "o", markersize=3, color="tab:blue")
+        place.stairs(output, np.arange(len(output) + 1) - 0.5, baseline=None)
+        place.plot(output, "o", markersize=3, color="tab:blue")
         start, end = arrays["edges"][title]
         for left, right in ((0, start), (len(output) - end, len(output))):
             if right > left:
-                place.axvspan(left, right, color="tab:red", alpha=0.12, lw=0)
+                place.axvspan(left - 0.5, right - 0.5, color="tab:red", alpha=0.12, lw=0)
         place.set_title(title, fontsize="medium")
         place.set_ylabel("output")
         place.grid(lw=0.3)

@@ -34,20 +34,33 @@ class PaperFigure:
 
 
 FIGURES = {
-    1: PaperFigure("untrained networks, white noise in", networks.initial_networks, (2, 2)),
+    1: PaperFigure(
+        "untrained networks, white noise in (red marks: the last layer's tones)",
+        networks.initial_networks,
+        (2, 2),
+    ),
     2: PaperFigure("transposed convolution without overlap, ones in", ones.no_overlap, (1, 1)),
     3: PaperFigure("partial overlap, ones in (red: edge effects)", ones.partial_overlap, (1, 1)),
     4: PaperFigure("full overlap, ones in (red: edge effects)", ones.full_overlap, (1, 1)),
     5: PaperFigure("transposed convolutions of ones (red: edge effects)", ones.overlaps, (4, 1)),
     6: PaperFigure("interpolation by two and convolution", stacks.interpolation, (3, 4), True),
-    7: PaperFigure("subpixel convolutions by two, ones in", stacks.subpixel, (2, 2)),
+    7: PaperFigure("subpixel convolutions by two, ones in (red: tones)", stacks.subpixel, (2, 2)),
     8: PaperFigure(
-        "transposed convolutions by two, ones in; linear interpolation by two, white noise in",
+        "transposed convolutions by two, ones in (red: tones); "
+        "linear interpolation by two, white noise in",
         stacks.transposed_and_linear,
         (3, 2),
     ),
-    9: PaperFigure("modified networks, white noise in", networks.modified_networks, (1, 2)),
-    10: PaperFigure("spectrograms without and with padding", stacks.centred_frames, (3, 2)),
+    9: PaperFigure(
+        "modified networks, white noise in (red marks: the last layer's tones, if any stands out)",
+        networks.modified_networks,
+        (1, 2),
+    ),
+    10: PaperFigure(
+        "transposed convolutions as in Fig. 8; spectrograms without and with padding",
+        stacks.centred_frames,
+        (3, 2),
+    ),
 }
 
 
@@ -78,7 +91,7 @@ def render_figures(
         raise UsageError(f"no figure {unknown[0]}: the paper has figures 1 to {len(FIGURES)}")
     written = []
     for number in tqdm(sorted(set(numbers)), "figures", disable=not progress):
-        drawing, arrays = _draw(number, music, seed)
+        drawing, arrays = draw_figure(number, music, seed)
         picture, table = (out / f"figure{number}{ending}" for ending in (".png", ".json"))
         with whole_or_nothing(picture) as partial:
             drawing.savefig(partial, format="png")
@@ -96,16 +109,19 @@ def show(number: int, music: Path | None = None, seed: int = 0) -> dict[str, Any
     Returns:
         What was computed for it; ``numbers`` holds plain values.
     """
-    _, arrays = _draw(number, music, seed)
+    _, arrays = draw_figure(number, music, seed)
     plt.show()
     return arrays
 
 
-def _draw(number: int, music: Path | None, seed: int) -> tuple[Figure, dict[str, Any]]:
+def draw_figure(
+    number: int, music: Path | None = None, seed: int = 0
+) -> tuple[Figure, dict[str, Any]]:
+    """The drawing of a figure, and what was computed for it."""
     figure = FIGURES[number]
     arrays = figure.compute(seed, *([music_at_4_khz(music)] if figure.needs_music else []))
     rows, columns = figure.grid
-    size = ({1: 7.0, 2: 11.0, 4: 15.0}[columns], min(3.4 * rows, 9.5))
+    size = ({1: 7.0, 2: 11.0, 4: 17.0}[columns], min(3.4 * rows, 9.5))
     with matplotlib.rc_context({"figure.dpi": 110, "font.size": 9}):
         drawing, axes = plt.subplots(
             rows, columns, figsize=size, layout="constrained", squeeze=False
@@ -116,11 +132,10 @@ def _draw(number: int, music: Path | None, seed: int) -> tuple[Figure, dict[str,
 
 
 def draw_panels(axes: np.ndarray, arrays: dict[str, Any]) -> None:
-    """Draw ``arrays["panels"]`` (spectrograms by title) row by row, with one colour scale."""
+    """Draw ``arrays["panels"]`` (spectrograms by title) row by row."""
     for place, (title, panel) in zip(axes.flat, arrays["panels"].items(), strict=True):
-        image = panel.draw(place)
+        panel.draw(place)
         place.set_title(title, fontsize="medium")
-    axes.flat[0].figure.colorbar(image, ax=axes, label="dB relative to the loudest bin", aspect=40)
 
 
 def music_at_4_khz(path: Path | None) -> np.ndarray:

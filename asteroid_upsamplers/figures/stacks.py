@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from .. import layers
 from ..artifacts import filtering, filtering_of_signal, stack_tones
-from ..probe import tone_frequencies
-from ..probe.spectrogram import HOP, Panel, spectrogram
+from ..probe.spectrogram import FLOOR_DB, HOP, Panel, spectrogram
 
 RATE, STRIDE, DEPTH, SECONDS = 4000, 2, 3, 3.0
 LEVELS = range(1, DEPTH + 1)
@@ -30,10 +29,10 @@ class Stack:
         return RATE * STRIDE**level
 
     def panel(self, level: int, lines: bool = False, center: bool = False) -> Panel:
-        """The spectrogram of a signal; ``lines`` marks the multiples of 4 kHz."""
-        rate = self.rate(level)
-        tones = tone_frequencies(rate, [rate // RATE]) if lines else []
-        return Panel(spectrogram(self.signals[level], center), rate, tones, center)
+        """The spectrogram of a signal; ``lines`` marks the multiples of 4 kHz that are there."""
+        levels = self.line_levels(level).items() if lines else ()
+        tones = [float(frequency) for frequency, db in levels if db > FLOOR_DB]
+        return Panel(spectrogram(self.signals[level], center), self.rate(level), tones, center)
 
     def line_levels(self, level: int) -> dict[str, float]:
         """Multiples of 4 kHz by frequency: dB against the rms of the middle half of the signal."""

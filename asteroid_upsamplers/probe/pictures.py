@@ -50,10 +50,9 @@ def _heard(title: str, signal: Tensor, rate: float, tones: Sequence[float]) -> l
     peak = max(float(np.abs(mono).max()), 1e-30)
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     axes = figure.subplots()
-    image = Panel(spectrogram(mono / peak), rate, tones[:MARKED]).draw(axes)
-    figure.colorbar(image, label="dB relative to the loudest bin")
-    axes.spines["top"].set_visible(False)  # it would cover the tone at half the rate
+    Panel(spectrogram(mono / peak), rate, tones[:MARKED]).draw(axes)
     caption = (
+        "Every column stands at the start of its window, and the last window ends on the right. "
         "Red marks on the right: the tones that are present. First channel, without its mean; its "
         f"peak is {20 * np.log10(peak):.1f} dB."
     )

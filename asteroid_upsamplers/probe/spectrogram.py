@@ -31,27 +31,32 @@ class Panel:
     center: bool = False
 
     def draw(self, axes: Axes) -> AxesImage:
-        """Draw it, with red marks on the right at the tones.
+        """Draw it with its colour bar, and red marks on the right at the tones.
 
-        A spectral line is one bin of 1,025, which is a quarter of a pixel; it is drawn 13 bins
-        wide.
+        A column stands at the start of its window, as in [1]: without padding (``center``) the
+        last windows reach to the right edge, and leave it white.
         """
-        from scipy.ndimage import maximum_filter1d
+        from .peak_image import PeakImage
 
         bins, frames = self.levels.shape
-        margin = bins // 160
-        padded = np.pad(self.levels, ((margin, margin), (0, 0)), constant_values=FLOOR_DB)
-        thick = maximum_filter1d(padded, 2 * margin + 1, axis=0, mode="nearest")
-        n_fft = 2 * (bins - 1)
-        seconds = ((frames - 1) * n_fft // 4 + (0 if self.center else n_fft)) / self.sample_rate
-        beyond = (margin + 0.5) / (bins - 1) * self.sample_rate / 2
-        extent = (0.0, seconds, -beyond, self.sample_rate / 2 + beyond)
-        image = axes.imshow(thick, "magma", vmin=FLOOR_DB, vmax=0, origin="lower", extent=extent)
-        image.set_interpolation("nearest")
-        axes.set_aspect("auto")
+        n_fft, nyquist = 2 * (bins - 1), self.sample_rate / 2
+        hop = n_fft / 4 / self.sample_rate
+        left = -hop / 2 if self.center else 0.0
+        right = left + frames * hop
+        end = right if self.center else right - hop + n_fft / self.sample_rate
+        margin = bins // 160  # the outermost bins are lines, too
+        beyond = (margin + 0.5) / (bins - 1) * nyquist
+        extent = (left, right, -beyond, nyquist + beyond)
+        image = PeakImage(axes, cmap="magma", interpolation="nearest", origin="lower")
+        image.set_data(np.pad(self.levels, ((margin, margin), (0, 0)), mode="edge"))
+        image.set(extent=extent, clim=(FLOOR_DB, 0))
+        axes.add_image(image)
+        axes.set(xlim=(left, end), ylim=extent[2:], xlabel="time (s)", ylabel="frequency (Hz)")
+        axes.spines[:].set_position(("outward", 1))
         across = axes.get_yaxis_transform()
         axes.hlines(self.tones, 1.0, 1.02, "tab:red", clip_on=False, transform=across)
-        axes.set(xlabel="time (s)", ylabel="frequency (Hz)")
+        bar = axes.figure.colorbar(image, ax=axes, format="{x:.0f} dB", pad=0.03)
+        bar.set_label("relative to the loudest bin")
         return image
 
 
