@@ -1,7 +1,14 @@
 """From a configuration to a trained model, through Asteroid's System and Lightning's Trainer."""
 
-from .callbacks import EndTogether, LearningCurve, MovableCheckpoint, learning_curve
-from .checkpoints import LAST, WholeCheckpoints, newest_checkpoint
+from .callbacks import Checkpoints, EndTogether, LearningCurve, StopNotFinite
+from .checkpoints import (
+    CHECKPOINTS,
+    WholeCheckpoints,
+    best_so_far,
+    is_over,
+    learning_curve,
+    newest_checkpoint,
+)
 from .config import build_model, check_same_experiment, load_config, parse_arguments, save_config
 from .datamodule import SongSegments, samples
 from .launch import devices_and_nodes, explained, slurm_plugins
@@ -11,20 +18,23 @@ from .results import is_finished, provenance, save_results
 from .system import SeparationSystem
 
 __all__ = [
-    "LAST",
+    "CHECKPOINTS",
     "LOSSES",
+    "Checkpoints",
     "EndTogether",
     "LearningCurve",
-    "MovableCheckpoint",
     "SeparationSystem",
     "SongSegments",
+    "StopNotFinite",
     "WholeCheckpoints",
+    "best_so_far",
     "build_model",
     "check_same_experiment",
     "checkpoint_activations",
     "devices_and_nodes",
     "explained",
     "is_finished",
+    "is_over",
     "learning_curve",
     "load_config",
     "make_optimizer",

@@ -4,34 +4,43 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import platform
 import re
 import statistics
 import subprocess
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ..errors import UsageError
 from ..files import whole_or_nothing
-from .callbacks import learning_curve
-from .checkpoints import load_checkpoint, save_whole
+from .checkpoints import (
+    BEST,
+    BEST_MODEL,
+    CHECKPOINTS,
+    SUMMARY,
+    best_so_far,
+    learning_curve,
+    read_json,
+    save_whole,
+)
 from .config import build_model
 from .schema import Config
 
-BEST_MODEL = "best_model.pth"
-SUMMARY = "training.json"
 PACKAGES = ("asteroid-upsamplers", "asteroid", "torch", "pytorch-lightning", "musdb", "museval")
 
 
 def is_finished(conf: Config, exp_dir: Path) -> bool:
     """Whether ``exp_dir`` holds a model that was trained for as long as ``conf`` asks."""
     try:
-        summary = json.loads((exp_dir / SUMMARY).read_text())
-    except (OSError, ValueError):
+        summary = read_json(exp_dir / SUMMARY)
+        asked = summary["epochs"]
+    except (OSError, ValueError, KeyError, TypeError):
         return False
-    training, asked = conf["training"], summary["epochs"]
+    training = conf["training"]
     if summary.get("early_stop") == training["early_stop"]:  # it ended before, and would again
         asked = max(asked, summary.get("max_epochs", 0))
     return (exp_dir / BEST_MODEL).exists() and asked >= training["epochs"]
@@ -39,10 +48,13 @@ def is_finished(conf: Config, exp_dir: Path) -> bool:
 
 def save_results(conf: Config, exp_dir: Path) -> None:
     """Write the model of the best epoch, and the figures of the training beside it."""
-    path = exp_dir / "checkpoints" / "best.ckpt"
-    if not path.exists():
-        raise UsageError(f"{path}: missing; delete {path.parent} to train from the start")
-    best = load_checkpoint(path)
+    best = best_so_far(exp_dir)
+    if best is None:
+        path = exp_dir / CHECKPOINTS / f"{BEST}.ckpt"
+        raise UsageError(
+            f"{path}: cannot be used; put it back, raise training.epochs (then the best of the "
+            f"epochs to come is kept), or delete {path.parent} to train from the start"
+        )
     model = build_model(conf)
     model.load_state_dict(
         {
@@ -58,7 +70,7 @@ def save_results(conf: Config, exp_dir: Path) -> None:
         "max_epochs": conf["training"]["epochs"],
         "early_stop": conf["training"]["early_stop"],
         "best_epoch": best["epoch"] + 1,
-        "best_val_loss": min(row["val_loss"] for row in curve if "val_loss" in row),
+        "best_val_loss": best["val_loss"],
         "seconds_per_epoch": statistics.median(row["epoch_seconds"] for row in curve),
         "unreadable_segments": sum(row.get("unreadable_segments", 0) for row in curve),
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
@@ -66,7 +78,7 @@ def save_results(conf: Config, exp_dir: Path) -> None:
         **provenance(),
     }
     with whole_or_nothing(exp_dir / SUMMARY) as partial:
-        partial.write_text(json.dumps(summary, indent=2))
+        partial.write_text(json.dumps(summary, indent=2, allow_nan=False))
 
 
 def provenance() -> dict[str, str]:
@@ -75,18 +87,36 @@ def provenance() -> dict[str, str]:
     return {
         "commit": _commit(),
         "python": platform.python_version(),
-        **{package: metadata.version(package) for package in PACKAGES},
+        **{package: _version(package) for package in PACKAGES},
         "device": device,
         "threads": str(torch.get_num_threads()),
     }
 
 
+def _version(package: str) -> str:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version(package)
+    return "unknown"
+
+
 def _commit() -> str:
-    """Of the checkout that this file is in, with ``-dirty`` where files were changed."""
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    words = [*git, "--abbrev=12", "--exclude=*"]
+    """Of the checkout that this file is in, with ``-dirty`` where files were changed.
+
+    An installed package may lie in somebody else's repository, whose commit says nothing of it.
+    """
+    top = Path(__file__).resolve().parents[2]
+    surroundings = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+
+    def git(*words: str) -> str:
+        how: dict[str, Any] = {"capture_output": True, "text": True, "check": True}
+        return subprocess.run(
+            ["git", "-C", str(top), *words], env=surroundings, **how
+        ).stdout.strip()
+
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+        git("ls-files", "--error-unmatch", str(Path(__file__).resolve()))
+        if Path(git("rev-parse", "--show-toplevel")).resolve() == top:
+            return git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
     return "unknown"
 
 

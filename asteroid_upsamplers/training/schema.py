@@ -82,6 +82,7 @@ class Training:
     ema: float = setting(least=0, most=0.999999)
     precision: str = setting(choices=PRECISIONS)
     valid_every: int = setting(least=1)
+    checkpoint_every: int = setting(least=1, may_change=True)
     seed: int = setting(least=0, most=2**32 - 1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 
 from ..data import seeded
 from ..separation import overlap_add
+
+logger = logging.getLogger(__name__)
 
 OVERLAP = 0.25
 """Share of a validation chunk that it has in common with the next one."""
@@ -98,8 +101,12 @@ class SeparationSystem(System):
         """The mean over all songs, whichever process had them, and however often."""
         sums = self.trainer.strategy.reduce(self.losses.to(self.device), reduce_op="sum")
         losses, counts = sums.cpu()
-        val_loss = (losses / counts).mean().float()
-        self.log("val_loss", val_loss, prog_bar=True)
+        losses = losses / counts
+        for number in (~losses.isfinite()).nonzero()[:, 0]:
+            song = self.trainer.val_dataloaders.dataset.songs[number]
+            logger.warning("validation: the loss of %s is %g", song.name, losses[number])
+        val_loss = losses.mean().float()
+        self.log("val_loss", val_loss, prog_bar=True, sync_dist=True)
         super().on_validation_epoch_end()
         if (scheduler := self.lr_schedulers()) is not None:
             scheduler.step(val_loss)

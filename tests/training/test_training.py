@@ -19,8 +19,11 @@ from asteroid_upsamplers.files import LOCK
 from asteroid_upsamplers.models import DemucsLike
 from asteroid_upsamplers.training import (
     LOSSES,
+    LearningCurve,
     SeparationSystem,
     SongSegments,
+    best_so_far,
+    learning_curve,
     load_config,
     newest_checkpoint,
 )
@@ -50,13 +53,15 @@ SLURM_JOB |= {"NTASKS_PER_NODE": "1", "NODEID": "0", "LOCALID": "0", "NODELIST":
 SLURM_JOB = {f"SLURM_{name}": value for name, value in SLURM_JOB.items()}
 
 
-def test_what_a_run_leaves_behind(alone, songs, caplog):
+def test_what_a_run_leaves_behind(alone):
     assert {p.name for p in alone.iterdir()} - {LOCK} == {
         *("conf.yml", "checkpoints", "learning_curve.json", "logs"),
         *("best_model.pth", "training.json"),
     }
     names = {p.name for p in (alone / "checkpoints").iterdir()}
     assert names == {"best.ckpt", "last.ckpt", "previous.ckpt"}
+    assert checkpoint(alone, "best").keys() == {"epoch", "val_loss", "state_dict"}
+    assert checkpoint(alone, "best")["val_loss"] == summary(alone)["best_val_loss"]
     assert list((alone / "logs" / "tensorboard").rglob("events*"))
     losses = [loss for _, loss in curve(alone)]
     assert len(losses) == 3 and losses[2] < losses[0]
@@ -197,9 +202,55 @@ def test_the_best_epoch_is_kept_also_in_a_folder_that_was_moved(songs, tmp_path)
     assert summary(moved)["best_val_loss"] == losses[best]
 
 
-def test_a_loss_that_is_not_finite_is_no_success(songs, tmp_path):
-    words = ("--optimizer", "sgd", "--lr", 1e12, "--epochs", 3)
-    with pytest.raises(UsageError, match="is (nan|inf), not finite, in epoch 1.*lower optim.lr"):
+def spoil(system, what):
+    """One number that is not finite, where nothing else would show it at once."""
+    bias = next(p for name, p in system.model.named_parameters() if name.endswith("bias"))
+    if what == "weight":
+        bias.data[0] = -torch.inf  # a ReLU hides it
+    elif what == "optimizer":
+        system.optimizers().state[bias]["exp_avg_sq"][0] = torch.inf
+    elif what == "loss":
+        system.loss_func = lambda estimates, sources: estimates.sum() * torch.nan
+    else:
+        system.losses[:] = torch.nan
+
+
+@pytest.mark.parametrize(
+    ("hook", "what", "said"),
+    [
+        ("on_train_epoch_start", "loss", "loss is nan"),
+        ("on_before_zero_grad", "weight", "weight.model.*bias has NaN"),
+        ("on_before_zero_grad", "optimizer", "optimizer.*exp_avg_sq has NaN"),
+        ("on_validation_epoch_end", "val_loss", "val_loss is nan"),
+    ],
+)
+def test_what_is_not_finite_ends_a_training(
+    songs, alone, tmp_path, monkeypatch, caplog, hook, what, said
+):
+    """At its epoch; all that was written is of the epoch before, from where it can go on."""
+    before = getattr(SeparationSystem, hook)
+
+    def spoiled(system, *args):
+        if system.current_epoch == 1:
+            spoil(system, what)
+        return before(system, *args)
+
+    with monkeypatch.context() as spoiling:
+        spoiling.setattr(SeparationSystem, hook, spoiled)
+        with pytest.raises(UsageError, match=f"epoch 2: .*{said}.*lower optim.lr") as caught:
+            train(songs, tmp_path / "exp", "--epochs", 3)
+    assert "\n" not in str(caught.value)
+    assert "validation: the loss of" in caplog.text or what != "val_loss"
+    written = {name: checkpoint(tmp_path / "exp", name)["epoch"] for name in ("last", "best")}
+    assert written == {"last": 0, "best": 0}
+    assert len(curve(tmp_path / "exp")) == 1 and not (tmp_path / "exp" / "best_model.pth").exists()
+    train(songs, tmp_path / "exp", "--epochs", 3)
+    assert_same_training(tmp_path / "exp", alone, exact=True)
+
+
+def test_what_is_not_finite_is_found_where_nothing_is_validated(songs, tmp_path):
+    words = ("--optimizer", "sgd", "--lr", 1e12, "--epochs", 3, "--valid_every", 2)
+    with pytest.raises(UsageError, match="epoch 1: loss is (nan|inf), weight.* has NaN"):
         train(songs, tmp_path / "exp", *words)
     assert not list((tmp_path / "exp").rglob("*.pth")) + list((tmp_path / "exp").rglob("*.ckpt"))
 
@@ -214,7 +265,7 @@ class Payload:
         return open, (self.path, "w")
 
 
-DAMAGES = ["truncated", "one bit", "pickle", "something else"]
+DAMAGES = ["truncated", "one bit", "pickle", "something else", "NaN"]
 
 
 def damage(last, kind, mark):
@@ -227,6 +278,10 @@ def damage(last, kind, mark):
         last.write_bytes(content)
     elif kind == "pickle":
         torch.save({**torch.load(last), "note": Payload(str(mark))}, last)
+    elif kind == "NaN":
+        content = torch.load(last)
+        next(iter(content["state_dict"].values()))[0] = torch.nan
+        torch.save(content, last)
     else:
         torch.save({"weights": torch.zeros(3)}, last)
 
@@ -306,6 +361,55 @@ def test_what_cannot_be_trained_is_said_in_one_line(songs, tmp_path, words, mess
     with pytest.raises(UsageError, match=message):
         train(songs, tmp_path / "exp", *words.split())
     assert not (tmp_path / "exp" / "conf.yml").exists()
+
+
+@pytest.mark.parametrize("lost", ["best_model.pth", "best.ckpt", "curve", "curve's end"])
+def test_what_is_lost_of_a_finished_training_is_made_from_the_rest(alone, tmp_path, lost):
+    """Without any songs, in another place; a run of more epochs knows the best one, too."""
+    exp_dir = tmp_path / "copy"
+    shutil.copytree(alone, exp_dir)
+    path = exp_dir / "checkpoints" / lost if lost == "best.ckpt" else exp_dir / lost
+    if lost.startswith("curve"):
+        path = exp_dir / "learning_curve.json"
+        path.write_text(path.read_text()[: 50 if lost == "curve's end" else 0])
+        (exp_dir / "training.json").write_text("{")
+    else:
+        path.unlink()
+    best, losses = best_so_far(exp_dir), dict(enumerate(loss for _, loss in curve(alone)))
+    assert best["val_loss"] == losses[best["epoch"]] == min(losses.values())
+    assert learning_curve(exp_dir) == learning_curve(alone)
+    train(tmp_path / "not there", exp_dir, "--epochs", 3)
+    assert torch.equal(best_weights(exp_dir), best_weights(alone))
+    same = summary(exp_dir)
+    assert [same[key] for key in KEYS] == [summary(alone)[key] for key in KEYS]
+
+
+KEYS = ("epochs", "best_epoch", "best_val_loss", "seconds_per_epoch", "parameters")
+
+
+def test_checkpoints_as_often_as_asked_for(songs, alone, tmp_path):
+    """Ended between two, a run repeats the epochs behind the last; the end has one of its own."""
+    end, before = [], LearningCurve.on_train_epoch_end
+
+    def epoch_end(self, trainer, system):
+        before(self, trainer, system)
+        end.append(trainer.current_epoch)
+        if end == [0, 1, 2]:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as ending:
+        ending.setattr(LearningCurve, "on_train_epoch_end", epoch_end)
+        with pytest.raises(KeyboardInterrupt):
+            train(songs, tmp_path / "exp", "--epochs", 3, "--checkpoint_every", 2)
+        assert checkpoint(tmp_path / "exp")["epoch"] == 1
+        train(songs, tmp_path / "exp", "--epochs", 3, "--checkpoint_every", 2)
+    assert end == [0, 1, 2, 2]
+    assert_same_training(tmp_path / "exp", alone, exact=True)
+    assert checkpoint(tmp_path / "exp", "previous")["epoch"] == 1
+    for name in ("last", "previous"):
+        (tmp_path / "exp" / "checkpoints" / f"{name}.ckpt").unlink()
+    with pytest.raises(UsageError, match=r"neither last.ckpt nor previous.ckpt to go on from"):
+        train(songs, tmp_path / "exp", "--epochs", 5)
 
 
 def test_a_finished_training_needs_no_songs(songs, alone, tmp_path, caplog):

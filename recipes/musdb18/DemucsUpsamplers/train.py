@@ -39,12 +39,15 @@ def train(conf: dict, exp_dir: Path) -> None:
     trainer = make_trainer(conf, exp_dir)
     first = trainer.is_global_zero
     with alone_in(exp_dir) if first else contextlib.nullcontext():
-        last = engine.newest_checkpoint(exp_dir / "checkpoints", training["epochs"])
-        system, data = make_system(conf, trainer.world_size)
+        epochs, every = training["epochs"], training["checkpoint_every"]
+        last = engine.newest_checkpoint(exp_dir / engine.CHECKPOINTS, epochs, every)
+        over = last is not None and engine.is_over(last, epochs, training["early_stop"])
+        system, data = (None, None) if over else make_system(conf, trainer.world_size)
         if first:
             engine.save_config(conf, exp_dir)
-        with engine.explained(conf):
-            trainer.fit(system, datamodule=data, ckpt_path=last, weights_only=True)
+        if not over:
+            with engine.explained(conf):
+                trainer.fit(system, datamodule=data, ckpt_path=last, weights_only=True)
         if first:
             engine.save_results(conf, exp_dir)
 
@@ -84,19 +87,16 @@ def make_system(conf: dict, processes: int) -> tuple[engine.SeparationSystem, en
 
 
 def make_trainer(conf: dict, exp_dir: Path) -> pl.Trainer:
-    training, checkpoints = conf["training"], exp_dir / "checkpoints"
+    training = conf["training"]
     devices, nodes = engine.devices_and_nodes(conf)
     several, gpu = devices * nodes > 1, torch.cuda.is_available()
-    settings = {"dirpath": checkpoints, "enable_version_counter": False}
-    callbacks: list[Callback] = [engine.EndTogether(), engine.LearningCurve(exp_dir)]
+    callbacks: list[Callback] = [engine.EndTogether(), engine.StopNotFinite()]
+    callbacks.append(engine.LearningCurve(exp_dir))
     if training["ema"]:
         callbacks.insert(0, EMAWeightAveraging(decay=training["ema"]))
     if training["early_stop"]:
         callbacks.append(EarlyStopping(monitor="val_loss", patience=training["early_stop"]))
-    callbacks.append(engine.MovableCheckpoint(filename="best", monitor="val_loss", **settings))
-    callbacks.append(
-        engine.MovableCheckpoint(filename=engine.LAST, save_on_train_epoch_end=True, **settings)
-    )
+    callbacks.append(engine.Checkpoints(exp_dir, training["checkpoint_every"]))
     return pl.Trainer(
         max_epochs=training["epochs"],
         accumulate_grad_batches=training["accumulate"],
