@@ -11,7 +11,7 @@ from torch import Tensor
 from ..artifacts import filtering, filtering_of_signal
 from .recording import RecordingReport
 from .results import ProbeReport, ProbeSignals
-from .spectrogram import Panel, spectrogram
+from .spectrogram import FLOOR_DB, Panel, spectrogram
 from .style import Section, png_of
 
 MARKED = 64
@@ -25,7 +25,8 @@ def network_pictures(report: ProbeReport, signals: ProbeSignals) -> list[Section
     """What a network gives for silence and for noise, and the responses of its layers."""
     rate, sections = report.sample_rate, []
     if report.silence.rms:
-        tones = [t["frequency_hz"] for t in report.silence.tones if t["level_db"] > -300]
+        least = report.silence.rms_db + FLOOR_DB
+        tones = [t["frequency_hz"] for t in report.silence.tones if t["level_db"] > least]
         sections += _heard("Output for silence", signals.silence, rate, tones)
     tones = report.noise.standing() if report.noise else []
     sections += _heard("Output for white noise", signals.noise, rate, tones)
@@ -36,8 +37,9 @@ def recording_pictures(report: RecordingReport, signal: Tensor) -> list[Section]
     """A recording, ``(channels, time)``; nothing if there is nothing in it."""
     if report.tones is None:
         return []
-    pairs = zip(report.tones.frequencies_hz, report.tones.present, strict=True)
-    tones = [frequency for frequency, present in pairs if present]
+    found = report.tones
+    rows = zip(found.levels_db, found.frequencies_hz, found.present, strict=True)
+    tones = [frequency for _, frequency, present in sorted(rows, reverse=True) if present]
     return _heard("Spectrogram", signal, report.sample_rate, tones)
 
 
@@ -46,15 +48,14 @@ def _heard(title: str, signal: Tensor, rate: float, tones: Sequence[float]) -> l
     from matplotlib.figure import Figure
 
     signal = signal.double() - signal.double().mean(1, keepdim=True)
-    mono = signal[0].numpy()
-    peak = max(float(np.abs(mono).max()), 1e-30)
+    peak = max(float(signal.abs().max()), 1e-30)
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     axes = figure.subplots()
-    Panel(spectrogram(mono / peak), rate, tones[:MARKED]).draw(axes)
+    Panel(spectrogram((signal / peak).numpy()), rate, tones[:MARKED]).draw(axes)
     caption = (
         "Every column stands at the start of its window, and the last window ends on the right. "
-        "Red marks on the right: the tones that are present. First channel, without its mean; its "
-        f"peak is {20 * np.log10(peak):.1f} dB."
+        "Red marks on the right: the tones that are present. Without the mean; of several channels "
+        f"the loudest in each bin; the peak is {20 * np.log10(peak):.1f} dB."
     )
     return [Section(title, png=png_of(figure), caption=caption), _sound(title, signal, rate)]
 
@@ -67,6 +68,8 @@ def _sound(title: str, signal: Tensor, rate: float) -> Section:
     buffer = io.BytesIO()
     soundfile.write(buffer, (gain * signal[:2]).T.numpy(), int(rate), "PCM_16", format="WAV")
     caption = f"{int(rate)} Hz, amplified by {20 * np.log10(gain):.1f} dB, without its mean"
+    if len(signal) > 2:
+        caption += f"; the first two of {len(signal)} channels"
     return Section(f"{title}: sound", wav=buffer.getvalue(), caption=caption)
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import reduce
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -63,13 +64,16 @@ class Panel:
 def spectrogram(signal: np.ndarray, center: bool = False) -> np.ndarray:
     """Levels ``(1025, frames)`` of ``(time,)`` samples, in dB relative to the loudest bin.
 
+    Of ``(channels, time)`` each bin shows the loudest channel.
+
     ``center`` pads the signal by half a window at both ends, as librosa does by default; [1] does
     not (Sec. 8). Levels below -120 dB are raised to that.
     """
     import librosa
 
-    n_fft = min(N_FFT, 2 ** int(np.log2(len(signal))))
-    spectra = librosa.stft(signal, n_fft=n_fft, hop_length=n_fft // 4, center=center)
-    magnitudes = np.abs(spectra)
+    n_fft = min(N_FFT, 2 ** int(np.log2(signal.shape[-1])))
+    settings: dict[str, Any] = {"n_fft": n_fft, "hop_length": n_fft // 4, "center": center}
+    channels = np.atleast_2d(signal)
+    magnitudes = reduce(np.maximum, (np.abs(librosa.stft(x, **settings)) for x in channels))
     loudest = max(magnitudes.max(), 1e-12)
     return librosa.amplitude_to_db(magnitudes / loudest, amin=1e-12, top_db=-FLOOR_DB)

@@ -61,8 +61,10 @@ def test_impossible_ones_are_refused():
             probe_recording(signal, RATE, strides)
 
 
-def test_the_tone_at_half_the_rate_is_seen_in_the_picture():
-    signal = 1e-4 * noise(RATE) + tone(RATE, 2, 0.2)
+@pytest.mark.parametrize("channel", [0, 1])
+def test_the_tone_at_half_the_rate_is_seen_in_the_picture(channel):
+    signal = 1e-4 * noise(RATE)
+    signal[channel] += tone(RATE, 2, 0.2)
     spectrogram, _ = recording_pictures(probe_recording(signal, RATE, [2]), signal)
     image = matplotlib.image.imread(io.BytesIO(spectrogram.png))
     height, width = image.shape[:2]
