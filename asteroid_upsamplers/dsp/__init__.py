@@ -10,7 +10,13 @@ from .kernels import (
     sinc_kernel,
     stretch_kernel,
 )
-from .lengths import center_trim, centered_padding, strided_length, transposed_length
+from .lengths import (
+    center_trim,
+    centered_padding,
+    covering_frames,
+    strided_length,
+    transposed_length,
+)
 from .levels import mono_level
 from .polyphase import polyphase_merge, polyphase_split
 from .system import UpsamplingSystem
@@ -21,6 +27,7 @@ __all__ = [
     "UpsamplingSystem",
     "center_trim",
     "centered_padding",
+    "covering_frames",
     "cubic_kernel",
     "interpolate",
     "linear_kernel",

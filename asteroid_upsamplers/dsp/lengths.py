@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -25,6 +26,20 @@ def transposed_length(time: int, stride: int, kernel_size: int) -> int:
         12
     """
     return (time - 1) * stride + kernel_size if time > 0 else 0
+
+
+def covering_frames(samples: int, stride: int) -> int:
+    """The fewest frames of ``stride`` samples that cover ``samples``, none if these are negative.
+
+    Programs that torch makes for any length compute it, too: without a division of a negative
+    number, which ONNX rounds towards 0, and without a choice that tracing would not record.
+
+    Example:
+        >>> covering_frames(9, stride=4), covering_frames(-9, stride=4)
+        (3, 0)
+    """
+    frames = (samples + stride - 1) // stride
+    return (frames + abs(frames)) // 2 if torch.jit.is_tracing() else max(0, frames)
 
 
 def centered_padding(kernel_size: int) -> tuple[int, int]:

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .precision import becomes_a_program
+
 HEAP_BYTES = 2**24
 """Blocks above 32 MiB are fresh pages from the system each time (glibc's largest mmap threshold),
 touching them can take as long as the convolution that fills them. Half of that measured best."""
@@ -90,7 +92,7 @@ def filtered_frames(
         One ``(group, out_channels, frames, stride)`` for every group, in order.
     """
     groups: tuple[Tensor, ...] = (x,)
-    if x.device.type == "cpu" and not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+    if x.device.type == "cpu" and not becomes_a_program():
         item = x.shape[-1] * len(weight) * x.element_size()
         groups = x.split(max(1, HEAP_BYTES // max(1, item)))
     filtered = [F.conv1d(group[..., window], weight, bias, padding=padding) for group in groups]

@@ -1,4 +1,4 @@
-"""Which precision a sum is formed in."""
+"""Which precision a sum is formed in, and whether torch is making a program of it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,14 @@ def without_autocast(device: torch.device) -> AbstractContextManager[object]:
     if device.type == "meta":  # it computes nothing, and knows no autocast
         return nullcontext()
     return torch.autocast(device.type, enabled=False)
+
+
+def becomes_a_program() -> bool:
+    """Whether torch records what runs (compiling, exporting, tracing), to run it at any length.
+
+    Nothing may be decided by the length of a signal then.
+    """
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
 def works_in_half_precision(x: torch.Tensor) -> bool:

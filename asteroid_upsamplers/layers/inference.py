@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..dsp import covering_frames
 from ..dsp.polyphase import filtered_frames, joined
+from ..dsp.precision import becomes_a_program
 from .base import Upsampler
 from .measured import double_copy, linear_system
 
@@ -17,7 +19,8 @@ class FoldedUpsampler(nn.Module):
 
     One convolution at the input rate to ``out_channels * stride`` channels and the periodic
     shuffle, with all of the layer's filters multiplied out once. Where the edges of the layer's
-    output are made otherwise than the middle, the layer itself makes them.
+    output are made otherwise than the middle, the layer itself makes them; in programs that torch
+    makes (``torch.compile``, ``torch.export``, tracing) it makes the whole output, at any length.
 
     Args:
         layer: Any upsampler.
@@ -54,7 +57,7 @@ class FoldedUpsampler(nn.Module):
         if self.layer is None:
             return self._middle(x)
         near = self.head + self.tail + self.past + self.future + 1
-        if x.shape[-1] < 2 * near:
+        if becomes_a_program() or x.shape[-1] < 2 * near:
             return self.layer(x)
         y = self._middle(x)
         head, tail = self.head * self.stride, self.tail * self.stride + self.more
@@ -74,8 +77,9 @@ class FoldedUpsampler(nn.Module):
 
     def _middle(self, x: Tensor) -> Tensor:
         length = self.output_length(x.shape[-1])
-        frames = -(-length // self.stride)
-        around = max(self.past, self.future + frames - x.shape[-1])
+        further = covering_frames(self.more, self.stride)
+        frames = x.shape[-1] + further
+        around = max(self.past, self.future + further)
         first = around - self.past
         pieces = filtered_frames(
             x, self.weight, self.bias, self.stride, slice(None), around, first, frames

@@ -71,7 +71,7 @@ class Learned(Upsampler):
 
     def interpolate(self, x: Tensor) -> Tensor:
         """``(batch, in_channels, time)`` -> ``(batch, in_channels, time * stride)``."""
-        step = x - torch.cat([x[..., 1:], x[..., -1:]], -1)
+        step = x - torch.cat([x, x[..., -1:]], -1)[..., 1:]
         away = 1 - torch.sigmoid(self.logits).T[:, None]
         between = x[..., None] - away.to(x.dtype) * step[..., None]
         return torch.cat([x[..., None], between], -1).flatten(2)

@@ -26,11 +26,11 @@ Three cases are decided otherwise:
 - In half precision sums of taps are never folded unless ``form="folded"`` asks for it: every sum is
   rounded for itself, so that the phases no longer add up to the same, which is a tone, some 55 dB
   below a constant. The plain form has none, the commuted one none or far less.
-- Programs that torch makes (``torch.compile``, ``torch.export``, tracing) take the plain form, so
-  that one program serves all lengths. Compiled for a GPU in half precision, the channels come last
-  in memory instead (:mod:`asteroid_upsamplers.dsp.channels_last`): a compiled training step of the
-  paper's network then takes 0.84 (transposed), 0.50 (nearest) and 0.48 (linear) of the time on an
-  H200 (``benchmarks/results/cuda.json``).
+- Programs that torch makes (``torch.compile``, ``torch.export``, tracing) take the plain form,
+  whatever ``form`` asks for, so that one program serves all lengths. Compiled for a GPU in half
+  precision, the channels come last in memory instead (:mod:`asteroid_upsamplers.dsp.channels_last`):
+  a compiled training step of the paper's network then takes 0.84 (transposed), 0.50 (nearest) and
+  0.48 (linear) of the time on an H200 (``benchmarks/results/cuda.json``).
 - Inputs that are too short to have a middle are done in the plain form.
 """
 
@@ -46,7 +46,7 @@ from torch.nn import functional as F
 
 from ..dsp import InterpolatedConvolution, UpsamplingSystem
 from ..dsp.channels_last import in_its_own_order, prefers_channels_last
-from ..dsp.precision import works_in_half_precision
+from ..dsp.precision import becomes_a_program, works_in_half_precision
 from .base import Upsampler
 from .settings import one_of
 
@@ -90,7 +90,7 @@ class PolyphaseUpsampler(Upsampler):
         kernel_size: Taps at the output rate.
         bias: Whether to add one learnable constant an output channel.
         form: ``"auto"`` takes the fastest by the rule above; ``"plain"``, ``"folded"`` or
-            ``"commuted"`` that one.
+            ``"commuted"`` that one, where torch makes no program of the layer.
         least_kernel_size: The shortest kernel that the family can do.
     """
 
@@ -169,14 +169,11 @@ class PolyphaseUpsampler(Upsampler):
 
     def form_for(self, x: Tensor) -> str:
         """The form that ``x``, of shape ``(batch, in_channels, time)``, is upsampled in."""
-        compiling = torch.compiler.is_dynamo_compiling()  # is_exporting() is true there as well
-        exporting = torch.compiler.is_exporting() and not compiling
-        if torch.jit.is_tracing() or exporting or self.form == "plain":
-            return "plain"
-        if compiling and self.form == "auto":
-            last = self.convolution.short_response and prefers_channels_last(x)
+        if becomes_a_program():
+            fits = self.form == "auto" and self.convolution.short_response
+            last = fits and torch.compiler.is_dynamo_compiling() and prefers_channels_last(x)
             return "channels_last" if last and self._has_a_middle(x) else "plain"
-        if not self._has_a_middle(x):
+        if self.form == "plain" or not self._has_a_middle(x):
             return "plain"
         return self.form if self.form != "auto" else self._fastest(x)
 

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from typing import Any, cast
@@ -19,7 +18,7 @@ from torch.nn import functional as F
 
 from .. import layers
 from ..blocks.arguments import at_least
-from ..dsp import center_trim, strided_length, transposed_length
+from ..dsp import center_trim, covering_frames, transposed_length
 from ..dsp.channels_last import channels_last, convolve, prefers_channels_last
 from ..errors import UsageError
 from .base import MusicSeparator
@@ -165,13 +164,10 @@ class DemucsLike(MusicSeparator):
 
     def valid_length(self, time: int) -> int:
         """The shortest input that no strided convolution cuts and whose output covers ``time``."""
-        rate = 2 if self.resample else 1
-        frames = rate * time
-        for _ in self.encoder:
-            frames = max(1, strided_length(frames, self.stride, self.kernel_size))
-        while self._decoded_length(frames) < rate * time:
-            frames += 1
-        return math.ceil(self._encoded_length(frames) / rate)
+        rate, period = 2 if self.resample else 1, self.stride ** len(self.encoder)
+        missing = rate * time - self._decoded_length(1)  # further frames add a period each
+        frames = covering_frames(missing, period)
+        return (self._encoded_length(1) + frames * period + rate - 1) // rate
 
     def _encoded_length(self, frames: int) -> int:
         """Samples that the encoder turns into ``frames`` without cutting any."""
