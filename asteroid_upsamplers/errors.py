@@ -19,16 +19,17 @@ class UsageError(ValueError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether torch found no memory for a tensor, on a GPU or on the CPU."""
-    of_gpu = type(error).__name__ == "OutOfMemoryError"
-    return of_gpu or any(words in str(error) for words in _NO_MEMORY)
+    """Whether no memory was found, such as for a tensor on a GPU or on the CPU."""
+    by_type = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return by_type or any(words in str(error) for words in _NO_MEMORY)
 
 
 _NO_MEMORY = (
-    "DefaultCPUAllocator: can't allocate memory",
-    "CUDA error: out of memory",
-    "CUDNN_STATUS_ALLOC_FAILED",
-    "CUBLAS_STATUS_ALLOC_FAILED",
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "bad_alloc",
+    "ALLOC_FAILED",
 )
 TERMINATED = 143
 """Exit status of a process that SIGTERM ended."""
@@ -67,7 +68,7 @@ def one_line_errors() -> Iterator[None]:
     except FileExistsError as error:
         _leave(2, f"error: {error.filename}: is a file, must be a folder")
     except OSError as error:
-        if error.errno not in _DISK_TROUBLE:
+        if error.errno not in DISK_TROUBLE:
             raise
         where = f": {error.filename}" if error.filename else ""
         _leave(1, f"error: {error.strerror}{where}; put it right and run again to go on")
@@ -76,9 +77,23 @@ def one_line_errors() -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-_DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM, errno.EIO)
+DISK_TROUBLE = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EPERM, errno.EIO),
+    *(errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP),
+)
+"""What :func:`one_line_errors` shows in one line, and what is no mistake of ours."""
+
+
+def one_line(text: str) -> str:
+    """Text whose line ends and control characters, as names of files may have, are spelled out.
+
+    Example:
+        >>> one_line("a\\nb.wav")
+        'a\\\\nb.wav'
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _leave(status: int, line: str) -> None:
-    sys.stderr.write(line + "\n")
+    sys.stderr.write(one_line(line) + "\n")
     sys.exit(status)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import shutil
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,25 +18,67 @@ from .errors import UsageError
 logger = logging.getLogger(__name__)
 
 PARTIAL = ".partial"
-DISCARDED = ".discarded"
 LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """A hidden folder for what is half done, of this run alone, removed when the block ends.
+
+    Those of runs that were killed are removed first: nobody holds their lock any more.
+
+    Args:
+        parent: Where it is made, on the disk where the results shall be; made if it is missing.
+
+    Raises:
+        UsageError: If ``parent`` is a file, or is to be made below one.
+    """
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(f"{error.filename}: must be a folder, and cannot be made one") from error
+    for leftover in parent.glob(f".*{PARTIAL}"):
+        if (leftover / LOCK).is_file() and (lock := _taken(leftover)):
+            lock.release()
+            shutil.rmtree(leftover, ignore_errors=True)
+    while True:
+        folder = Path(tempfile.mkdtemp(PARTIAL, ".", parent))
+        lock = _taken(folder)
+        if lock is not None and folder.is_dir():  # another run may have been faster to lock it
+            break
+    try:
+        yield folder
+    finally:
+        lock.release()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _taken(folder: Path) -> FileLock | None:
+    """The lock of a scratch folder; ``None`` if another run holds it, or has removed the folder."""
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, FileNotFoundError):
+        return None
+    except NotImplementedError:  # no locks on this file system
+        pass
+    return lock
 
 
 @contextlib.contextmanager
 def whole_or_nothing(path: str | os.PathLike) -> Iterator[Path]:
     """Give a path to write to that becomes ``path`` only when the block ends without an error.
 
-    Works for a file and for a folder (which the block makes itself). What an interrupted run left
-    behind is removed first; an existing ``path`` stays until it is replaced.
+    Works for a file and for a folder (which the block makes itself). An existing ``path`` stays
+    until it is replaced. Several runs may write the same ``path``: the last one counts.
 
     Args:
         path: Where the finished file or folder shall be.
 
     Yields:
-        A path beside it, ending in ``.partial``.
+        A path of the same name in a :func:`scratch_folder` beside it.
 
     Example:
-        >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
         >>> with whole_or_nothing(folder / "scores.json") as partial:
         ...     _ = partial.write_text("{}")
@@ -44,17 +86,13 @@ def whole_or_nothing(path: str | os.PathLike) -> Iterator[Path]:
         ['scores.json']
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + PARTIAL)
-    _remove(partial)
-    try:
+    with scratch_folder(path.parent) as scratch:
+        (scratch / "new").mkdir()
+        partial = scratch / "new" / path.name
         yield partial
         if path.is_dir():
-            discard(path)
+            os.replace(path, scratch / "old")
         os.replace(partial, path)
-    except BaseException:
-        _remove(partial)
-        raise
 
 
 @contextlib.contextmanager
@@ -105,21 +143,30 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def tell_full_disk(path: Path, *errors: type[Exception]) -> Iterator[None]:
-    """Turn what a library raises on a full disk, without saying so, into the ``OSError`` it is.
+    """Turn what a library raises when it cannot write, without saying why, into the ``OSError``.
 
     Args:
         path: What is being written.
-        *errors: What the library raises when it cannot write.
+        *errors: What the library raises.
 
     Raises:
-        OSError: ``ENOSPC``, if hardly anything is free where ``path`` is; else the error itself.
+        OSError: What the system says when more is written there: that the disk or the user's share
+            of it is full, the file too large, the folder gone; else the error itself.
     """
     try:
         yield
     except errors:
-        if shutil.disk_usage(path.parent).free < 2**24:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
+        _write_more(path)
         raise
+
+
+def _write_more(path: Path) -> None:
+    try:
+        with path.open("ab", buffering=0) as file:
+            for _ in range(2**8):
+                file.write(bytes(2**16))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def damage_of(path: Path) -> str | None:
@@ -139,19 +186,5 @@ def damage_of(path: Path) -> str | None:
 
 def discard(folder: Path) -> None:
     """Remove a folder that was whole: renamed first, so that half of it is never taken for all."""
-    doomed = folder.with_name(folder.name + DISCARDED)
-    _remove(doomed)
-    os.replace(folder, doomed)
-    _remove(doomed)
-
-
-def is_leftover(path: Path) -> bool:
-    """Whether a file or folder is what an interrupted run left behind."""
-    return path.name.endswith((PARTIAL, DISCARDED))
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    with scratch_folder(folder.parent) as scratch:
+        os.replace(folder, scratch / "old")

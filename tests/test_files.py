@@ -5,11 +5,13 @@ import re
 import shutil
 import signal
 
+import numpy as np
 import pytest
 import torch
 
+from asteroid_upsamplers.audio import write_wav
 from asteroid_upsamplers.errors import UsageError, is_out_of_memory, one_line_errors
-from asteroid_upsamplers.files import discard, is_leftover, whole_or_nothing
+from asteroid_upsamplers.files import discard, whole_or_nothing
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -37,11 +39,10 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, interruption):
     assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
 
 
-def test_folders_are_replaced_whole_and_leftovers_removed(tmp_path):
+def test_folders_are_replaced_whole(tmp_path):
     path = tmp_path / "song"
-    for leftover in (path, tmp_path / "song.partial"):
-        leftover.mkdir()
-        (leftover / "old.wav").touch()
+    path.mkdir()
+    (path / "old.wav").touch()
     with whole_or_nothing(path) as partial:
         partial.mkdir()
         (partial / "new.wav").touch()
@@ -49,35 +50,77 @@ def test_folders_are_replaced_whole_and_leftovers_removed(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["song"]
 
 
+def test_runs_do_not_disturb_each_other_and_what_dead_ones_left_is_removed(tmp_path):
+    path, dead, foreign = tmp_path / "file", tmp_path / ".dead.partial", tmp_path / ".x.partial"
+    dead.mkdir()
+    (dead / ".lock").touch()
+    foreign.mkdir()
+    with whole_or_nothing(path) as first:
+        first.write_text("first")
+        assert not dead.exists()
+        with whole_or_nothing(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second"
+        assert first.read_text() == "first"
+    assert path.read_text() == "first"
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".x.partial", "file"]
+
+
+def test_names_may_be_as_long_as_the_disk_allows(tmp_path):
+    path = tmp_path / ("a" * 255)
+    with whole_or_nothing(path) as partial:
+        partial.touch()
+    assert path.exists()
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    for folder in ("file", "file/below"):
+        writing = whole_or_nothing(tmp_path / folder / "a.json")
+        with pytest.raises(UsageError, match="file.*: must be a folder, and cannot be"), writing:
+            pass
+
+
 def test_discarding_leaves_nothing_that_looks_whole(tmp_path, monkeypatch):
     folder = tmp_path / "song"
     folder.mkdir()
     (folder / "a.wav").touch()
 
-    def interrupted(path):
+    def interrupted(path, **how):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "rmtree", interrupted)
         with pytest.raises(KeyboardInterrupt):
             discard(folder)
-    assert not folder.exists()
-    assert all(is_leftover(path) for path in tmp_path.iterdir())
+    assert [path.name[0] for path in tmp_path.iterdir()] == ["."]
     folder.mkdir()
     discard(folder)
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_library_does_not_say_of_a_failed_write_the_system_does(tmp_path):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large.*a.wav"):
+            write_wav(tmp_path / "a.wav", np.zeros((2**17, 1), np.int16), 8000, "PCM_16")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 @pytest.mark.parametrize(
     ("error", "status", "words"),
     [
-        (UsageError("epochs is 0, allowed is 1 and up"), 2, "epochs is 0"),
+        (UsageError("epochs is 0, must be at least 1"), 2, "epochs is 0"),
+        (UsageError("a\nb.wav: no such file"), 2, r"error: a\\nb\.wav: no"),
         (KeyboardInterrupt(), 130, "run the same command again"),
         (OSError(errno.ENOSPC, "No space left on device", "a.wav"), 1, "No space left.*a.wav"),
         (OSError(errno.EACCES, "Permission denied", "b"), 1, "Permission denied: b"),
         (OSError(errno.EIO, "Input/output error", "c"), 1, "Input/output error: c"),
     ],
-    ids=["usage", "ctrl-c", "disk", "permission", "failing disk"],
+    ids=["usage", "odd name", "ctrl-c", "disk", "permission", "failing disk"],
 )
 def test_errors_of_users_are_one_line(capsys, error, status, words):
     with pytest.raises(SystemExit) as caught, one_line_errors():
@@ -87,9 +130,7 @@ def test_errors_of_users_are_one_line(capsys, error, status, words):
     assert re.search(words, line)
 
 
-@pytest.mark.parametrize(
-    "error", [RuntimeError("ours"), OSError(errno.ENOTDIR, "odd"), ValueError()]
-)
+@pytest.mark.parametrize("error", [RuntimeError("ours"), OSError(errno.EBADF, "odd"), ValueError()])
 def test_our_own_mistakes_keep_their_traceback(error):
     with pytest.raises(type(error)), one_line_errors():
         raise error
@@ -122,7 +163,7 @@ def test_sigterm_is_one_line_and_puts_away_what_is_half_done(tmp_path, capsys):
         (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported"), True),
         (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
         (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
-        (MemoryError(), False),
+        (MemoryError(), True),
     ],
 )
 def test_memory_that_torch_did_not_find(error, expected):

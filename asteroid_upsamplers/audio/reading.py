@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import threading
 import warnings
@@ -17,12 +16,9 @@ from scipy.io import wavfile
 from torch import Tensor
 
 from ..errors import UsageError
-from .ffmpeg import decode
+from .decoding import readable
 
 BLOCK_SECONDS = 30
-INEXACT = ("MP3", "OGG")
-"""Formats of which libsndfile states wrong lengths, or gives wrong samples after a seek."""
-
 _FILTERING = threading.Lock()
 """Threads share the filters of warnings, so one at a time may change them."""
 
@@ -95,36 +91,6 @@ def read_blocks(path: Path, seconds: float = BLOCK_SECONDS) -> Iterator[Tensor]:
     step = max(1, round(seconds * info.samplerate))
     for start in range(0, info.frames, step):
         yield read_wav(path, start, min(start + step, info.frames))
-
-
-def readable(path: Path, scratch: Path) -> Path:
-    """A file with the same sound whose length can be trusted and in which soundfile can seek.
-
-    Args:
-        path: Any file with sound in it; of several streams ffmpeg takes the first.
-        scratch: Folder for a copy that ffmpeg decodes, 32-bit float with the rate and the channels
-            of the file, where libsndfile does not read the file exactly.
-
-    Returns:
-        ``path`` itself or the copy. Without ffmpeg, ``path`` if libsndfile reads it at all.
-
-    Raises:
-        UsageError: If there is no such file, or neither can read it.
-    """
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file")
-    with_ffmpeg = shutil.which("ffmpeg") is not None
-    try:
-        if soundfile.info(path).format not in INEXACT or not with_ffmpeg:
-            return path
-    except soundfile.LibsndfileError as error:
-        if not with_ffmpeg:
-            raise UsageError(
-                f"{path}: not readable as audio ({error}); install ffmpeg to read more formats"
-            ) from error
-    decoded = scratch / "decoded.wav"
-    decode(path, [decoded], "pcm_f32le")
-    return decoded
 
 
 def read_audio(path: Path) -> tuple[Tensor, int]:

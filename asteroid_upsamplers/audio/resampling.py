@@ -40,7 +40,7 @@ def resample_file(
     old, new = info.samplerate // divisor, sample_rate // divisor
     if old * new > LARGEST_RATIO:
         raise UsageError(
-            f"{source.name}: {info.samplerate} Hz and {sample_rate} Hz have too small a common "
+            f"{source}: {info.samplerate} Hz and {sample_rate} Hz have too small a common "
             "divisor to resample between them; use a usual rate, such as 44100 or 48000 Hz"
         )
     resampler = julius.ResampleFrac(info.samplerate, sample_rate)

@@ -21,7 +21,6 @@ from torch import Tensor
 from ..audio import audio_info, read_wav
 from ..dsp import mono_level
 from ..errors import UsageError
-from ..files import is_leftover
 from .parallel import raise_problems
 
 logger = logging.getLogger(__name__)
@@ -162,7 +161,7 @@ def musdb_validation_names() -> frozenset[str]:
 
 
 def _is_song(folder: Path) -> bool:
-    return folder.is_dir() and not folder.name.startswith(".") and not is_leftover(folder)
+    return folder.is_dir() and not folder.name.startswith(".")
 
 
 def _check_song(folder: Path, wanted: Sequence[str], sample_rate: int, channels: int) -> Song:

@@ -140,20 +140,32 @@ class MusicSeparator(PortableModel):
         """The estimates of the network, on the device of ``wav``, neither rescaled nor mixed down.
 
         Args:
-            wav: ``(batch, audio_channels, time)`` or ``(audio_channels, time)``.
+            wav: ``(batch, audio_channels, time)`` or ``(audio_channels, time)``, of real numbers of
+                any precision.
             **kwargs: For :meth:`forward_wav`.
 
         Returns:
-            ``(batch, n_src, audio_channels, time)``, or without ``batch`` if ``wav`` has none.
+            ``(batch, n_src, audio_channels, time)``, or without ``batch`` if ``wav`` has none, of
+            the type of ``wav``.
+
+        Raises:
+            UsageError: For audio of another shape or type, without samples, or with NaN.
         """
         if wav.dim() not in (2, 3) or wav.shape[-2] != self.in_channels:
             raise UsageError(
                 f"audio of shape {tuple(wav.shape)}: the model separates (batch, "
                 f"{self.in_channels}, time) or ({self.in_channels}, time)"
             )
-        device = next(self.parameters()).device
+        if not wav.is_floating_point():
+            raise UsageError(f"audio of {wav.dtype}: must be real numbers, between -1 and 1")
+        if not wav.numel():
+            raise UsageError(f"audio of shape {tuple(wav.shape)}: no samples")
+        if not wav.isfinite().all():
+            raise UsageError("the audio holds NaN or infinite samples")
         batch = wav if wav.dim() == 3 else wav[None]
-        estimates = self.forward_wav(batch.to(device), **kwargs).to(wav.device)
+        estimates = self.forward_wav(batch.to(next(self.parameters())), **kwargs).to(wav)
+        if not estimates.isfinite().all():
+            raise UsageError("the model gives NaN or infinite samples")
         return estimates if wav.dim() == 3 else estimates[0]
 
     def numpy_separate(self, wav: np.ndarray, **kwargs: Any) -> np.ndarray:

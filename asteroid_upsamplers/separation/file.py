@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
+import contextlib
 import os
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,14 @@ from tqdm import tqdm
 from ..audio import read_blocks, read_wav, readable, resample_file, writing_wavs
 from ..dsp import mono_level
 from ..errors import UsageError, is_out_of_memory
-from ..files import PARTIAL
+from ..files import scratch_folder
 from ..models import MusicSeparator
 from .channels import SHORTEST, same_order, separator
 from .chunks import no_context, separate_chunks
 from .shifts import MAX_SHIFT, shift_averaged, shifted_context
+
+SHORTEST_CHUNK = 0.05
+"""In s. Shorter chunks would take hours."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Chunking:
     """How a long signal is cut into chunks.
 
     Args:
-        chunk: Length of a chunk in s; ``math.inf`` for the whole file at once.
+        chunk: Length of a chunk in s, at least 0.05; ``math.inf`` for the whole file at once.
         overlap: Share of a chunk that it has in common with the next, 0 to 0.5.
         shifts: How many random delays each chunk is averaged over (:mod:`.shifts`); 0 for none.
         batch: How many chunks go through the network at once: more is faster on a GPU and needs
@@ -45,14 +47,13 @@ class Chunking:
     batch: int = 1
 
     def __post_init__(self) -> None:
-        if not self.chunk > 0:
-            raise UsageError(f"chunk is {self.chunk} s, must be above 0")
+        if not self.chunk >= SHORTEST_CHUNK:
+            raise UsageError(f"chunk is {self.chunk} s, must be at least {SHORTEST_CHUNK} s")
         if not 0 <= self.overlap <= 0.5:
             raise UsageError(f"overlap is {self.overlap}, must be between 0 and 0.5 of a chunk")
-        if self.shifts < 0:
-            raise UsageError(f"shifts is {self.shifts}, must be at least 0")
-        if self.batch < 1:
-            raise UsageError(f"batch is {self.batch}, must be at least 1")
+        for name, value, least in (("shifts", self.shifts, 0), ("batch", self.batch, 1)):
+            if not isinstance(value, int) or value < least:
+                raise UsageError(f"{name} is {value}, must be an integer of at least {least}")
 
 
 def separate_file(
@@ -87,34 +88,47 @@ def separate_file(
         UsageError: If the file cannot be separated.
     """
     chunking = chunking or Chunking()
-    missing = [output for output in outputs if force_overwrite or not output.exists()]
-    if not missing:
+    kept = [output for output in outputs if output.exists() and not force_overwrite]
+    if len(kept) == len(outputs):
         return []
-    folder = outputs[0].parent
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(PARTIAL, ".", folder) as scratch:
-        mixture, info = _mixture_at_rate(model, path, Path(scratch), resample)
+    for output in outputs:
+        if output.is_dir():
+            raise UsageError(f"{path}: cannot be written to {output}, which is a folder")
+    with scratch_folder(outputs[0].parent) as scratch, _naming(path, scratch, chunking):
+        mixture, info = _mixture_at_rate(model, path, scratch, resample)
         if bar is not None:
             bar.total = max(bar.total or 0, bar.n + info.duration)
             bar.set_postfix_str(path.name)
-        estimates = [Path(scratch) / f"{number}.wav" for number, _ in enumerate(outputs)]
-        try:
-            _separate_wav(model, mixture, estimates, chunking, seed, bar)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            raise UsageError(
-                f"{path}: the device is out of memory: lower batch ({chunking.batch} chunks) or "
-                f"chunk ({chunking.chunk:g} s)"
-            ) from error
-        for output, estimate in zip(outputs, estimates, strict=True):
-            if output in missing and info.samplerate == int(model.sample_rate):
-                os.replace(estimate, output)
-            elif output in missing:
-                back = estimate.with_suffix(".resampled.wav")
-                resample_file(estimate, back, info.samplerate, info.frames)
-                os.replace(back, output)
-    return missing
+        estimates = [scratch / f"{number}.wav" for number, _ in enumerate(outputs)]
+        _separate_wav(model, mixture, estimates, chunking, seed, bar)
+        made = dict(zip(outputs, estimates, strict=True))
+        made = {output: made[output] for output in outputs if output not in kept}
+        if info.samplerate != int(model.sample_rate):
+            for output, estimate in made.items():
+                made[output] = estimate.with_suffix(".resampled.wav")
+                resample_file(estimate, made[output], info.samplerate, info.frames)
+        for output, estimate in made.items():
+            os.replace(estimate, output)
+    return list(made)
+
+
+@contextlib.contextmanager
+def _naming(path: Path, scratch: Path, chunking: Chunking) -> Iterator[None]:
+    """Errors name the file that the user named, whatever file in ``scratch`` they are about."""
+    try:
+        yield
+    except UsageError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        if reason.startswith(str(scratch)):
+            reason = reason.removeprefix(str(scratch)).partition(": ")[2]
+        raise UsageError(f"{path}: {reason}") from error
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UsageError(
+            f"{path}: the device is out of memory: lower batch ({chunking.batch} chunks) or "
+            f"chunk ({chunking.chunk:g} s)"
+        ) from error
 
 
 def _mixture_at_rate(
@@ -129,7 +143,10 @@ def _mixture_at_rate(
     mixture, rate, wanted = readable(path, scratch), int(model.sample_rate), model.in_channels or 1
     info = soundfile.info(mixture)
     if wanted != 1 and info.channels not in (1, wanted):
-        raise UsageError(f"{path}: {info.channels} channels, must be 1 or {wanted}")
+        raise UsageError(
+            f"{path}: {info.channels} channels, must be 1 or {wanted}; mix it down first "
+            f"(ffmpeg -i FILE -ac {wanted} OTHER.wav)"
+        )
     if info.samplerate != rate:
         if not resample:
             raise UsageError(
@@ -151,7 +168,7 @@ def _separate_wav(
     """Separate a file of the model's rate into files of the same length and channels."""
     info = soundfile.info(mixture)
     rate = info.samplerate
-    chunk = info.frames if math.isinf(chunking.chunk) else round(chunking.chunk * rate)
+    chunk = round(min(chunking.chunk * rate, info.frames))
     chunk = max(1 if isinstance(model, MusicSeparator) else SHORTEST, chunk)
     match = None if getattr(model, "sources", None) else same_order
     separate = separator(model, info.channels, match)
@@ -173,6 +190,8 @@ def _separate_wav(
     )
     with writing_wavs(estimates, rate, info.channels, info.frames) as files:
         for block in blocks:
+            if not block.isfinite().all():
+                raise UsageError("the model gives NaN or infinite samples; nothing was written")
             for file, estimate in zip(files, block, strict=True):
                 file.write(estimate.T.numpy())
             if bar is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,16 +12,17 @@ import torch
 from asteroid.models import BaseModel
 from tqdm import tqdm
 
-from ..errors import UsageError
-from ..files import is_leftover
+from ..errors import DISK_TROUBLE, UsageError, one_line
 from ..models import load_model
 from .channels import source_names
 from .file import Chunking, separate_file
 
 logger = logging.getLogger(__name__)
 
-MORE_FORMATS = ("aac", "aif", "m4a", "mka", "mkv", "mov", "mp4", "opus", "webm", "wma")
-AUDIO_SUFFIXES = {f".{name.lower()}" for name in (*soundfile.available_formats(), *MORE_FORMATS)}
+MORE_FORMATS = "3gp aac ac3 aif amr ape dsf m4a m4b mka mkv mov mp2 mp4 oga opus tta webm wma wv"
+AUDIO_SUFFIXES = {
+    f".{name.lower()}" for name in (*soundfile.available_formats(), *MORE_FORMATS.split())
+}
 """What is taken from a folder; a file that is named is tried whatever its name."""
 
 
@@ -55,30 +57,46 @@ def separate_files(
         The files that were written.
 
     Raises:
-        UsageError: If a path cannot be used, two outputs would have one name, or, after all others
-            are separated, if some files could not be.
+        UsageError: If two outputs would have one name, or an output would replace a file that is to
+            be separated, or, after all others are separated, if some files could not be.
     """
     chunking = Chunking(chunk, overlap, shifts, batch)
     model.eval()
-    tasks = _plan(paths, source_names(model), output_dir)
+    tasks, problems = _plan(paths, source_names(model), output_dir)
+    total = len(tasks) + len(problems)
+    if len(problems) == total == 1:
+        raise UsageError(problems[0])
+    for problem in problems:
+        logger.error("%s", one_line(problem))
     written: list[Path] = []
-    problems: list[UsageError] = []
     with tqdm(desc="separating", unit="s", unit_scale=True, disable=not progress) as bar:
         for path, outputs in tasks.items():
             try:
                 made = separate_file(model, path, outputs, chunking, force_overwrite, bar=bar)
-            except UsageError as error:
-                if len(tasks) == 1:
+            except Exception as error:  # whatever a file, a disk or a stranger's model raises
+                disk = isinstance(error, OSError) and error.errno in DISK_TROUBLE
+                if total == 1 and (disk or isinstance(error, UsageError)):
                     raise
-                logger.error("%s", error)
-                problems.append(error)
+                if total == 1:
+                    raise UsageError(_problem(path, error)) from error
+                problems.append(_problem(path, error))
+                logger.error("%s", one_line(problems[-1]))
                 continue
             if not made:
                 logger.info("%s: separated already (-f separates it again)", path)
             written += made
     if problems:
-        raise UsageError(f"{len(problems)} of {len(tasks)} files could not be separated, see above")
+        raise UsageError(f"{len(problems)} of {total} files could not be separated, see above")
     return written
+
+
+def _problem(path: Path, error: Exception) -> str:
+    """One line on what went wrong with a file."""
+    if isinstance(error, UsageError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{path}: {error.strerror}"
+    return f"{path}: {type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def load_on_device(path: Path, device: str | None = None) -> BaseModel:
@@ -91,11 +109,13 @@ def load_on_device(path: Path, device: str | None = None) -> BaseModel:
     Raises:
         UsageError: If the file is no model file, or there is no such device.
     """
-    model = load_model(path)
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if device is None else device
     try:
-        return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device {device}: {str(error).splitlines()[0]}") from error
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError) as error:  # NotImplementedError is a RuntimeError
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"device {device!r} is not to be had here: {reason}") from error
+    return load_model(path).to(device)
 
 
 def output_paths(path: Path, names: Sequence[str], output_dir: Path | None) -> list[Path]:
@@ -106,38 +126,62 @@ def output_paths(path: Path, names: Sequence[str], output_dir: Path | None) -> l
 
 def _plan(
     paths: Sequence[Path], names: Sequence[str], output_dir: Path | None
-) -> dict[Path, list[Path]]:
-    """The outputs of every file that is named or found in a folder.
+) -> tuple[dict[Path, list[Path]], list[str]]:
+    """The outputs of every file that is named or found in a folder, and folders without audio.
 
     Raises:
-        UsageError: If a path does not exist, a folder has no audio, or two files have one output.
+        UsageError: If two files have one output, or an output is a file to be separated.
     """
     tasks: dict[Path, list[Path]] = {}
+    problems = []
     for path in paths:
-        if not path.exists():
-            raise UsageError(f"{path}: no such file")
-        files = [path] if path.is_file() else _audio_in(path)
+        is_folder = os.path.isdir(path)  # False where Path.is_dir raises: names that are too long
+        files = _audio_in(path) if is_folder else [path]
         found = {file: output_paths(file, names, output_dir) for file in files}
-        if path.is_dir():  # what an earlier run wrote is no mixture
+        if is_folder:  # what an earlier run wrote is no mixture
             estimates = {output for outputs in found.values() for output in outputs}
             found = {file: found[file] for file in files if file not in estimates}
         if not found:
-            raise UsageError(f"{path}: no audio files in this folder")
+            problems.append(f"{path}: no audio files in this folder")
         tasks |= found
+    tasks = {path: tasks[path] for path in {_place(path): path for path in tasks}.values()}
+    inputs = {_place(path): path for path in tasks}
     owners: dict[Path, Path] = {}
     for path, outputs in tasks.items():
-        other = owners.setdefault(outputs[0], path)
-        if other != path:
-            raise UsageError(
-                f"{other} and {path} would both write {outputs[0]}; separate them into different "
-                "folders"
-            )
-    return tasks
+        for output in outputs:
+            place = _place(output)
+            if place in inputs:
+                raise UsageError(
+                    f"{inputs[place]} is to be separated, and is where a source of {path} would be "
+                    "written to; leave it out, or write to another folder"
+                )
+            other = owners.setdefault(place, path)
+            if other != path:
+                raise UsageError(
+                    f"{other} and {path} would both write {output}; separate them into different "
+                    "folders"
+                )
+    return tasks, problems
+
+
+def _place(path: Path) -> Path:
+    """The same for all ways to write the same path; a link is not the file that it points to."""
+    return path.parent.resolve() / path.name
 
 
 def _audio_in(folder: Path) -> list[Path]:
-    def is_audio(path: Path) -> bool:
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        return path.is_file() and path.suffix.lower() in AUDIO_SUFFIXES and not hidden
+    """What looks like audio by its name; other files are counted, and hidden ones ignored."""
 
-    return [path for path in sorted(folder.rglob("*")) if is_audio(path) and not is_leftover(path)]
+    def stop(error: OSError) -> None:
+        raise UsageError(f"{error.filename}: cannot be read ({error.strerror})") from error
+
+    found: list[Path] = []
+    others: list[Path] = []
+    for parent, folders, names in os.walk(folder, onerror=stop):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for path in (Path(parent, name) for name in names if not name.startswith(".")):
+            (found if path.suffix.lower() in AUDIO_SUFFIXES else others).append(path)
+    if others:
+        example = min(others).relative_to(folder)
+        logger.info("%s: %d files are no audio by their names (%s)", folder, len(others), example)
+    return sorted(found)

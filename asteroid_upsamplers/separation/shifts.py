@@ -15,6 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..errors import UsageError
 from .chunks import Context, Match
 
 MAX_SHIFT = 0.5
@@ -48,6 +49,8 @@ def shift_averaged(
         >>> torch.allclose(average(x), torch.sin(x[..., 2:-2]))
         True
     """
+    if not isinstance(shifts, int) or shifts < 1:
+        raise UsageError(f"shifts is {shifts}, must be an integer of at least 0 (0: no delays)")
     generator = torch.Generator().manual_seed(seed)
     delays = torch.randint(max_shift + 1, (shifts,), generator=generator).tolist()
 

@@ -1,6 +1,5 @@
-"""Reading against soundfile, resampling in blocks against the whole, decoding against ffmpeg."""
+"""Reading against soundfile, resampling in blocks against the whole."""
 
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import julius
@@ -9,7 +8,7 @@ import pytest
 import soundfile
 import torch
 
-from asteroid_upsamplers.audio import read_audio, read_blocks, read_wav, readable, resample_file
+from asteroid_upsamplers.audio import read_blocks, read_wav, resample_file
 from asteroid_upsamplers.audio.reading import _mapped
 from asteroid_upsamplers.errors import UsageError
 
@@ -125,42 +124,3 @@ def test_blocks_add_up(tmp_path):
     blocks = list(read_blocks(path, seconds=0.03))
     assert [b.shape[1] for b in blocks] == [240] * 4 + [40]
     assert torch.equal(torch.cat(blocks, -1), read_wav(path))
-
-
-@pytest.mark.parametrize("suffix", [".m4a", ".mka", ".mp3", ".ogg"])
-def test_what_libsndfile_does_not_read_exactly_ffmpeg_decodes(suffix, tmp_path):
-    wav = write(tmp_path / "a.wav", 16000, 16000, channels=2)
-    path = tmp_path / f"odd ' name{suffix}"
-    subprocess.run(["ffmpeg", "-loglevel", "error", "-i", wav, path], check=True)
-    decoded = readable(path, tmp_path)
-    assert decoded != path
-    info = soundfile.info(decoded)
-    assert (info.samplerate, info.channels, info.subtype) == (16000, 2, "FLOAT")
-    command = ["ffmpeg", "-loglevel", "error", "-i", path, "-f", "f32le", "-"]
-    expected = subprocess.run(command, check=True, capture_output=True).stdout
-    assert read_wav(decoded).T.numpy().tobytes() == expected
-    assert readable(wav, tmp_path) == wav
-    samples, rate = read_audio(path)
-    assert rate == 16000
-    assert torch.equal(samples, read_wav(decoded))
-
-
-def test_two_mp3_files_in_one_are_read_to_the_end(tmp_path):
-    """The header of the first one states the length of the first one only."""
-    wav, mp3 = write(tmp_path / "a.wav", 16000, 16000), tmp_path / "a.mp3"
-    subprocess.run(["ffmpeg", "-loglevel", "error", "-i", wav, mp3], check=True)
-    mp3.write_bytes(2 * mp3.read_bytes())
-    assert soundfile.info(readable(mp3, tmp_path)).frames > 31000
-
-
-def test_what_neither_can_read_is_refused(tmp_path, monkeypatch):
-    path = tmp_path / "text.wav"
-    path.write_text("no sound")
-    with pytest.raises(UsageError, match=r"text.wav: not readable as audio \(.*\)$") as caught:
-        readable(path, tmp_path)
-    assert "\n" not in str(caught.value)
-    with pytest.raises(UsageError, match="missing.wav: no such file"):
-        readable(tmp_path / "missing.wav", tmp_path)
-    monkeypatch.setenv("PATH", "")
-    with pytest.raises(UsageError, match="install ffmpeg to read more formats"):
-        readable(path, tmp_path)

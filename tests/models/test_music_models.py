@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from asteroid_upsamplers import layers, models
+from asteroid_upsamplers.errors import UsageError
 from tests.models import laws
 
 SPECTRAL = {"hidden_size": 8, "n_layers": 1, "n_fft": 512, "hop_length": 128, "max_bin": 200}
@@ -126,8 +127,34 @@ def test_separate_is_the_network_with_all_channels():
     assert torch.equal(model.separate(x), expected)
     assert torch.equal(model.separate(x[0]), expected[0])
     np.testing.assert_array_equal(model.separate(x.numpy()), expected.numpy())
-    with pytest.raises(ValueError, match=r"\(1, 1, 1000\)"):
-        model.separate(x[:, :1])
+    doubles = model.separate(x.double().numpy())
+    assert doubles.dtype == np.float64
+    np.testing.assert_allclose(doubles, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("wav", "settings", "words"),
+    [
+        (torch.zeros(1, 1, 1000), {}, r"\(1, 1, 1000\)"),
+        (torch.zeros(1000, 2), {}, r"\(1000, 2\)"),
+        (torch.zeros(1000), {}, r"\(1000,\)"),
+        (torch.zeros(2, 0), {}, "no samples"),
+        (torch.zeros(2, 1000, dtype=torch.int16), {}, "torch.int16: must be real numbers"),
+        (torch.full((2, 1000), torch.nan), {}, "the audio holds NaN"),
+        (torch.zeros(2, 1000), {"shifts": -1}, "shifts is -1, must be an integer of at least 0"),
+        (torch.zeros(2, 1000), {"shifts": 1.5}, "shifts is 1.5, must be an integer"),
+    ],
+)
+def test_audio_that_cannot_be_separated_is_refused(wav, settings, words):
+    with pytest.raises(UsageError, match=words):
+        small("DemucsLike").separate(wav, **settings)
+
+
+def test_a_network_that_gives_nan_is_named():
+    model = small("DemucsLike")
+    next(model.parameters()).data.fill_(torch.nan)
+    with pytest.raises(UsageError, match="the model gives NaN or infinite samples"):
+        model.separate(torch.randn(2, 1000))
 
 
 def test_normalize_brings_the_level_back():

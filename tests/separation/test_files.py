@@ -1,5 +1,6 @@
 """Anybody's files: formats, rates, channels, lengths, order of sources, what is kept or refused."""
 
+import errno
 import subprocess
 
 import julius
@@ -11,7 +12,7 @@ from asteroid.models import BaseModel
 
 from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.models import DemucsLike, MusicSeparator, UpsamplerConvTasNet, WaveUNet
-from asteroid_upsamplers.separation import Chunking, separate_file, separate_files
+from asteroid_upsamplers.separation import Chunking, load_on_device, separate_file, separate_files
 
 RATE = 8000
 SHARES = (1.0, -0.5)
@@ -78,7 +79,7 @@ def test_estimates_are_the_networks_at_the_mixtures_level(tmp_path, normalize):
         assert np.median(model.levels) == pytest.approx(1, rel=0.1)
 
 
-@pytest.mark.parametrize(("seconds", "channels"), [(0.0, 1), (0.001, 2), (3.3, 1), (3.3, 5)])
+@pytest.mark.parametrize(("seconds", "channels"), [(0.001, 2), (3.3, 1), (3.3, 5)])
 def test_sources_keep_their_order_and_add_up(seconds, channels, tmp_path):
     """Whatever order the chunks, the channels and the shifts come in; nothing is lost."""
     path, estimates = write(tmp_path / "mix.wav", seconds, channels=channels), []
@@ -218,33 +219,102 @@ def test_folders_are_searched_and_their_outputs_are_not_separated_again(tmp_path
     assert separate_files(AnyOrder(), [tmp_path], progress=False) == []
 
 
+def fails(error, level=0.25):
+    """A model that raises an error, or gives NaN, for loud files."""
+
+    class Fails(AnyOrder):
+        def forward(self, wav):
+            if wav.std() < level:
+                return super().forward(wav)
+            if error is None:
+                return super().forward(wav) * torch.nan
+            raise error
+
+    return Fails()
+
+
 def test_a_bad_file_is_named_and_the_others_are_separated(tmp_path, caplog):
     good = write(tmp_path / "good.wav")
     (tmp_path / "bad.wav").write_text("no audio")
     soundfile.write(tmp_path / "nan.wav", np.full((RATE, 1), np.nan), RATE, subtype="FLOAT")
-    names = [tmp_path / "bad.wav", good, tmp_path / "nan.wav"]
-    with pytest.raises(UsageError, match="2 of 3 files could not be separated"):
+    write(tmp_path / ("ä" * 124 + ".wav"))
+    (tmp_path / "link.wav").symlink_to("nowhere")
+    (tmp_path / "empty").mkdir()
+    names = [tmp_path / "missing.wav", tmp_path / "empty", tmp_path]
+    with pytest.raises(UsageError, match="6 of 7 files could not be separated"):
         separate_files(AnyOrder(), names, progress=False)
     assert "bad.wav: not readable as audio" in caplog.text
     assert "nan.wav: holds NaN or infinite samples" in caplog.text
+    assert "ä.wav: File name too long" in caplog.text
+    assert "link.wav: no such file" in caplog.text
+    assert "missing.wav: no such file" in caplog.text
+    assert "empty: no audio files in this folder" in caplog.text
     assert sorted(p.name for p in tmp_path.glob("*_est*")) == ["good_est1.wav", "good_est2.wav"]
+    assert good.exists()
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (None, "the model gives NaN or infinite samples; nothing was written"),
+        (MemoryError(), "the device is out of memory: lower batch"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+        (RuntimeError("sizes differ:\n3, 4"), "RuntimeError: sizes differ: 3, 4"),
+    ],
+)
+def test_what_fails_on_one_file_does_not_end_a_batch(tmp_path, caplog, error, words):
+    soft, loud = write(tmp_path / "b.wav"), tmp_path / "a.wav"
+    soundfile.write(loud, 5 * read(soft).T, RATE, subtype="FLOAT")
+    with pytest.raises(UsageError, match="1 of 2 files could not be separated"):
+        separate_files(fails(error), [loud, soft], progress=False)
+    assert f"{loud}: {words}" in caplog.text
+    assert sorted(p.name for p in tmp_path.glob("*_est*")) == ["b_est1.wav", "b_est2.wav"]
+    assert not list(tmp_path.glob(".*"))
+    with pytest.raises((UsageError, OSError), match=words):
+        separate_files(fails(error), [loud], progress=False)
+
+
+def test_a_decoded_file_is_named_as_the_user_does(tmp_path):
+    path = tmp_path / "a.caf"
+    samples = np.where(np.arange(20000) == 9, np.nan, 0.1)
+    soundfile.write(path, samples, 11025, subtype="FLOAT")
+    with pytest.raises(UsageError, match=rf"^{path}: holds NaN or infinite samples$"):
+        separate_files(AnyOrder(), [path], progress=False)
+
+
+def test_two_sources_of_two_files_may_have_one_name(tmp_path):
+    paths = [write(tmp_path / "a.wav"), write(tmp_path / "a_b.wav")]
+    model = Shares()
+    model.sources = ("b_c", "c")
+    with pytest.raises(UsageError, match=r"a\.wav and .*a_b\.wav would both write .*a_b_c\.wav"):
+        separate_files(model, paths, progress=False)
+    again = [paths[0], tmp_path / "x" / ".." / "a.wav"]
+    assert len(separate_files(model, again, progress=False)) == 2
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "nonsense", "meta", ""])
+def test_a_device_that_is_not_to_be_had_is_refused(device, tmp_path):
+    with pytest.raises(UsageError, match=f"device '{device}' is not to be had here: ") as caught:
+        load_on_device(tmp_path / "model.pth", device)
+    assert "\n" not in str(caught.value)
 
 
 def test_impossible_requests_are_refused(tmp_path):
     a, b = write(tmp_path / "a" / "x.wav"), write(tmp_path / "b" / "x.wav")
-    six = write(tmp_path / "six.wav", channels=6)
+    six, low = write(tmp_path / "six.wav", channels=6), write(tmp_path / "a" / "x_low.wav")
     (tmp_path / "empty").mkdir()
     path_of_a_source = Shares()
     path_of_a_source.sources = ("../low", "high")
     cases = [
         (AnyOrder(), {"paths": [a, b], "output_dir": tmp_path}, "would both write"),
+        (Shares(), {"paths": [a, low]}, r"x_low\.wav is to be separated, and is where a source of"),
         (AnyOrder(), {"paths": [tmp_path / "none.wav"]}, "none.wav: no such file"),
         (AnyOrder(), {"paths": [tmp_path / "empty"]}, "no audio files in this folder"),
         (AnyOrder(), {"paths": [a], "overlap": 0.9}, "overlap is 0.9, must be between 0 and 0.5"),
-        (AnyOrder(), {"paths": [a], "chunk": 0}, "chunk is 0 s, must be above 0"),
-        (AnyOrder(), {"paths": [a], "shifts": -1}, "shifts is -1, must be at least 0"),
-        (AnyOrder(), {"paths": [a], "batch": 0}, "batch is 0, must be at least 1"),
+        (AnyOrder(), {"paths": [a], "chunk": 0}, "chunk is 0 s, must be at least 0.05 s"),
+        (AnyOrder(), {"paths": [a], "shifts": -1}, "shifts is -1, must be an integer of at least"),
+        (AnyOrder(), {"paths": [a], "batch": 0}, "batch is 0, must be an integer of at least 1"),
         (AnyOrder(sample_rate=None), {"paths": [a]}, "AnyOrder states no sample rate"),
         (Shares(), {"paths": [six]}, "six.wav: 6 channels, must be 1 or 2"),
         (path_of_a_source, {"paths": [a]}, "calls a source '../low'"),
