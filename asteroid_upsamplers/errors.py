@@ -84,16 +84,16 @@ DISK_TROUBLE = (
 """What :func:`one_line_errors` shows in one line, and what is no mistake of ours."""
 
 
-def one_line(text: str) -> str:
+def printable(text: str) -> str:
     """Text whose line ends and control characters, as names of files may have, are spelled out.
 
     Example:
-        >>> one_line("a\\nb.wav")
+        >>> printable("a\\nb.wav")
         'a\\\\nb.wav'
     """
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _leave(status: int, line: str) -> None:
-    sys.stderr.write(one_line(line) + "\n")
+    sys.stderr.write(printable(line) + "\n")
     sys.exit(status)

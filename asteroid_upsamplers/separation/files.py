@@ -12,7 +12,7 @@ import torch
 from asteroid.models import BaseModel
 from tqdm import tqdm
 
-from ..errors import DISK_TROUBLE, UsageError, one_line
+from ..errors import DISK_TROUBLE, UsageError, printable
 from ..models import load_model
 from .channels import source_names
 from .file import Chunking, separate_file
@@ -67,7 +67,7 @@ def separate_files(
     if len(problems) == total == 1:
         raise UsageError(problems[0])
     for problem in problems:
-        logger.error("%s", one_line(problem))
+        logger.error("%s", printable(problem))
     written: list[Path] = []
     with tqdm(desc="separating", unit="s", unit_scale=True, disable=not progress) as bar:
         for path, outputs in tasks.items():
@@ -80,7 +80,7 @@ def separate_files(
                 if total == 1:
                     raise UsageError(_problem(path, error)) from error
                 problems.append(_problem(path, error))
-                logger.error("%s", one_line(problems[-1]))
+                logger.error("%s", printable(problems[-1]))
                 continue
             if not made:
                 logger.info("%s: separated already (-f separates it again)", path)

@@ -1,5 +1,6 @@
 """Training: it learns, goes on exactly where it was, and says what it cannot use."""
 
+import errno
 import itertools
 import math
 import os
@@ -7,13 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 import scipy.signal
 import torch
 from asteroid.models import BaseModel
 
+from asteroid_upsamplers import files
 from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.files import LOCK
 from asteroid_upsamplers.models import DemucsLike
@@ -313,9 +314,12 @@ def test_after_a_full_disk_it_goes_on(alone, songs, tmp_path, monkeypatch):
     def save(*args):
         raise RuntimeError("unexpected pos 7744576 vs 7744464")
 
+    def write(path):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
     with monkeypatch.context() as full:
         full.setattr(torch, "save", save)
-        full.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+        full.setattr(files, "_write_more", write)
         with pytest.raises(OSError, match="No space left"):
             train(songs, tmp_path / "exp", "--epochs", 3)
     assert not list(tmp_path.rglob("*.ckpt*"))
