@@ -3,16 +3,12 @@
 from .augment import Augment
 from .demo_mixtures import render_demo_mixtures
 from .demo_set import render_demo_set
+from .finding import find_songs, stem_file
+from .identity import changed_since, read_notes
 from .parallel import cores
-from .prepare import (
-    download_sample,
-    prepare,
-    rate_of_set,
-    songs_at_rate,
-    wav_root,
-)
+from .prepare import download_sample, prepare, songs_at_rate
 from .segments import Segments, SegmentSampler, WholeSongs, seeded
-from .songs import MIXTURE, SOURCES, Song, find_songs, split_validation
+from .songs import MIXTURE, SOURCES, Song, split_validation
 
 __all__ = [
     "MIXTURE",
@@ -22,15 +18,16 @@ __all__ = [
     "Segments",
     "Song",
     "WholeSongs",
+    "changed_since",
     "cores",
     "download_sample",
     "find_songs",
     "prepare",
-    "rate_of_set",
+    "read_notes",
     "render_demo_mixtures",
     "render_demo_set",
     "seeded",
     "songs_at_rate",
     "split_validation",
-    "wav_root",
+    "stem_file",
 ]

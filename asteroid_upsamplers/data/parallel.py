@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar
 
 from tqdm.contrib.concurrent import thread_map
 
 from ..errors import UsageError
 
-Item = TypeVar("Item")
+Item = TypeVar("Item", bound=Hashable)
 
 
 def cores() -> int:
@@ -20,14 +20,14 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def for_each(
+def failures(
     function: Callable[[Item], Any],
     items: Sequence[Item],
     title: str,
     jobs: int | None = None,
     progress: bool = True,
-) -> None:
-    """Call ``function`` on every item, and report what failed when all others are done.
+) -> dict[Item, str]:
+    """Call ``function`` on every item, and say on which it failed.
 
     Args:
         function: May raise a :class:`UsageError`.
@@ -36,8 +36,8 @@ def for_each(
         jobs: Threads; one a core if ``None``.
         progress: Whether to show a progress bar.
 
-    Raises:
-        UsageError: The first of the problems, and how many more there are.
+    Returns:
+        The message of the error of each item on which it failed.
     """
 
     def attempt(item: Item) -> str | None:
@@ -47,23 +47,10 @@ def for_each(
             return str(error)
         return None
 
-    if items:
-        jobs = jobs or cores()
-        results = thread_map(attempt, items, max_workers=jobs, desc=title, disable=not progress)
-        raise_problems([problem for problem in results if problem], len(items), "files")
-
-
-def raise_problems(problems: Sequence[str], tried: int, kind: str) -> None:
-    """Say in one line what the first three problems are, and how many more there are.
-
-    Args:
-        problems: Nothing is raised if there are none.
-        tried: How many things were tried.
-        kind: What they are, such as ``"songs"``.
-
-    Raises:
-        UsageError: If there are problems.
-    """
-    if problems:
-        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise UsageError(f"{len(problems)} of {tried} {kind}: {'; '.join(problems[:3])}{more}")
+    if not items:
+        return {}
+    jobs = jobs or cores()
+    results = thread_map(
+        attempt, items, max_workers=jobs, desc=title, disable=not progress, delay=1
+    )
+    return {item: problem for item, problem in zip(items, results, strict=True) if problem}

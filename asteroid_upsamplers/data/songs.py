@@ -1,4 +1,4 @@
-"""Multitrack songs as folders of wav files, in the layout of MUSDB18-HQ.
+"""Multitrack songs as folders of wav or flac files, in the layout of MUSDB18-HQ.
 
 ``root/train/<song>/{drums,bass,other,vocals}.wav``, ``root/test/<song>/`` with ``mixture.wav``
 beside them. ``asteroid.data.MUSDB18Dataset`` reads the same folders, but silently leaves out songs
@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 import yaml
 from torch import Tensor
 
-from ..audio import audio_info, read_wav
+from ..audio import read_wav
 from ..dsp import mono_level
 from ..errors import UsageError
-from .parallel import raise_problems
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +38,15 @@ class Song:
         folder: Where its files are; its name is the song's.
         frames: Length in samples.
         channels: Number of channels.
+        sample_rate: In Hz.
+        files: Of each source, and of the mixture, the file; ``<source>.wav`` if it is not there.
     """
 
     folder: Path
     frames: int
     channels: int = 2
+    sample_rate: int = 44100
+    files: Mapping[str, Path] = field(default_factory=dict, compare=False)
 
     @property
     def name(self) -> str:
@@ -52,7 +55,7 @@ class Song:
 
     def path(self, source: str) -> Path:
         """The file of one source, or of the mixture."""
-        return self.folder / f"{source}.wav"
+        return self.files.get(source, self.folder / f"{source}.wav")
 
     def read(self, sources: Sequence[str], start: int = 0, frames: int | None = None) -> Tensor:
         """Some samples of some sources; before its start and past its end a song is silent.
@@ -85,45 +88,6 @@ class Song:
         )
 
 
-def find_songs(
-    root: Path,
-    subset: str,
-    sample_rate: int,
-    sources: Sequence[str] = SOURCES,
-    channels: int = 2,
-    skip_bad_songs: bool = False,
-) -> list[Song]:
-    """The songs below ``root/subset``, by name, each checked by the headers of its files.
-
-    Args:
-        root: Folder of the set.
-        subset: ``"train"`` or ``"test"``; test songs need a ``mixture.wav``.
-        sample_rate: The rate every file must have, in Hz.
-        sources: Names of the files every song must have.
-        channels: The number of channels every file must have.
-        skip_bad_songs: Whether to leave out (and name) songs that cannot be used.
-
-    Raises:
-        UsageError: If there are no songs, or if some do not fit, naming the files and why.
-    """
-    wanted = (*sources, MIXTURE) if subset == "test" else tuple(sources)
-    folders = sorted(p for p in (root / subset).glob("*") if _is_song(p))
-    if not folders:
-        raise UsageError(f"{root / subset}: no songs (folders with {', '.join(wanted)}.wav)")
-    songs, problems = [], []
-    for folder in folders:
-        try:
-            songs.append(_check_song(folder, wanted, sample_rate, channels))
-        except UsageError as error:
-            problems.append(str(error))
-    if skip_bad_songs and songs:
-        for problem in problems:
-            logger.warning("left out: %s", problem)
-        problems = []
-    raise_problems(problems, len(folders), "songs")
-    return songs
-
-
 def split_validation(songs: Sequence[Song]) -> tuple[list[Song], list[Song]]:
     """Training and validation songs: musdb's 14 fixed ones, else 14 % spread over the names.
 
@@ -136,7 +100,11 @@ def split_validation(songs: Sequence[Song]) -> tuple[list[Song], list[Song]]:
         raise UsageError(f"{len(songs)} training song(s): one to train and one to validate needed")
     fixed = musdb_validation_names()
     valid = [song for song in songs if song.name in fixed]
-    if not valid:
+    if valid:
+        missing = sorted(fixed - {song.name for song in valid})
+        if missing:
+            logger.warning("validation songs of musdb that are not there: %s", ", ".join(missing))
+    else:
         count = min(len(songs) - 1, max(2, round(VALIDATION_SHARE * len(songs))))
         valid = [songs[int((index + 0.5) * len(songs) / count)] for index in range(count)]
         names = ", ".join(song.name for song in valid)
@@ -145,6 +113,7 @@ def split_validation(songs: Sequence[Song]) -> tuple[list[Song], list[Song]]:
     train = [song for song in songs if song.name not in chosen]
     if not train:
         raise UsageError("all training songs are validation songs: none is left to train on")
+    logger.info("%d songs to train on, %d to validate on", len(train), len(valid))
     return train, valid
 
 
@@ -158,27 +127,3 @@ def musdb_validation_names() -> frozenset[str]:
     assert spec.origin is not None
     settings = Path(spec.origin).parent / "configs" / "mus.yaml"
     return frozenset(yaml.safe_load(settings.read_text())["validation_tracks"])
-
-
-def _is_song(folder: Path) -> bool:
-    return folder.is_dir() and not folder.name.startswith(".")
-
-
-def _check_song(folder: Path, wanted: Sequence[str], sample_rate: int, channels: int) -> Song:
-    lengths = {}
-    for source in wanted:
-        path = folder / f"{source}.wav"
-        if not path.is_file():
-            raise UsageError(f"{path}: missing")
-        info = audio_info(path)
-        if info.samplerate != sample_rate:
-            raise UsageError(f"{path}: {info.samplerate} Hz, {sample_rate} Hz is needed")
-        if info.channels != channels:
-            raise UsageError(f"{path}: {info.channels} channel(s), {channels} are needed")
-        if info.frames == 0:
-            raise UsageError(f"{path}: no samples")
-        lengths[source] = info.frames
-    if len(set(lengths.values())) > 1:
-        listing = ", ".join(f"{source} {frames}" for source, frames in lengths.items())
-        raise UsageError(f"{folder}: files differ in length ({listing} samples)")
-    return Song(folder, lengths[wanted[0]], channels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import soundfile
@@ -10,20 +11,12 @@ from ..audio.ffmpeg import audio_streams, decode
 from ..errors import UsageError
 from .songs import MIXTURE, SOURCES
 
-SUFFIX = ".stem.mp4"
+logger = logging.getLogger(__name__)
+
 STREAMS = (MIXTURE, *SOURCES)
 """The audio streams of a stem file, in their order (musdb's ``stem_ids``)."""
 
 AAC_FRAME = 1024
-
-
-def find_stems(musdb18_dir: Path) -> dict[Path, list[Path]]:
-    """For every song of a set its folder ``<subset>/<song>``, and its only file."""
-    return {
-        Path(subset, path.name.removesuffix(SUFFIX)): [path]
-        for subset in ("train", "test")
-        for path in sorted((musdb18_dir / subset).glob(f"[!.]*{SUFFIX}"))
-    }
 
 
 def decode_stems(folder: Path, path: Path, sample_rate: int) -> None:
@@ -42,7 +35,9 @@ def decode_stems(folder: Path, path: Path, sample_rate: int) -> None:
             raise UsageError(f"{path}: {stream['channels']} channel(s), 2 are needed")
     expected = round(float(streams[0].get("duration", 0)) * sample_rate)
     targets = [folder / f"{name}.wav" for name in STREAMS]
-    decode(path, targets, "pcm_s16le")
+    damage = decode(path, targets, "pcm_s16le")
+    if damage:
+        logger.warning("%s: damaged (%s)", path, damage)
     lengths = [soundfile.info(target).frames for target in targets]
     if max(lengths) > min(lengths) or abs(min(lengths) - expected) > 2 * AAC_FRAME:
         raise UsageError(f"{path}: truncated, {min(lengths)} of {expected} samples decode")

@@ -6,7 +6,7 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import soundfile
 import torch
 from tqdm import tqdm
 
-from ..data import MIXTURE, Song, find_songs, rate_of_set, wav_root
+from ..data import MIXTURE, Song, changed_since, read_notes, songs_at_rate
 from ..errors import UsageError
 from ..files import LOCK, alone_in, discard, locked, whole_or_nothing
 from ..models import MusicSeparator
@@ -38,7 +38,11 @@ BASELINE = "mixture"
 
 
 def songs_to_test(
-    musdb18_dir: Path, wav_dir: Path, sources: Sequence[str], skip_bad_songs: bool = False
+    musdb18_dir: Path,
+    wav_dir: Path,
+    sources: Sequence[str],
+    skip_bad_songs: bool = False,
+    progress: bool = True,
 ) -> list[Song]:
     """The test songs of a set, at its own rate, in which they are scored.
 
@@ -47,13 +51,12 @@ def songs_to_test(
         wav_dir: Where stage 0 put the wav files of MUSDB18.
         sources: Names of the files every song must have, beside its mixture.
         skip_bad_songs: Whether to leave out (and name) songs that cannot be used.
+        progress: Whether to show a progress bar.
 
     Raises:
         UsageError: If there is no set, or songs in it cannot be used.
     """
-    root = wav_root(musdb18_dir, wav_dir)
-    rate = rate_of_set(root) or 44100
-    return find_songs(root, "test", rate, sources, skip_bad_songs=skip_bad_songs)
+    return songs_at_rate(musdb18_dir, wav_dir, "test", None, progress, sources, skip_bad_songs)
 
 
 def load_music_separator(exp_dir: Path) -> MusicSeparator:
@@ -83,8 +86,8 @@ def separate_experiments(
 ) -> None:
     """Separate the test songs with the model of each experiment into ``estimates/test/<song>/``.
 
-    Estimates are kept unless the model or the mixture is newer, or they were made with another
-    chunk, overlap or number of shifts.
+    Estimates are kept unless the model or the mixture is another, by its content, or they were made
+    with another chunk, overlap or number of shifts.
 
     Args:
         exp_dirs: Folders with a ``best_model.pth``.
@@ -103,7 +106,7 @@ def separate_experiments(
             raise UsageError(f"{exp_dir}: no experiment here (no {MODEL}); train one first")
         with alone_in(exp_dir):
             model = load_music_separator(exp_dir)
-            songs = songs_to_test(musdb18_dir, wav_dir, model.sources, skip_bad_songs)
+            songs = songs_to_test(musdb18_dir, wav_dir, model.sources, skip_bad_songs, progress)
             _separate_experiment(exp_dir, model, songs, chunking or Chunking(), progress)
 
 
@@ -139,41 +142,32 @@ def _separate_experiment(
 def _discard_outdated(exp_dir: Path, songs: Sequence[Song], settings: dict[str, Any]) -> None:
     """Remove estimates that a run with these settings would not make, and note the settings."""
     settings.pop("batch")  # changes nothing but rounding
-    estimates, noted = exp_dir / ESTIMATES, _read_json(exp_dir / SETTINGS)
+    estimates, noted = exp_dir / ESTIMATES, read_notes(exp_dir / SETTINGS)
     before = noted.pop("songs", {})
-    if noted != settings and estimates.exists():
+    model, model_changed = changed_since(noted.pop("model", None), {MODEL: [exp_dir / MODEL]})
+    if (noted != settings or model_changed) and estimates.exists():
         discard(estimates)
-    now = {song.name: _state([song.path(MIXTURE)]) for song in songs}
-    for name, state in now.items():
-        folder = estimates / name
-        if folder.exists() and (before.get(name) != state or _older(folder, exp_dir / MODEL)):
-            discard(folder)
-    _write_json(exp_dir / SETTINGS, settings | {"songs": before | now})
-
-
-def _state(paths: Sequence[Path]) -> dict[str, list[int]]:
-    """What tells files from others, and from themselves after a change."""
-    states = {str(path.resolve()): path.stat() for path in paths if path.exists()}
-    return {path: [state.st_size, state.st_mtime_ns] for path, state in states.items()}
+    now, changed = changed_since(before, {song.name: [song.path(MIXTURE)] for song in songs})
+    for name in changed:
+        if (estimates / name).exists():
+            discard(estimates / name)
+    _write_json(exp_dir / SETTINGS, settings | {"model": model, "songs": before | now})
 
 
 def _discard_outdated_scores(folder: Path, jobs: Sequence[ScoringJob]) -> None:
     """Remove scores of other songs or files than those of the jobs, and note these files."""
-    before = _read_json(folder / ORIGINS)
-    now = {
-        job.json_path.stem: _state(
-            [job.estimates, *(job.references / f"{s}.wav" for s in job.sources)]
-        )
-        for job in jobs
-    }
+    files: dict[str, Iterable[Path]] = {}
+    for job in jobs:
+        references, estimates = zip(*(job.files(source) for source in job.sources), strict=True)
+        files[f"references of {job.json_path.stem}"] = references
+        files[f"estimates of {job.json_path.stem}"] = dict.fromkeys(estimates)
+    there = {name: [path for path in paths if path.exists()] for name, paths in files.items()}
+    now, changed = changed_since(read_notes(folder / ORIGINS), there)
     for path in (folder / SCORES).glob("*.json"):
-        if path.stem not in now or before.get(path.stem) != now[path.stem]:
+        names = {f"references of {path.stem}", f"estimates of {path.stem}"}
+        if names & changed or not names <= now.keys():
             path.unlink()
     _write_json(folder / ORIGINS, now)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def score_experiments(
@@ -203,7 +197,7 @@ def score_experiments(
     exp_dirs = list(dict.fromkeys(exp_dir.resolve() for exp_dir in exp_dirs))
     sources: dict[Path, dict[str, None]] = {}
     for exp_dir in exp_dirs:
-        own = dict.fromkeys(_read_json(exp_dir / SETTINGS).get("sources", ()))
+        own = dict.fromkeys(read_notes(exp_dir / SETTINGS).get("sources", ()))
         if not own:
             raise UsageError(f"{exp_dir}: no estimates here; separate first")
         sources[exp_dir] = own
@@ -217,7 +211,8 @@ def score_experiments(
             stack.enter_context(locked(folder / LOCK, wait=True))
         for folder, names in sources.items():
             own_jobs = []
-            for song in songs_to_test(musdb18_dir, wav_dir, tuple(names), skip_bad_songs):
+            songs = songs_to_test(musdb18_dir, wav_dir, tuple(names), skip_bad_songs, progress)
+            for song in songs:
                 estimates = folder / ESTIMATES / song.name
                 estimates = estimates if folder in exp_dirs else song.path(MIXTURE)
                 path = folder / SCORES / f"{song.name}.json"
@@ -226,12 +221,6 @@ def score_experiments(
             _discard_outdated_scores(folder, own_jobs)
             jobs += own_jobs
         score_songs(jobs, workers=workers, progress=progress)
-
-
-def _older(product: Path, origin: Path) -> bool:
-    """Whether a product must be made again because what it was made from is newer."""
-    both = product.exists() and origin.exists()
-    return both and product.stat().st_mtime < origin.stat().st_mtime
 
 
 def _write_json(path: Path, content: dict) -> None:

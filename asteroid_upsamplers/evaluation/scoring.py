@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from ..audio import read_wav
-from ..data import cores
+from ..data import cores, stem_file
 from ..errors import UsageError
 from ._museval import load_museval
 from .aggregation import METRICS, is_scored, write_scores
@@ -40,7 +40,7 @@ class ScoringJob:
 
     Args:
         name: Of the song, in messages and in the scores.
-        references: Folder with the true ``<source>.wav``.
+        references: Folder with the true sources, ``<source>.wav`` or ``.flac``.
         estimates: Folder with the separated ``<source>.wav``, or one file that stands for every
             source, as the mixture does for the baseline.
         sources: Names of two or more stems, in the order of the scores.
@@ -64,7 +64,7 @@ class ScoringJob:
         """The reference and the estimate of a source."""
         one_for_all = self.estimates.is_file()
         estimate = self.estimates if one_for_all else self.estimates / f"{source}.wav"
-        return self.references / f"{source}.wav", estimate
+        return stem_file(self.references, source), estimate
 
 
 def score_song(
@@ -159,7 +159,7 @@ def score_songs(
 
 
 def _bytes_in(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.glob("*.wav"))
+    return sum(path.stat().st_size for path in folder.glob("*"))
 
 
 def _score(job: ScoringJob, win: float = 1.0, hop: float = 1.0) -> tuple[Any, list[str]]:

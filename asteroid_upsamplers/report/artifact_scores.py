@@ -19,16 +19,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..artifacts import detect_tones, silence_response, silent_windows
-from ..data import MIXTURE, Song, songs_at_rate, wav_root
+from ..data import MIXTURE, Song, changed_since, read_notes, songs_at_rate
 from ..dsp import mono_level
-from ..evaluation import load_music_separator
+from ..evaluation import load_music_separator, songs_to_test
 from ..files import alone_in, whole_or_nothing
 from ..models import MusicSeparator
 from ..probe import tone_frequencies, watching
 from .unusual_sounds import unusual_sounds
 
-ARTIFACTS = "artifacts.json"
-VERSION = 5
+ARTIFACTS, MODEL = "artifacts.json", "best_model.pth"
+VERSION = 6
 """Of the file; one of another version is measured again."""
 
 PERIOD = 16
@@ -60,7 +60,7 @@ def measure_experiments(
       where the source is silent (:func:`artifacts.silent_windows`);
     - ``unusual``, by sound: steady tones in the estimates (:func:`artifacts.detect_tones`).
 
-    Scores of the same set of songs that are newer than the model are kept.
+    Scores are kept as long as the model and the songs are the same, by their content.
 
     Args:
         exp_dirs: Folders with a trained model.
@@ -76,31 +76,29 @@ def measure_experiments(
     for exp_dir in tqdm(exp_dirs, "measuring artifacts", disable=not progress):
         model = load_music_separator(exp_dir)
         with alone_in(exp_dir):
-            root = str(wav_root(musdb18_dir, wav_dir).resolve())
-            if not _is_measured(exp_dir / ARTIFACTS, exp_dir / "best_model.pth", root):
+            songs = songs_to_test(musdb18_dir, wav_dir, model.sources, skip_bad_songs, progress)
+            noted = read_notes(exp_dir / ARTIFACTS)
+            files = {song.name: song.files.values() for song in songs}
+            own, changed = changed_since(noted.get("model"), {MODEL: [exp_dir / MODEL]})
+            origin, changed_songs = changed_since(noted.get("songs"), files)
+            same_songs = not changed_songs and noted["songs"].keys() == origin.keys()
+            if changed or not same_songs or noted.get("version") != VERSION:
                 rate = int(model.sample_rate)
                 songs = songs_at_rate(
                     musdb18_dir, wav_dir, "test", rate, progress, model.sources, skip_bad_songs
                 )
-                _measure(exp_dir, model, songs, root)
+                _measure(exp_dir, model, songs, {"version": VERSION, "model": own, "songs": origin})
 
 
 @torch.no_grad()
-def _measure(exp_dir: Path, model: MusicSeparator, songs: Sequence[Song], root: str) -> None:
+def _measure(exp_dir: Path, model: MusicSeparator, songs: Sequence[Song], head: dict) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         untrained = type(model)(**model.get_model_args()).eval().to(_device(model))
-    scores = {"version": VERSION, "set": root, "trained": _scores(model, songs)}
+    scores = {**head, "trained": _scores(model, songs)}
     scores["untrained"] = _scores(untrained, songs)
     with whole_or_nothing(exp_dir / ARTIFACTS) as partial:
         partial.write_text(json.dumps(scores, indent=2, allow_nan=False))
-
-
-def _is_measured(path: Path, model_path: Path, root: str) -> bool:
-    if not path.exists() or path.stat().st_mtime < model_path.stat().st_mtime:
-        return False
-    scores = json.loads(path.read_text())
-    return (scores.get("version"), scores.get("set")) == (VERSION, root)
 
 
 def _device(model: MusicSeparator) -> torch.device:

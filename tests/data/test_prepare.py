@@ -15,13 +15,7 @@ import stempeg
 import torch
 import yaml
 
-from asteroid_upsamplers.data import (
-    download_sample,
-    prepare,
-    rate_of_set,
-    songs_at_rate,
-    wav_root,
-)
+from asteroid_upsamplers.data import download_sample, prepare, songs_at_rate
 from asteroid_upsamplers.data.stems import STREAMS, decode_stems
 from asteroid_upsamplers.errors import UsageError
 from tests.conftest import RATE, write_song
@@ -96,7 +90,7 @@ def test_a_second_run_does_only_what_is_missing_or_has_changed(stem_set, tmp_pat
 def test_a_bad_stem_file_is_named_and_the_others_are_converted(stem_set, tmp_path):
     bad = stem_set / "train" / "A - One.stem.mp4"
     bad.write_bytes(bad.read_bytes()[: bad.stat().st_size // 2])
-    with pytest.raises(UsageError, match=r"1 of 3 files: .*A - One\.stem\.mp4: ") as caught:
+    with pytest.raises(UsageError, match=r"1 of 3 songs: .*A - One\.stem\.mp4: ") as caught:
         prepare(stem_set, tmp_path / "wav", progress=False)
     assert "\n" not in str(caught.value)
     assert len(times(tmp_path / "wav")) == 10
@@ -140,9 +134,10 @@ def test_what_is_wrong_with_a_stem_file_is_said(stem_file, tmp_path, kind):
 def test_wav_sets_are_used_where_they_are_and_counted(song_set, tmp_path, caplog):
     caplog.set_level("INFO")
     assert prepare(song_set, tmp_path / "wav", RATE, progress=False) == song_set
-    assert "set: 3 training songs, 2 test songs" in caplog.text
+    assert "train: 3 songs found, 3 used" in caplog.text
+    assert "test: 2 songs found, 2 used" in caplog.text
+    assert "1 songs to train on, 2 to validate on" in caplog.text
     assert not (tmp_path / "wav").exists()
-    assert wav_root(song_set, tmp_path / "wav") == song_set
 
 
 def test_sets_of_other_stems(tmp_path):
@@ -166,7 +161,6 @@ def test_float_samples_are_checked(song_set, tmp_path):
 
 
 def test_songs_at_another_rate_are_what_julius_makes_of_them(song_set, tmp_path):
-    assert rate_of_set(song_set) == RATE
     folders = song_set, tmp_path / "wav"
     as_they_are = songs_at_rate(*folders, "test", RATE, progress=False)
     assert [song.folder.parent for song in as_they_are] == [song_set / "test"] * 2
@@ -188,11 +182,17 @@ def test_songs_at_another_rate_are_what_julius_makes_of_them(song_set, tmp_path)
     assert kept == {"test 1"}
 
 
-def test_songs_of_another_set_are_noticed(stem_set, tmp_path):
+def test_copies_of_songs_that_are_gone_are_removed(stem_set, tmp_path, caplog):
+    caplog.set_level("INFO")
     root = prepare(stem_set, tmp_path / "wav", progress=False)
     (stem_set / "train" / "A - One.stem.mp4").rename(stem_set / "test" / "A - One.stem.mp4")
-    with pytest.raises(UsageError, match="1 of 4 songs: .*train/A - One: not in .*; remove it"):
-        prepare(stem_set, root, progress=False)
+    prepare(stem_set, root, progress=False)
+    assert "train/A - One: removed" in caplog.text
+    assert {str(path.parent.relative_to(root)) for path in times(root)} == {
+        "train/B - It's «Zwei»",
+        "test/A - One",
+        "test/C - Three",
+    }
 
 
 def test_no_set_at_all_says_how_to_get_one(tmp_path):

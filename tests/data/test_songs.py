@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 import soundfile
+import torch
 
-from asteroid_upsamplers.data import find_songs, split_validation
+from asteroid_upsamplers.data import SOURCES, find_songs, prepare, songs_at_rate, split_validation
 from asteroid_upsamplers.data.songs import Song, musdb_validation_names
 from asteroid_upsamplers.errors import UsageError
 from tests.conftest import RATE, write_song
@@ -68,12 +69,99 @@ def test_test_songs_need_a_mixture_and_training_songs_do_not(song_set):
         find_songs(song_set, "test", RATE)
 
 
-def test_a_folder_without_the_files_of_a_song_is_named(song_set):
-    (song_set / "train" / "odd one").mkdir()
-    (song_set / "train" / "odd one" / "drums.WAV").write_bytes(b"")
+def test_endings_and_names_in_upper_case_and_flac_are_read(song_set):
+    folder, song = song_set / "train" / "train 0", find_songs(song_set, "train", RATE)[0]
+    expected = song.read(SOURCES)
+    (folder / "drums.wav").rename(folder / "Drums.WAV")
+    (folder / "vocals.wav").rename(folder / "VOCALS.Wav")
+    for stem, name in (("bass", "bass.flac"), ("other", "Other.FLAC")):
+        samples, _ = soundfile.read(folder / f"{stem}.wav", dtype="int16")
+        soundfile.write(folder / name, samples, RATE, format="FLAC")
+        (folder / f"{stem}.wav").unlink()
+    (song_set / "train").rename(song_set / "Train")
+    song = find_songs(song_set, "train", RATE)[0]
+    assert torch.equal(song.read(SOURCES), expected)
+    assert torch.equal(song.read(SOURCES, 100, 50), expected[..., 100:150])
+
+
+def unusable(folder, **changed):
+    """A song in which something is wrong: bytes of a file, ``None`` for no file, or a link."""
+    write_song(folder, subtype="FLOAT" if "nan" in folder.name else "PCM_16")
+    for name, content in changed.items():
+        path = folder / name.replace("_", ".")
+        path.unlink(missing_ok=True)
+        if isinstance(content, str):
+            path.symlink_to(content)
+        elif isinstance(content, bytes):
+            path.write_bytes(content)
+        elif content is not None:
+            soundfile.write(path, content, RATE, subtype="FLOAT" if "nan" in folder.name else None)
+
+
+NOISE = np.random.default_rng(0).uniform(-0.5, 0.5, (2 * RATE, 2))
+SILENT = {f"{name}_wav": 0 * NOISE for name in SOURCES}
+UNUSABLE = {
+    "two files": ({"drums_flac": NOISE}, "drums.flac and drums.wav are one stem"),
+    "mp3": ({"drums_wav": None, "drums_mp3": b"mp3"}, "drums.mp3 is neither wav nor flac"),
+    "no sound": ({"bass_wav": b""}, "bass.wav: cannot be read"),
+    "link": ({"bass_wav": "nowhere.wav"}, "bass.wav: broken link"),
+    "shorter": ({"bass_wav": NOISE[:-1]}, "differ in length"),
+    "silent": (SILENT, "silent: silent throughout"),
+    "nan": ({"other_wav": NOISE * np.inf}, "other.wav: holds NaN or infinite"),
+}
+
+
+@pytest.fixture
+def bad_set(song_set):
+    """Three good songs to train on, and whatever can be wrong with others."""
+    train = song_set / "train"
+    for name, (changed, _) in UNUSABLE.items():
+        unusable(train / name, **changed)
+    soundfile.write(train / "cut.flac", NOISE, RATE)
+    flac = (train / "cut.flac").read_bytes()
+    unusable(train / "cut", vocals_wav=None, vocals_flac=flac[: len(flac) // 2])
+    write_song(train / "artist" / "deeper")
+    (train / "empty").mkdir()
+    (train / "gone").symlink_to("nowhere")
+    return song_set
+
+
+def test_what_looks_like_a_song_and_cannot_be_used_is_named(bad_set, caplog):
+    messages = {name: message for name, (_, message) in UNUSABLE.items()} | {
+        "cut.flac": "cut.flac: a single file",
+        "cut": "vocals.flac: cannot be read",
+        "artist": "artist/drums.wav: missing (there are folders with audio",
+        "empty": "empty/drums.wav: missing (the folder is empty",
+        "gone": "gone: broken link",
+    }
+    with pytest.raises(UsageError, match="12 of 17 songs: .*--skip_bad_songs") as caught:
+        prepare(bad_set, bad_set.parent / "wav", RATE, progress=False)
+    assert "\n" not in str(caught.value)
+    assert [m for m in messages.values() if m not in caplog.text] == []
+    caplog.clear()
+    caplog.set_level("INFO")
+    skip = {"skip_bad_songs": True, "progress": False}
+    prepare(bad_set, bad_set.parent / "wav", RATE, **skip)
+    assert "train: 15 songs found, 3 used" in caplog.text
+    assert [m for m in messages.values() if m not in caplog.text] == []
+    songs = songs_at_rate(bad_set, bad_set.parent / "wav", "train", RATE // 2, **skip)
+    assert [song.name for song in songs] == ["train 0", "train 1", "train 2"]
+
+
+def test_what_other_programs_leave_is_named_and_no_song(song_set, caplog):
+    write_song(song_set / "train" / ".ipynb_checkpoints" / "train 0")
+    (song_set / "train" / "__MACOSX").mkdir()
+    (song_set / "train" / "__MACOSX" / "._drums.wav").write_bytes(b"")
+    (song_set / "train" / "README.txt").write_text("")
     (song_set / "train" / ".hidden").mkdir()
-    with pytest.raises(UsageError, match=r"1 of 4 songs: .*odd one/drums\.wav: missing"):
-        find_songs(song_set, "train", RATE)
+    assert len(find_songs(song_set, "train", RATE)) == 3
+    assert "train: 2 not read, as hidden: .ipynb_checkpoints, __MACOSX" in caplog.text
+
+
+def test_the_rate_of_most_songs_is_that_of_the_set(song_set):
+    write_song(song_set / "train" / "a first one", rate=11025)
+    with pytest.raises(UsageError, match="1 of 4 songs: .*a first one: 11025 Hz, 8000 Hz"):
+        find_songs(song_set, "train")
 
 
 def test_an_empty_set_is_named(tmp_path):
@@ -85,13 +173,16 @@ def songs_named(names, tmp_path):
     return [Song(tmp_path / name, 100) for name in names]
 
 
-def test_musdbs_validation_songs_are_held_out(tmp_path):
+def test_musdbs_validation_songs_are_held_out(tmp_path, caplog):
     fixed = sorted(musdb_validation_names())
     assert len(fixed) == 14
     assert "Leaf - Summerghost" in fixed
     train, valid = split_validation(songs_named([*fixed, "A - B", "C - D"], tmp_path))
     assert [song.name for song in valid] == fixed
     assert [song.name for song in train] == ["A - B", "C - D"]
+    assert not caplog.records
+    split_validation(songs_named([*fixed[1:], "A - B"], tmp_path))
+    assert f"validation songs of musdb that are not there: {fixed[0]}" in caplog.text
 
 
 @pytest.mark.parametrize(("count", "held_out"), [(2, 1), (3, 2), (7, 2), (18, 3), (100, 14)])

@@ -38,6 +38,19 @@ def experiment(tmp_path):
     return exp_dir
 
 
+def exchange(path):
+    """Another content of the same size, with the same times."""
+    content, times = bytearray(path.read_bytes()), path.stat()
+    if path.suffix == ".pth":
+        model = DemucsLike(SOURCES, channels=2, depth=3, sample_rate=RATE, normalize=True)
+        torch.save(model.serialize(), path)
+    else:
+        content[-8:] = bytes(range(8))
+        path.write_bytes(content)
+    assert path.stat().st_size == times.st_size
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
 def ages(folder, suffix):
     return {path: path.stat().st_mtime_ns for path in folder.rglob(f"*{suffix}")}
 
@@ -74,13 +87,17 @@ def test_estimates_are_made_again_where_something_differs(experiment, songs):
         assert again.keys() == first.keys()
         assert not first.items() & again.items()
         first = again
-    os.utime(songs[0] / "test" / "test 0" / "mixture.wav", (4e9, 4e9))
+    exchange(songs[0] / "test" / "test 0" / "mixture.wav")
     again = separate()
     assert {path.parent.name for path in first if first[path] != again[path]} == {"test 0"}
-    os.utime(songs[0] / "test" / "test 0" / "mixture.wav", (1e9, 1e9))
-    first = separate()
-    os.utime(experiment / "best_model.pth", (4e9, 4e9))  # trained for longer since
-    assert not first.items() & separate().items()
+    for path in (songs[0] / "test" / "test 0" / "mixture.wav", experiment / "best_model.pth"):
+        os.utime(path, (4e9, 4e9))  # another time, the same content
+    moved = songs[0].rename(songs[0].with_name("moved"))
+    evaluation.separate_experiments([experiment], moved, songs[1], CHUNKING, progress=False)
+    assert ages(experiment, ".wav") == again
+    moved.rename(songs[0])
+    exchange(experiment / "best_model.pth")
+    assert not again.items() & separate().items()
 
 
 def test_scores_of_older_estimates_are_made_again(experiment, songs, monkeypatch):
@@ -93,7 +110,7 @@ def test_scores_of_older_estimates_are_made_again(experiment, songs, monkeypatch
     (experiment / SCORES).mkdir(parents=True)
     for name in ("test 0", "test 1", "a song of another set"):
         (experiment / SCORES / f"{name}.json").write_text("{}")
-    os.utime(experiment / ESTIMATES / "test 0")  # made again since then
+    exchange(experiment / ESTIMATES / "test 0" / "drums.wav")
     evaluation.score_experiments([experiment], *songs)
     assert [p.name for p in (experiment / SCORES).iterdir()] == ["test 1.json"]
     assert [job.name for job in scored[1]] == [

@@ -19,6 +19,9 @@ STAGES = range(6)
 TIMES = {"seconds_per_epoch", "epoch_seconds", "seconds", "audio_seconds", "real_time_factor"}
 """How long something took, and of what: an interrupted run separates only what is missing."""
 
+NOTED = {"mtime_ns", "ctime_ns", "inode", "digest"}
+"""Of the files that something was made from; libsndfile puts the time into headers."""
+
 
 class Stages:
     """All stages in one folder, which can be put back to how it was before a stage."""
@@ -117,7 +120,7 @@ def results_of(work: Path) -> dict[str, Any]:
 def leaves(name: str, content: Any) -> dict[str, Any]:
     """Plain values and bits of tensors, by where they are; without times."""
     if isinstance(content, dict):
-        parts = [(key, part) for key, part in content.items() if key not in TIMES]
+        parts = [(key, part) for key, part in content.items() if key not in TIMES | NOTED]
     elif isinstance(content, (list, tuple)):
         parts = list(enumerate(content))
     elif isinstance(content, torch.Tensor):
