@@ -174,7 +174,7 @@ def _report(**options: Any) -> None:
     from .report import write_report
 
     written = write_report(**options)
-    _print([written["md"].read_text(), f"written: {', '.join(map(str, written.values()))}"])
+    _print([written["md"].read_text("utf-8"), f"written: {', '.join(map(str, written.values()))}"])
 
 
 def _add_probe(commands: argparse._SubParsersAction) -> None:

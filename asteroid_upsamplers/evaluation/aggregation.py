@@ -10,8 +10,9 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,17 @@ from ..files import whole_or_nothing
 
 METRICS = ("SDR", "ISR", "SIR", "SAR")
 
+SUMS = re.compile("accompaniment|instrumental|karaoke|no_.+", re.IGNORECASE)
+"""Names of stems that are the sum of all others but one: accompaniment, no_vocals, no_drums, ..."""
+
+MIXTURES = re.compile("(linear_)?mix(ture)?", re.IGNORECASE)
+RESERVED = ("mean", "total")
+"""Names that the columns and rows of tables have; no stem may."""
+
 _COLUMNS = ["track", "target", "metric", "time", "score"]
 _SUFFIXES = (".json", ".json.gz")
+_DAMAGED: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error, ValueError, LookupError)
+_DAMAGED += (TypeError, OverflowError, RecursionError)
 
 
 def read_scores(path: str | os.PathLike) -> pd.DataFrame:
@@ -54,12 +64,35 @@ def read_scores(path: str | os.PathLike) -> pd.DataFrame:
         ]
         scores = pd.DataFrame(rows, columns=_COLUMNS).astype({"time": float, "score": float})
         stems = [target["name"] for target in targets]
-    except (OSError, EOFError, zlib.error, ValueError, LookupError, TypeError) as error:
+        if not all(isinstance(stem, str) for stem in stems):
+            raise TypeError("a stem whose name is no text")
+    except _DAMAGED as error:
         reason = str(error).replace("\n", " ") or type(error).__name__
         raise UsageError(f"{path} is no museval JSON: {reason}") from error
     if not stems or sorted(stems) != sorted(scores["target"].unique()):
         raise UsageError(f"{path} is no museval JSON: a stem without frames, or a stem named twice")
+    if any(stem in RESERVED for stem in stems):
+        raise UsageError(f"{path}: no stem can be named {' or '.join(RESERVED)}: tables use these")
     return scores
+
+
+def stems_of_mean(stems: Iterable[str]) -> list[str]:
+    """Those stems that a mean is taken over: each part of the mixture once.
+
+    A sum of other stems counts only beside the one stem that it lacks, as in scores of vocals and
+    accompaniment; the mixture does not count.
+
+    Example:
+        >>> stems_of_mean(["vocals", "drums", "bass", "other", "accompaniment"])
+        ['vocals', 'drums', 'bass', 'other']
+        >>> stems_of_mean(["vocals", "accompaniment"])
+        ['vocals', 'accompaniment']
+    """
+    stems = list(stems)
+    sums = [stem for stem in stems if SUMS.fullmatch(stem)]
+    parts = [stem for stem in stems if stem not in sums and not MIXTURES.fullmatch(stem)]
+    counted = parts if len(parts) > 1 else parts + sums[:1]
+    return [stem for stem in stems if stem in counted] or stems
 
 
 def is_scored(path: str | os.PathLike, stems: Collection[str]) -> bool:
@@ -127,7 +160,8 @@ def aggregate(scores: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per stem in the order of ``scores`` (index ``target``), then the row ``mean``: the
-        mean over the stems of every column, NaN where one of them is. Columns: for each of
+        mean of every column over the stems of :func:`stems_of_mean` (``accompaniment`` beside the
+        stems that it sums is none of them), NaN where one of them is. Columns: for each of
         :data:`METRICS` ``<metric>`` (median of medians, dB) and ``<metric>_mean`` (mean of
         medians, dB); ``songs`` with at least one finite SDR frame; ``songs_total``;
         ``nan_frames`` without a finite SDR; ``frames``. Counts are floats because of ``mean``.
@@ -153,7 +187,7 @@ def aggregate(scores: pd.DataFrame) -> pd.DataFrame:
     table["songs_total"] = per_stem.size()["SDR"].astype(float)
     table["nan_frames"] = (sdr.size() - sdr.count()).astype(float)
     table["frames"] = sdr.size().astype(float)
-    table.loc["mean"] = table.mean(skipna=False)
+    table.loc["mean"] = table.loc[stems_of_mean(table.index)].mean(skipna=False)
     return table
 
 

@@ -12,7 +12,7 @@ from ..artifacts import filtering, filtering_of_signal
 from .recording import RecordingReport
 from .results import ProbeReport, ProbeSignals
 from .spectrogram import FLOOR_DB, Panel, spectrogram
-from .style import Section, png_of
+from .style import Section, name_in_legend, png_of
 
 MARKED = 64
 """So many tones are marked in a picture: the loudest."""
@@ -75,27 +75,33 @@ def _sound(title: str, signal: Tensor, rate: float) -> Section:
 
 def _responses(report: ProbeReport, signals: ProbeSignals) -> Section:
     """Of every layer from its weights, and of the whole network from its output for noise."""
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 3.8), layout="constrained")
     axes = figure.subplots()
-    for layer, call in zip(report.layers, signals.calls, strict=True):
+    colours = colormaps["viridis"](np.linspace(0, 0.9, len(report.layers)))
+    names = []
+    for layer, call, colour in zip(report.layers, signals.calls, colours, strict=True):
         system = call.system()
         if system is not None:
             found = filtering(system)
             hertz = np.array(found.frequencies) * layer.output_rate_hz
-            axes.plot(hertz, found.response_db, lw=0.9, label=layer.name)
+            axes.plot(hertz, found.response_db, lw=1.2, color=colour, label=".")
+            names.append(layer.name)
     if signals.noise.shape[-1] >= LEAST_FOR_RESPONSE:
         whole = filtering_of_signal(signals.noise, max(2, report.layers[-1].stride))
         hertz = np.array(whole.frequencies) * report.sample_rate
-        axes.plot(hertz, whole.response_db, lw=0.7, color="0.6", label="whole network", zorder=1)
-    low, high = axes.get_ylim()
-    axes.set(xlabel="frequency (Hz)", ylabel="power (dB)", ylim=(max(-90, low), min(20, high)))
+        axes.plot(hertz, whole.response_db, lw=0.7, color="0.6", label=".", zorder=1)
+        names.append("whole network")
+    axes.set(xlabel="frequency (Hz)", ylabel="power (dB)")
+    axes.set_ylim(bottom=max(-90, axes.get_ylim()[0]))
     axes.grid(lw=0.3)
-    axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    legend = axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    name_in_legend(legend, names)
     caption = (
         "Mean power response of each layer, computed from its weights, up to half of its own "
         "output rate, against its mean below half of its input rate. Grey: the spectrum of the "
-        "network's output for white noise, in the same way."
+        "network's output for white noise, in the same way. What is below -90 dB is not drawn."
     )
     return Section("Frequency responses", png=png_of(figure), caption=caption)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from ..files import whole_or_nothing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
 
 NUMBER = re.compile(r"[-+]?\d[\d,.]*(e[-+]?\d+)?M?( (dB|Hz|%|s|± [\d.]+))?|-|none|unknown|n/a|nan|")
 
@@ -89,12 +91,23 @@ class Page:
         """Write the page as HTML; sections of pictures and sounds follow its own."""
         import jinja2
 
-        template = Path(__file__).with_name("style.html.j2").read_text()
+        template = Path(__file__).with_name("style.html.j2").read_text("utf-8")
         environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
         environment.filters["base64"] = lambda content: base64.b64encode(content).decode()
         content = vars(self) | {"sections": [*self.sections, *pictures]}
         with whole_or_nothing(path) as partial:
-            partial.write_text(environment.from_string(template).render(content))
+            text = environment.from_string(template).render(content)
+            partial.write_bytes(text.encode(errors="replace"))  # names of files may be no text
+
+
+def name_in_legend(legend: Legend, names: Sequence[str]) -> None:
+    """Write names into a legend as they are: Matplotlib leaves out those that begin with _, and
+    takes $ for formulas. Long ones get several lines.
+    """
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        short = name if len(name) < 120 else f"{name[:60]} ... {name[-55:]}"
+        text.set_parse_math(False)
+        text.set_text(textwrap.fill(short, 40))
 
 
 def png_of(figure: Figure, dpi: int = 110) -> bytes:

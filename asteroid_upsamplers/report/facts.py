@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from ..data import SOURCES
 from ..errors import UsageError
 from .artifact_scores import ARTIFACTS
 from .paper import quote
 
 PROVENANCE = ("commit", "python", "asteroid", "torch", "pytorch-lightning", "museval", "device")
 
-_TRAINING = ("parameters", "seconds_per_epoch", "epochs", "best_epoch", "seed", *PROVENANCE)
+_FIGURES = ("parameters", "seconds_per_epoch", "epochs", "best_epoch")
 _SETTINGS = ("upsampler", "modified", "channels")
 
 
@@ -21,54 +25,68 @@ def describe(exp_dir: Path, conf: dict[str, Any]) -> dict[str, Any]:
     """One run's part of a row of :func:`collect`, but for the scores; unknown values are missing.
 
     Raises:
-        UsageError: If ``training.json`` or ``artifacts.json`` cannot be used.
+        UsageError: If ``conf.yml``, ``training.json``, ``evaluation.json`` or ``artifacts.json``
+            cannot be used.
     """
-    settings = conf.get("model")
-    settings = settings if isinstance(settings, dict) else {}
-    row = {"network": settings.get("name"), **{key: settings.get(key) for key in _SETTINGS}}
-    quoted = quote(settings)
-    if quoted:
-        row |= quoted.columns()
-    training = _read(exp_dir / "training.json")
-    if training is None:
-        raise UsageError(
-            f"{exp_dir / 'training.json'}: missing or damaged; train the experiment to its end"
-        )
-    row |= {key: training.get(key) for key in _TRAINING}
-    row["real_time_factor"] = (_read(exp_dir / "evaluation.json") or {}).get("real_time_factor")
+    with _damage_of(exp_dir / "conf.yml", "damaged, must be sections of keys"):
+        settings = section(conf, "model")
+        row = {"network": settings.get("name"), **{key: settings.get(key) for key in _SETTINGS}}
+        quoted = quote(settings)
+        sources = section(conf, "data").get("sources", SOURCES)
+        if quoted and sorted(sources) == sorted(SOURCES):
+            row |= quoted.columns()
+    path = exp_dir / "training.json"
+    with _damage_of(path, "missing or damaged; train the experiment to its end"):
+        training = json.loads(path.read_text())
+        row |= {key: _number(training[key]) for key in _FIGURES if key in training}
+        texts = {key: training.get(key) for key in ("seed", *PROVENANCE)}
+        row |= {key: str(value) for key, value in texts.items() if value is not None}
+    path = exp_dir / "evaluation.json"
+    with _damage_of(path, "damaged; run stage 2 again"):
+        if path.exists():
+            row["real_time_factor"] = _number(json.loads(path.read_text())["real_time_factor"])
     path = exp_dir / ARTIFACTS
-    if path.exists():
-        try:
-            row |= _artifacts(_read(path))
-        except (LookupError, TypeError, AttributeError) as error:
-            raise UsageError(
-                f"{path}: damaged, or of another version; run stage 4 again"
-            ) from error
+    with _damage_of(path, "damaged, or of another version; run stage 4 again"):
+        row |= _artifacts(json.loads(path.read_text())) if path.exists() else {}
     return {key: value for key, value in row.items() if value is not None}
 
 
-def _read(path: Path) -> Any:
+def section(conf: dict[str, Any], name: str) -> dict[str, Any]:
+    """A section of a ``conf.yml``; nothing if there is none."""
+    found = conf.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+@contextlib.contextmanager
+def _damage_of(path: Path, words: str) -> Iterator[None]:
+    """Say of a file that cannot be read, or holds something else, what is wrong with it."""
     try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
+        yield
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        raise UsageError(f"{path}: {words}") from error
+
+
+def _number(value: Any) -> float:
+    """The value itself if it is a finite number."""
+    if isinstance(value, (int, float)) and math.isfinite(value):
+        return value
+    raise TypeError(f"{value!r} is no number")
 
 
 def _artifacts(scores: Any) -> dict[str, Any]:
-    row = {}
+    row: dict[str, float | None] = {}
     for state, prefix in (("trained", ""), ("untrained", "untrained_")):
         silence = scores[state]["silence"]
         level = silence["rms_db"]
-        row[f"{prefix}silence_db"] = float("-inf") if level is None else level
-        row[f"{prefix}silence_tones"] = silence["share_at_tones"]
+        row[f"{prefix}silence_db"] = -math.inf if level is None else _number(level)
+        row[f"{prefix}silence_tones"] = _number(silence["share_at_tones"])
         fractions = scores[state]["tonal_fraction"]
-        row[f"{prefix}tonal_fraction_last_layer"] = fractions[-1] if fractions else None
+        row[f"{prefix}tonal_fraction_last_layer"] = _number(fractions[-1]) if fractions else None
         windows = [w for song in scores[state]["silent_windows"].values() for w in song.values()]
         for key in ("rms_db", "tones_db"):
-            row[f"{prefix}silent_windows_{key}"] = median(w[key] for w in windows)
+            row[f"{prefix}silent_windows_{key}"] = _number(median(w[key] for w in windows))
         row[f"{prefix}silent_windows"] = sum(w["windows"] for w in windows if w["silent"])
         for sound, found in scores[state]["unusual"].items():
             for key in ("tones", "frequencies", "tone_db", "over_floor_db"):
-                row[f"{prefix}{sound.replace(' ', '_')}_{key}"] = found[key]
+                row[f"{prefix}{sound.replace(' ', '_')}_{key}"] = _number(found[key])
     return row

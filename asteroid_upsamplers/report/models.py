@@ -17,7 +17,7 @@ import yaml
 
 from ..errors import UsageError
 from ..evaluation import BASELINE
-from .facts import describe
+from .facts import describe, section
 from .score_files import read_score_files, select, usual_stems
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Run:
         """As the folder's name or the configuration has it."""
         if self.named_seed:
             return int(self.named_seed["seed"])
-        return ((self.conf or {}).get("training") or {}).get("seed")
+        return section(self.conf or {}, "training").get("seed")
 
     @cached_property
     def identity(self) -> tuple[Any, ...]:
@@ -81,6 +81,11 @@ class ScoredModel:
         """Those of the scores, which all models have, in the order of the tables."""
         return usual_stems([self.runs[0].scores])
 
+    @property
+    def tracks(self) -> set[str]:
+        """The songs of any run."""
+        return {track for run in self.runs for track in run.scores["track"]}
+
     @cached_property
     def songs(self) -> pd.Series:
         """Mean over the runs of :attr:`Run.songs`, of the songs that all runs have."""
@@ -89,10 +94,12 @@ class ScoredModel:
 
 
 class Reading(NamedTuple):
-    """Models in the order of the table, and one line for each folder or file left out."""
+    """Models in the order of the table, one line for each folder or file left out, and the stems
+    that are in score files but in no table, as they are sums of others."""
 
     models: list[ScoredModel]
     left_out: list[str]
+    sums: Sequence[str] = ()
 
 
 def read_models(folders: Sequence[Path]) -> Reading:
@@ -102,8 +109,9 @@ def read_models(folders: Sequence[Path]) -> Reading:
     have a song in common. Folders named ``NAME.seedN`` (or with ``_`` or ``-``) must also lie side
     by side; they need no ``conf.yml``.
 
-    Models are compared by the four stems of MUSDB18 if there are scores of these, else by the stems
-    that most files have; files without one of them are left out.
+    Models are compared by the four stems of MUSDB18 if a file has scores of just these (beside
+    sums of them, such as accompaniment), else by the stems that most files have; files with others
+    are left out.
 
     Args:
         folders: In the order of the table. The mixture as its own estimate, which scoring an
@@ -126,7 +134,8 @@ def read_models(folders: Sequence[Path]) -> Reading:
             left_out += problems
         except UsageError as error:
             left_out.append(str(error))
-    stems = usual_stems(frames for scores in found.values() for frames in scores.values())
+    asked = [files for folder, files in found.items() if folder not in baselines]
+    stems = usual_stems(frames for files in asked or found.values() for frames in files.values())
     runs = []
     for folder, files in found.items():
         scores, problems = select(files, stems)
@@ -146,7 +155,9 @@ def read_models(folders: Sequence[Path]) -> Reading:
     runs.sort(key=lambda run: run.folder.name != BASELINE)
     groups = _grouped(runs)
     models = [ScoredModel(*pair) for pair in zip(_names(groups), groups, strict=True)]
-    return Reading(models, left_out)
+    used = {run.folder for run in runs}
+    names = {name for f in used for frames in found[f].values() for name in frames["target"]}
+    return Reading(models, left_out, sorted(names - set(stems)))
 
 
 def _read_run(folder: Path, scores: pd.DataFrame) -> Run:
@@ -194,4 +205,4 @@ def _names(groups: Sequence[list[Run]]) -> list[str]:
     while len(set(names)) < len(names):
         depth += 1
         names = ["/".join(path.parts[-depth:]) for path in paths]
-    return names
+    return [name.encode(errors="backslashreplace").decode() for name in names]

@@ -15,7 +15,7 @@ from .paper import quoted_rows
 
 _COUNTS = ("songs", "songs_total", "nan_frames", "frames")
 _INTEGERS = re.compile(
-    r"(songs|nan_frames)(_.+)?|frames|channels|parameters|epochs|best_epoch|seeds"
+    r"(songs|nan_frames)(_.+)?|frames|channels|parameters|epochs|best_epoch|seeds|stems"
 )
 
 
@@ -44,6 +44,7 @@ def tabulate(models: Sequence[ScoredModel], quoted: bool = False) -> pd.DataFram
         Index ``model``. Columns, where they are known:
 
         - ``network``, ``upsampler``, ``modified``, ``channels``, ``parameters``;
+        - ``stems``: over how many of them a mean is; ``accompaniment`` is none beside its parts;
         - ``<metric>_<stem>`` and ``<metric>_mean`` (over the stems) in dB: median over frames,
           median over songs; ending in ``_mean_of_medians``: mean over songs; each of these ending
           in ``_std``: standard deviation over several seeds (with n - 1);
@@ -76,7 +77,7 @@ def tabulate(models: Sequence[ScoredModel], quoted: bool = False) -> pd.DataFram
 
 def _run_row(run: Run, stems: Sequence[str]) -> dict[str, Any]:
     table = aggregate(run.scores)
-    row = dict(run.facts)
+    row = {**run.facts, "stems": len(stems)}
     for metric in METRICS:
         for group in (*stems, "mean"):
             row[f"{metric}_{group}"] = table.loc[group, metric]

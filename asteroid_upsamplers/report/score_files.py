@@ -10,7 +10,7 @@ import pandas as pd
 from ..data import SOURCES
 from ..errors import UsageError
 from ..evaluation import METRICS
-from ..evaluation.aggregation import read_scores
+from ..evaluation.aggregation import SUMS, read_scores, stems_of_mean
 
 _EXPERIMENT_FILES = ("training.json", "best_model.pth", "checkpoints")
 
@@ -43,29 +43,56 @@ def read_score_files(folder: Path) -> tuple[dict[Path, pd.DataFrame], list[str]]
 
 
 def usual_stems(scores: Iterable[pd.DataFrame]) -> tuple[str, ...]:
-    """The four stems of MUSDB18 if a file has them, else the stems that most files have."""
-    stems = [tuple(frames["target"].unique()) for frames in scores]
-    if any(set(SOURCES) <= set(names) for names in stems):
+    """By which stems models are compared: the four of MUSDB18 if a file has just these, else those
+    that most files have.
+
+    Sums of other stems count as :func:`evaluation.stems_of_mean` says.
+    """
+    stems = [_stems_of(frames) for frames in scores]
+    sets = [frozenset(names) for names in stems]
+    if frozenset(SOURCES) in sets:
         return SOURCES
-    return max(stems, key=stems.count, default=())
+    usual = max(sets, key=sets.count, default=frozenset())
+    return next((names for names in stems if usual == set(names)), ())
 
 
 def select(
     scores: dict[Path, pd.DataFrame], stems: Sequence[str]
 ) -> tuple[pd.DataFrame | None, list[str]]:
-    """The scores of some stems from all files that have them; a line for each file without."""
-    complete, problems = [], []
+    """The scores of some stems from all files that have them; lines about those that have others.
+
+    With guitar and piano apart, "other" is another stem than without: such files are left out.
+    """
+    complete: list[pd.DataFrame] = []
+    problems: dict[str, list[Path]] = {}
     for path, frames in scores.items():
         there = pd.crosstab(frames["target"], frames["metric"])
         there = there.reindex(index=list(stems), columns=list(METRICS), fill_value=0) > 0
         missing = there.index[~there.any(axis=1)]
+        parted = not any(SUMS.fullmatch(stem) for stem in stems)
+        more = [stem for stem in _stems_of(frames) if parted and stem not in stems]
         if len(missing):
-            problems.append(f"{path}: no scores of {', '.join(missing)}")
+            problem = f"no scores of {', '.join(missing)}"
+        elif more:
+            problem = (
+                f"also has {', '.join(more)}, so that its stems are others than those compared "
+                f"here ({', '.join(stems)}); report on such models alone"
+            )
         elif not there.all(axis=None):
-            problems.append(f"{path}: no {', '.join(there.columns[~there.all()])} of every stem")
+            problem = f"no {', '.join(there.columns[~there.all()])} of every stem"
         else:
             complete.append(frames[frames["target"].isin(stems)])
-    return pd.concat(complete, ignore_index=True) if complete else None, problems
+            continue
+        problems.setdefault(problem, []).append(path)
+    lines = [
+        f"{paths[0]}{f' and {len(paths) - 1} more' if paths[1:] else ''}: {problem}"
+        for problem, paths in problems.items()
+    ]
+    return pd.concat(complete, ignore_index=True) if complete else None, lines
+
+
+def _stems_of(frames: pd.DataFrame) -> tuple[str, ...]:
+    return tuple(stems_of_mean(frames["target"].unique()))
 
 
 def _find(folder: Path) -> list[Path]:

@@ -10,6 +10,7 @@ import pandas as pd
 from ..evaluation import METRICS
 from ..probe.style import Section
 from .facts import PROVENANCE
+from .models import Reading
 from .song_by_song import LEAST_SONGS, LEVEL, MOST_MODELS_IN_ALL_PAIRS
 
 UNUSUAL = ("noise", "sweep", "voice", "quiet song")
@@ -45,9 +46,14 @@ _PAIRS = {
 
 SCORE_NOTE = (
     "SDR, ISR, SIR and SAR are museval's (BSS Eval v4, one-second frames), in dB: median over "
-    "frames, then median over songs, then mean over the stems (the paper's Table 1, footnote 3)"
-    ". Mean of medians: the mean over songs instead. Frames in which a stem is silent are NaN "
-    "and left out."
+    "frames, then median over songs, then mean over the {} stems {} (the paper's Table 1, "
+    "footnote 3). Mean of medians: the mean over songs instead. Frames in which a stem is silent "
+    "are NaN and left out; those of the stem that has the most are counted."
+)
+SUMS_NOTE = "Stems that are sums of others are in the score files, but in no table and mean: {}."
+SONGS_NOTE = (
+    "The models were not scored on the same songs: each row is over a model's own songs, of which "
+    "all models have {}. Song by song, the songs that both have are compared."
 )
 SEEDS_NOTE = (
     "Values of several seeds: mean ± standard deviation over the seeds (n - 1); of songs the least "
@@ -157,11 +163,16 @@ def _artifacts(results: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index()
 
 
-def make_notes(
-    results: pd.DataFrame, pairs: pd.DataFrame, left_out: list[str] | None = None
-) -> list[str]:
+def make_notes(results: pd.DataFrame, pairs: pd.DataFrame, reading: Reading) -> list[str]:
     """What the values in the tables mean, and what they were made with."""
-    notes = [SCORE_NOTE, _scored(results[~_is_quoted(results)])]
+    stems, tracks = reading.models[0].stems, [model.tracks for model in reading.models]
+    notes = [SCORE_NOTE.format(len(stems), ", ".join(stems))]
+    if reading.sums:
+        notes.append(SUMS_NOTE.format(", ".join(reading.sums)))
+    notes.append(_scored(results[~_is_quoted(results)], stems))
+    common = set.intersection(*tracks)
+    if any(common != own for own in tracks):
+        notes.append(SONGS_NOTE.format(len(common)))
     if results["seeds"].max() > 1:
         notes.append(SEEDS_NOTE)
     if len(pairs):
@@ -170,7 +181,7 @@ def make_notes(
         notes += ARTIFACT_NOTES
     if "paper_sdr" in results:
         notes.append(PAPER_NOTE)
-    if left_out:
+    if left_out := reading.left_out:
         more = [f"and {len(left_out) - 5} more"] if len(left_out) > 6 else []
         notes.append(f"Left out: {'; '.join(left_out[:5] + (more or left_out[5:]))}.")
     facts = {key: _text(results, key, "{}").unique() for key in (*PROVENANCE, "seed", "epochs")}
@@ -181,9 +192,16 @@ def make_notes(
     return notes
 
 
-def _scored(results: pd.DataFrame) -> str:
-    counts = _text(results, "songs", "{:,}") + _text(results, "songs_total", " of {:,} songs, ")
-    counts += _text(results, "nan_frames", "{:,}") + _text(results, "frames", " of {:,} frames NaN")
+def _scored(results: pd.DataFrame, stems: Sequence[str]) -> str:
+    """How many songs and frames are behind each model's values, and where a mean is missing."""
+    counts = _text(results, "songs", "{:,}") + _text(results, "songs_total", " of {:,} songs")
+    for stem in stems:
+        fewer = results[f"songs_{stem}"] < results["songs"]
+        counts += _text(results, f"songs_{stem}", f" ({{:,}} of {stem})").where(fewer, "")
+    counts += _text(results, "nan_frames", ", {:,}") + _text(
+        results, "frames", " of {:,} frames NaN"
+    )
+    counts = counts.where(results["SDR_mean"].notna(), counts + ", so that there is no mean")
     groups = counts.groupby(counts, sort=False).groups.items()
     words = [f"{count} ({', '.join(map(str, names))})" for count, names in groups]
     return f"Scored: {'; '.join(words)}."

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def write_report(
     png = png_of(draw_comparison(results, reading.models), dpi=150)
     chart = Section("SDR by stem", png=png, caption=CAPTION)
     tables = make_tables(results, pairs, reading.models[0].stems)
-    page = Page(title, [chart, *tables], notes=make_notes(results, pairs, reading.left_out))
+    page = Page(title, [chart, *tables], notes=make_notes(results, pairs, reading))
     texts = {
         "md": to_markdown(page),
         "csv": results.to_csv(float_format="%.6g"),
@@ -60,7 +61,9 @@ def write_report(
         "tex": to_latex(page),
         "json": to_json(page, reading, results, pairs),
     }
-    contents = {ending: text.encode() for ending, text in texts.items()} | {"png": png}
+    # names of folders may be no text
+    contents = {ending: text.encode(errors="replace") for ending, text in texts.items()}
+    contents["png"] = png
     endings = [*contents, "html"]
     stem = output.with_suffix("") if output.suffix.strip(".") in endings else output
     written = {ending: stem.with_name(f"{stem.name}.{ending}") for ending in endings}
@@ -73,14 +76,24 @@ def write_report(
 
 def to_markdown(page: Page) -> str:
     """The tables, and below them the notes."""
-    blocks = [f"### {page.title}"]
+    blocks = [f"### {escape_markdown(page.title)}"]
     for table in page.tables:
         rule = ["---:" if number else "---" for _, number in table.columns]
         rows = [table.rows[0], rule, *(row.values() for row in table.rows)]
-        cells = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
+        cells = [[escape_markdown(str(cell)) for cell in row] for row in rows]
         blocks += [f"#### {table.title}", "\n".join(f"| {' | '.join(row)} |" for row in cells)]
-    blocks.append("\n".join(f"- {note}" for note in page.notes))
+    blocks.append("\n".join(f"- {escape_markdown(note)}" for note in page.notes))
     return "\n\n".join(blocks) + "\n"
+
+
+def escape_markdown(text: str) -> str:
+    r"""Text as Markdown shows it, in one line.
+
+    Example:
+        >>> print(escape_markdown("a|b <script>"))
+        a\|b \<script>
+    """
+    return re.sub(r"([\\|<&*`\[])", r"\\\1", " ".join(text.split()))
 
 
 def to_latex(page: Page) -> str:

@@ -107,6 +107,28 @@ def test_a_stem_without_any_score_is_nan_and_so_is_the_mean(tmp_path):
     assert counts.to_list() == [0, 1, 2, 2]
 
 
+@pytest.mark.parametrize(
+    ("sdr", "mean"),
+    [
+        ({"vocals": 1.0, "drums": 2.0, "bass": 3.0, "other": 4.0, "accompaniment": 99.0}, 2.5),
+        ({"vocals": 1.0, "accompaniment": 9.0}, 5.0),
+        ({"accompaniment": 9.0, "Mixture": 0.0, "vocals": 1.0}, 5.0),
+        ({"bass": 1.0, "no_bass": 9.0}, 5.0),
+        ({"bass": 1.0, "drums": 3.0, "no_bass": 9.0, "instrumental": 9.0}, 2.0),
+        (
+            {"guitar": 1.0, "piano": 2.0, "vocals": 3.0, "drums": 4.0, "bass": 5.0, "other": 6.0},
+            3.5,
+        ),
+        ({"mixture": 1.0}, 1.0),
+    ],
+)
+def test_no_part_of_a_song_counts_twice_in_a_mean(tmp_path, sdr, mean):
+    put(tmp_path / "a.json", museval_json({stem: [value] for stem, value in sdr.items()}))
+    table = aggregate(load_scores(tmp_path))
+    assert table.loc["mean", "SDR"] == pytest.approx(mean)
+    assert list(table.index) == [*sdr, "mean"]
+
+
 GOOD = museval_json({"vocals": [1.0], "drums": [2.0]})
 REFUSED = {
     "no files": ({"notes.txt": "x", "a.json.partial": GOOD}, "no museval scores"),
@@ -115,6 +137,13 @@ REFUSED = {
     "no targets": ({"conf.json": '{"lr": 1}'}, "conf.json is no museval JSON"),
     "no SAR": ({"a.json": GOOD.replace("SAR", "SARS")}, "a.json is no museval JSON"),
     "text": ({"a.json": GOOD.replace('SDR": 1.0', 'SDR": "x"')}, "a.json is no museval JSON"),
+    "a stem without a name": (
+        {"a.json": GOOD.replace('"drums"', "5")},
+        "a.json is no museval JSON",
+    ),
+    "a number too large": ({"a.json": GOOD.replace("1.0", "9" * 400)}, "a.json is no museval JSON"),
+    "too deep": ({"a.json": "[" * 200000}, "a.json is no museval JSON"),
+    "a stem called mean": ({"a.json": GOOD.replace("drums", "mean")}, "no stem can be named mean"),
     "no frames": ({"a.json": museval_json({"vocals": [1.0], "drums": []})}, "without frames"),
     "stem twice": ({"a.json": GOOD.replace("drums", "vocals")}, "named twice"),
     "stem missing": (

@@ -32,6 +32,14 @@ def write_scores(folder, songs, compress=False):
     return folder
 
 
+def write_stems(folder, *rows):
+    """A published model; ``rows``: a song each, SDR in dB by stem."""
+    folder.mkdir(parents=True)
+    for k, row in enumerate(rows):
+        (folder / f"song {k}.json").write_text(json.dumps(song_content(row)))
+    return folder
+
+
 def write_experiment(exp_dir, songs, seed=42, model=NEAREST, **training):
     """A scored experiment with its ``conf.yml`` and ``training.json``."""
     write_scores(exp_dir / "scores" / "test", songs)

@@ -12,7 +12,15 @@ from asteroid_upsamplers.data import SOURCES
 from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.report import collect, read_models, write_report
 
-from .score_files import mean_row, pairs_of, song_content, songs, write_experiment, write_scores
+from .score_files import (
+    mean_row,
+    pairs_of,
+    song_content,
+    songs,
+    write_experiment,
+    write_scores,
+    write_stems,
+)
 
 
 @pytest.mark.parametrize(
@@ -98,18 +106,71 @@ def test_score_files_that_cannot_be_used_are_left_out_and_named(tmp_path, caplog
     assert pd.read_csv(written["csv"], index_col="model").loc["a", "songs"] == 2
 
 
+FOUR = dict.fromkeys(SOURCES, 1.0)
+
+
 def test_models_of_other_stems(tmp_path, caplog):
     """They are compared by what most files have; beside the four of MUSDB18 they are left out."""
-    for name, sdr in (("a", {"vocals": 3.0, "rest": 5.0}), ("b", {"vocals": 1.0, "rest": 2.0})):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "song.json").write_text(json.dumps(song_content(sdr)))
-    written = write_report([tmp_path / "a", tmp_path / "b"], tmp_path / "r")
+    a = write_stems(tmp_path / "a", {"vocals": 3.0, "rest": 5.0})
+    b = write_stems(tmp_path / "b", {"rest": 2.0, "vocals": 1.0})
+    written = write_report([a, b], tmp_path / "r")
     assert "| a | 3.00 | 5.00 | 4.00 |" in written["md"].read_text()
-    assert mean_row(pairs_of(tmp_path / "a", tmp_path / "b"))["difference"] == 2.5
+    assert mean_row(pairs_of(a, b))["difference"] == 2.5
     assert not caplog.messages
     four = write_scores(tmp_path / "four", songs(1, 1))
-    assert list(collect([tmp_path / "a", four]).index) == ["four"]
+    assert list(collect([a, four]).index) == ["four"]
     assert "no scores of drums, bass, other" in caplog.text
+
+
+def test_accompaniment_is_in_no_mean_but_beside_vocals_alone(tmp_path, caplog):
+    five = write_stems(tmp_path / "five", {**FOUR, "accompaniment": 99.0})
+    four = write_stems(tmp_path / "four", FOUR)
+    results = collect([five, four])
+    assert results["SDR_mean"].tolist() == [1.0, 1.0] and results["stems"].tolist() == [4, 4]
+    assert mean_row(pairs_of(five, four))["difference"] == 0
+    notes = json.loads(write_report([five], tmp_path / "r")["json"].read_text())["notes"]
+    assert "mean over the 4 stems drums, bass, other, vocals" in notes[0]
+    assert notes[1].endswith("accompaniment.")
+    two = write_stems(tmp_path / "two", {"vocals": 1.0, "accompaniment": 4.0})
+    assert collect([two])[["SDR_mean", "stems"]].values.tolist() == [[2.5, 2]]
+    # the mixture, scored once for experiments of different stems, decides nothing
+    baseline = write_stems(tmp_path / "mixture" / "scores", {**FOUR, "accompaniment": 0.0})
+    (two / "conf.yml").write_text("model: {name: WaveUNet}")
+    (two / "training.json").write_text("{}")
+    (two / "scores").mkdir()
+    (two / "song 0.json").rename(two / "scores" / "song 0.json")
+    assert collect([two])["SDR_mean"].tolist() == [0.5, 2.5]
+    assert not caplog.messages and baseline.exists()
+
+
+def test_other_means_another_stem_where_guitar_and_piano_are_apart(tmp_path, caplog):
+    six = write_stems(tmp_path / "six", *[{**FOUR, "guitar": 4.0, "piano": 7.0}] * 3)
+    assert collect([six])[["SDR_mean", "stems"]].values.tolist() == [[2.5, 6]]
+    assert not caplog.messages
+    assert list(collect([six, write_stems(tmp_path / "four", FOUR)]).index) == ["four"]
+    (line,) = caplog.messages
+    assert "song 0.json and 2 more: also has guitar, piano" in line
+
+
+def test_notes_say_how_many_songs_are_in_a_mean(tmp_path):
+    nan = {**FOUR, "vocals": float("nan")}
+    folders = [
+        write_stems(tmp_path / "a", FOUR, FOUR, nan),
+        write_stems(tmp_path / "b", FOUR, FOUR),
+        write_stems(tmp_path / "c", nan, nan),
+    ]
+    notes = json.loads(write_report(folders, tmp_path / "r")["json"].read_text())["notes"]
+    assert "3 of 3 songs (2 of vocals), 1 of 3 frames NaN (a); 2 of 2 songs, 0 of" in notes[1]
+    assert "(0 of vocals), 2 of 2 frames NaN, so that there is no mean (c)" in notes[1]
+    assert "not scored on the same songs" in notes[2] and "all models have 2" in notes[2]
+
+
+def test_the_paper_is_quoted_beside_its_own_four_stems_only(tmp_path):
+    exp_dir = write_experiment(tmp_path / "exp", songs(1, 1))
+    assert collect([exp_dir]).loc["exp", "paper_sdr"] == 5.17
+    conf = (exp_dir / "conf.yml").read_text()
+    (exp_dir / "conf.yml").write_text(conf.replace("data:", "data:\n  sources: [vocals, rest]"))
+    assert "paper_sdr" not in collect([exp_dir])
 
 
 def test_folders_that_cannot_be_used_are_left_out_and_named(tmp_path, caplog):
@@ -124,6 +185,9 @@ def test_folders_that_cannot_be_used_are_left_out_and_named(tmp_path, caplog):
         ("no conf", "conf.yml", None, r"no experiment here \(no conf.yml\)"),
         ("broken conf", "conf.yml", "a: [", "must be a YAML mapping"),
         ("no summary", "training.json", None, "training.json: missing or damaged"),
+        ("text", "training.json", '{"parameters": "many"}', "training.json: missing or damaged"),
+        ("odd conf", "conf.yml", "model: {upsampler: [1]}\ntraining: [1]", "conf.yml: damaged"),
+        ("speed", "evaluation.json", "{", "evaluation.json: damaged; run stage 2"),
         ("artifacts", "artifacts.json", '{"trained": {}}', "artifacts.json: damaged"),
         ("empty artifacts", "artifacts.json", "", "artifacts.json: damaged"),
     ):

@@ -98,6 +98,21 @@ def test_the_chart_shows_the_songs(tmp_path):
     assert [text.get_text() for text in axes.texts] == ["1↓"]
 
 
+def test_names_are_shown_as_they_are(tmp_path):
+    """In the legend, which Matplotlib reads as formulas, and as text in HTML and Markdown."""
+    names = ["_first", "$5_a$b", "<script>alert(1)<!script>", "x" * 200, "\udcff.seed0"]
+    folders = [write_scores(tmp_path / name, songs(k, 2)) for k, name in enumerate(names)]
+    written = write_report(folders, tmp_path / "r", "<script>alert(2)</script> & *more*")
+    assert "<script>alert" not in written["html"].read_text()
+    markdown = written["md"].read_text()
+    assert not re.search(r"(?<!\\)[<*]", markdown) and r"### \<script>" in markdown
+    models = read_models(folders[:4]).models
+    (axes,) = draw_comparison(collect(folders[:4]), models).axes
+    shown = [text.get_text().replace("\n", "") for text in axes.get_legend().get_texts()]
+    assert shown[:3] == names[:3] and len(shown[3]) < 125 and shown[3].startswith("xxx")
+    assert len({handle.get_facecolor() for handle in axes.get_legend().get_patches()}) == 4
+
+
 def test_json_holds_everything_and_is_strict(exp_dirs, tmp_path):
     values = songs(1, 7)
     values["song 0"][0] = float("nan")
