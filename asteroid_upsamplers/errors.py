@@ -18,6 +18,25 @@ class UsageError(ValueError):
     """
 
 
+LONGEST_REASON = 300
+"""Characters."""
+
+
+def one_line(error: BaseException) -> str:
+    """All that an exception says, in one line; of a long text the middle is left out.
+
+    Its type stands before it where the text alone says nothing (``KeyError: 'weight'``). Signs that
+    a terminal would obey are replaced.
+    """
+    words = " ".join(str(error).split())
+    text = "".join(sign if sign.isprintable() else "?" for sign in words)
+    if not text or isinstance(error, LookupError):
+        text = f"{type(error).__name__}: {text}".removesuffix(": ")
+    if len(text) > LONGEST_REASON:
+        text = f"{text[: LONGEST_REASON - 100].rstrip()} ... {text[-95:].lstrip()}"
+    return text
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether no memory was found, such as for a tensor on a GPU or on the CPU."""
     by_type = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"

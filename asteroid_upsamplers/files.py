@@ -1,4 +1,4 @@
-"""Writing files and folders so that a half-written one is never taken for a whole one."""
+"""Names that are safe to write to, and no half-written file or folder taken for a whole one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import logging
 import os
 import shutil
 import tempfile
+import unicodedata
 import zipfile
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PureWindowsPath
+from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
@@ -19,6 +21,64 @@ logger = logging.getLogger(__name__)
 
 PARTIAL = ".partial"
 LOCK = ".lock"
+
+LONGEST_NAME = 100
+"""Bytes of a name that becomes a part of a file name, of which 255 are possible."""
+
+
+def file_names(what: str, names: Any) -> tuple[str, ...]:
+    """Names that others chose and that files are named after; each must be plain on every system.
+
+    A name from a model file or a configuration must never choose the folder that is written to.
+    Refused are separators and the other signs that Windows forbids, ``.``, ``..``, names of devices
+    (``con.txt`` is one), spaces or dots at an end, control and invisible characters (those that
+    reverse the direction of writing, too), more than 100 bytes, and names that some file systems
+    take for the same one: which differ in upper and lower case, or in how Unicode writes an accent.
+
+    Args:
+        what: What they name, for the message, such as ``"DemucsLike: sources"``.
+        names: A list or tuple of at least one.
+
+    Raises:
+        UsageError: Naming the first that cannot be used, and why.
+
+    Example:
+        >>> file_names("sources", ["vocals", "../vocals"])
+        Traceback (most recent call last):
+        asteroid_upsamplers.errors.UsageError: sources: '../vocals' cannot be part of a file name: \
+it contains '/'
+    """
+    if not isinstance(names, Sequence) or isinstance(names, (str, bytes)) or not names:
+        raise UsageError(f"{what} is {names!r:.80}, must be a list of at least one name")
+    seen: dict[str, str] = {}
+    for name in names:
+        reason = _unfit(name)
+        if reason:
+            raise UsageError(f"{what}: {name!r:.80} cannot be part of a file name: {reason}")
+        same = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+        if same in seen:
+            raise UsageError(f"{what} must be different names, {seen[same]!r} and {name!r} are not")
+        seen[same] = name
+    return tuple(names)
+
+
+def _unfit(name: Any) -> str | None:
+    if not isinstance(name, str):
+        return f"it is of type {type(name).__name__}"
+    for sign in name:
+        if sign in '/\\:*?"<>|':
+            return f"it contains {sign!r}"
+        if unicodedata.category(sign) in ("Cc", "Cf", "Cs", "Zl", "Zp"):
+            return f"it contains the invisible character U+{ord(sign):04X}"
+    if not name.strip(". "):
+        return "it is empty, or dots and spaces"
+    if name != name.strip() or name.endswith("."):
+        return "it begins or ends with a space or ends with a dot"
+    if len(name.encode()) > LONGEST_NAME:
+        return f"it has more than {LONGEST_NAME} bytes"
+    if PureWindowsPath(name).is_reserved():
+        return "Windows has a device of this name"
+    return None
 
 
 @contextlib.contextmanager
@@ -169,7 +229,7 @@ def _write_more(path: Path) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
-def damage_of(path: Path) -> str | None:
+def damage_of(path: Path | IO[bytes]) -> str | None:
     """What is wrong with a zip archive, such as ``torch.save`` writes; ``None`` if nothing is.
 
     Every byte is read: torch itself does not look at the checksums.

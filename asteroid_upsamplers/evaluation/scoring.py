@@ -28,6 +28,7 @@ from tqdm.auto import tqdm
 from ..audio import read_wav
 from ..data import cores, stem_file
 from ..errors import UsageError
+from ..files import file_names
 from ._museval import load_museval
 from .aggregation import METRICS, is_scored, write_scores
 
@@ -57,7 +58,7 @@ class ScoringJob:
     json_path: Path = Path()
 
     def __post_init__(self) -> None:
-        if isinstance(self.sources, str) or not 2 <= len(set(self.sources)) == len(self.sources):
+        if len(file_names("sources", self.sources)) < 2:
             raise UsageError(f"sources are {self.sources!r}, must be two or more different stems")
 
     def files(self, source: str) -> tuple[Path, Path]:

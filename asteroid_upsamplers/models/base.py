@@ -22,6 +22,8 @@ from torch.nn import functional as F
 from ..blocks.arguments import at_least
 from ..dsp import mono_level
 from ..errors import UsageError
+from ..files import file_names
+from ..layers.settings import flag
 from .portable import PortableModel
 
 
@@ -32,7 +34,8 @@ class MusicSeparator(PortableModel):
     estimates to the mixture's level (which turns silence into NaN), and it keeps all channels.
 
     Args:
-        sources: Names of the sources, in the order of the output.
+        sources: Names of the sources, in the order of the output; files are named after them
+            (:func:`..files.file_names`).
         audio_channels: Channels of the input and of each source.
         sample_rate: In Hz.
         normalize: Whether the network was trained on music of level 1 (:func:`dsp.mono_level`). If
@@ -58,15 +61,12 @@ class MusicSeparator(PortableModel):
     ):
         name = type(self).__name__
         at_least(name, 1, audio_channels=audio_channels)
-        if not sources or isinstance(sources, str):
-            raise UsageError(f"{name}: sources is {sources!r}, must be a list of at least one name")
-        if len(set(sources)) < len(sources):
-            raise UsageError(f"{name}: sources is {list(sources)}, must be different names")
+        names = file_names(f"{name}: sources", sources)
         if not isinstance(sample_rate, numbers.Real) or not 0 < sample_rate < math.inf:
             raise UsageError(f"{name}: sample_rate is {sample_rate}, must be a number above 0")
         super().__init__(sample_rate=sample_rate, in_channels=audio_channels)
-        self.sources = tuple(sources)
-        self.normalize = normalize
+        self.sources = names
+        self.normalize = flag(name, "normalize", normalize)
 
     def check_shape(self, mixture: Tensor) -> None:
         """Refuse what is not ``(batch, audio_channels, time)`` with at least one sample.

@@ -27,13 +27,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import UsageError
+from ..errors import UsageError, one_line
 from ..files import tell_full_disk, whole_or_nothing
+from .bounded import Bounded
 from .demucs_like import DemucsLike
-from .portable import one_line
+from .model_files import (
+    ZIP,
+    never_run,
+    refuse_calls,
+    refuse_other_archives,
+    refuse_other_kinds,
+    refuse_settings,
+    refuse_state,
+    regular_file,
+)
 
 SOURCES = ("drums", "bass", "other", "vocals")
 """Of the official models, in their order."""
+
+MOST_TIMES = 20
+"""How much longer what gzip packed may be: floats hardly become shorter by it."""
 
 
 def load_demucs_checkpoint(path: str | PathLike, resample: bool | None = None) -> DemucsLike:
@@ -63,18 +76,26 @@ def load_demucs_checkpoint(path: str | PathLike, resample: bool | None = None) -
     try:
         stated, state = _parts(_content(path))
         state = _renamed(state)
+        refuse_state(state, MOST_TIMES * path.stat().st_size + 2**20)
         if resample not in (None, stated["resample"]) and stated["whole"]:
             raise UsageError(f"resample is {resample}, but its settings say {stated['resample']}")
-        model = DemucsLike(
+        settings = {
             **_shapes(state),
-            sources=_names(stated["sources"], state),
-            stride=stated["stride"],
-            sample_rate=stated["samplerate"],
-            encoder_context=0,
-            resample=bool(stated["resample"] if resample is None else resample),
-        )
+            "sources": _names(stated["sources"], state),
+            "stride": stated["stride"],
+            "sample_rate": stated["samplerate"],
+            "encoder_context": 0,
+            "resample": bool(stated["resample"] if resample is None else resample),
+        }
+        refuse_settings(settings)
+        with Bounded(state):
+            model = DemucsLike(**settings)
         model.load_state_dict(state)
-    except (UsageError, RuntimeError) as error:  # of the settings; of the shapes
+    except pickle.UnpicklingError:  # what torch says advises to run it
+        raise UsageError(
+            f"{path}: not a checkpoint of Demucs v1 or v2: damaged, or it holds pickled code"
+        ) from None
+    except Exception as error:  # of the settings; of the shapes
         raise UsageError(
             f"{path}: not a checkpoint of Demucs v1 or v2: {one_line(error)}"
         ) from None
@@ -102,8 +123,9 @@ def convert_demucs_checkpoint(
         UsageError: If the checkpoint cannot be read, or ``path`` exists.
     """
     path = Path(path)
-    if path.is_dir():
-        raise UsageError(f"{path}: is a folder, must be the name of a file")
+    if path.exists() and not path.is_file():
+        kind = "folder" if path.is_dir() else "pipe or device"
+        raise UsageError(f"{path}: is a {kind}, must be the name of a file")
     if path.exists() and not force_overwrite:
         raise UsageError(f"{path}: exists already (-f replaces it)")
     package = load_demucs_checkpoint(checkpoint, resample).serialize()
@@ -150,7 +172,7 @@ _KEY = re.compile(
 )
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):  # in C it would take any amount of memory for a short file
     """Knows tensors, plain values and the stand-ins above, and nothing that could be called."""
 
     def find_class(self, module: str, name: str) -> Any:
@@ -163,7 +185,7 @@ class _Unpickler(pickle.Unpickler):
             return functools.partial(
                 getattr(torch._utils, name)
             )  # a file cannot change the function
-        raise pickle.UnpicklingError(f"GLOBAL {full}")
+        raise never_run(full)
 
 
 _RESTRICTED: Any = types.SimpleNamespace(
@@ -178,23 +200,35 @@ def _content(path: Path) -> Any:
     """What a file holds: tensors, plain values and the classes of ``_CLASSES`` only."""
     before_zip = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
     stand_ins: list[Any] = [(stand_in, name) for name, stand_in in _CLASSES.items()]
-    try:
-        content = path.read_bytes()
-        content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-        with warnings.catch_warnings(), torch.serialization.safe_globals(stand_ins):
-            warnings.simplefilter("ignore", torch.serialization.SourceChangeWarning)
-            if content.startswith(before_zip):  # classes come with their source, which torch
-                legacy: dict[str, Any] = {"pickle_module": _RESTRICTED}  # does not read otherwise
-                return torch.load(io.BytesIO(content), "cpu", weights_only=False, **legacy)
-            return torch.load(io.BytesIO(content), "cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        named = re.search(r"GLOBAL (\S+)", str(error))
-        raise UsageError(
-            f"refused, it holds {named[1] if named else 'pickled code'}, which is never run; only "
-            f"tensors, plain values and {', '.join(_CLASSES)} are read"
-        ) from None
-    except Exception as error:  # bytes of another kind make the unpickler stumble in many ways
-        raise UsageError(one_line(error)) from None
+    content = _unpacked(regular_file(path).read_bytes())
+    refuse_other_kinds(content[:512])
+    with warnings.catch_warnings(), torch.serialization.safe_globals(stand_ins):
+        warnings.simplefilter("ignore", torch.serialization.SourceChangeWarning)
+        if content.startswith(before_zip):  # classes come with their source, which torch
+            legacy: dict[str, Any] = {"pickle_module": _RESTRICTED}  # does not read otherwise
+            return torch.load(io.BytesIO(content), "cpu", weights_only=False, **legacy)
+        if not content.startswith(ZIP):
+            raise UsageError("torch did not write it")
+        refuse_other_archives(io.BytesIO(content), len(content))
+        record = torch._C.PyTorchFileReader(io.BytesIO(content)).get_record("data.pkl")
+        refuse_calls(record, {" ".join(name.rsplit(".", 1)) for name in _CLASSES})
+        return torch.load(io.BytesIO(content), "cpu", weights_only=True)
+
+
+def _unpacked(content: bytes) -> bytes:
+    """Without gzip.
+
+    Raises:
+        UsageError: If it is far too long.
+    """
+    if not content.startswith(b"\x1f\x8b"):
+        return content
+    most = MOST_TIMES * len(content) + 2**20
+    with gzip.open(io.BytesIO(content)) as file:
+        plain = file.read(most + 1)
+    if len(plain) > most:
+        raise UsageError(f"it unpacks to over {MOST_TIMES} times its size, as no weights do")
+    return plain
 
 
 def _parts(content: Any) -> tuple[dict[str, Any], Any]:
@@ -210,6 +244,7 @@ def _parts(content: Any) -> tuple[dict[str, Any], Any]:
         raise UsageError("it holds another class than Demucs")
     if not isinstance(args, (tuple, list)) or len(args) > 1 or not isinstance(kwargs, dict):
         raise UsageError("of its settings only one, the sources, may have no name")
+    refuse_settings(kwargs | {"sources": args[0] if args else None})
     unknown = sorted(str(name) for name in kwargs if name not in _SETTINGS.split())
     if unknown:
         raise UsageError(f"its settings {', '.join(unknown)} are none of Demucs")

@@ -21,6 +21,7 @@ from ..blocks.arguments import at_least
 from ..dsp import center_trim, covering_frames, transposed_length
 from ..dsp.channels_last import channels_last, convolve, prefers_channels_last
 from ..errors import UsageError
+from ..layers.settings import flag
 from .base import MusicSeparator
 
 RESCALE_REFERENCE = 0.1
@@ -90,6 +91,8 @@ class DemucsLike(MusicSeparator):
         super().__init__(sources, audio_channels, sample_rate, normalize)
         at_least("DemucsLike", 1, channels=channels, depth=depth, stride=stride)
         at_least("DemucsLike", 0, encoder_context=encoder_context)
+        for name, value in (("modified", modified), ("resample", resample)):
+            flag("DemucsLike", name, value)
         at_least("DemucsLike", stride, kernel_size=kernel_size)  # shorter ones skip samples
         settings, bias = {"bias": not modified, **(upsampler_kwargs or {})}, not modified
         if layers.get(upsampler) is layers.Transposed:  # the encoder's mirror: [3] never pads

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import copy
-import pickle
-import zipfile
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import asteroid.models
-import torch
 from asteroid.models import BaseModel
-from torch import Tensor
+from asteroid.utils.hub_utils import SR_HASHTABLE, cached_download
+from torch import Tensor, nn
 from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
-from torch.torch_version import TorchVersion
 
 from ..blocks.arguments import KeepsArguments
 from ..blocks.fitting import without_fitting
-from ..errors import UsageError
-from ..files import damage_of
+from ..errors import UsageError, one_line
+from ..files import file_names
+from ..layers.weights import refuse_non_finite
+from .bounded import Bounded
+from .model_files import read_tensors, refuse_settings, refuse_state
 
-torch.serialization.add_safe_globals([TorchVersion])
-"""Asteroid's own files hold one, which is a string; its own loading reads them now, too."""
+NEEDED = {"model_name", "state_dict", "model_args"}
+HIGHEST_RATE = 10_000_000
+"""In Hz."""
 
 WRAPPERS = ("module.", "_orig_mod.")
 """What DDP and ``torch.compile`` put before the names of a model's weights."""
@@ -59,13 +61,65 @@ class PortableModel(KeepsArguments, BaseModel):
 
         Raises:
             UsageError: (a ``ValueError``) if the file is no model file, or holds pickled code,
-                which is never run.
+                which is never run; or if a weight is NaN or infinite.
         """
         target = pretrained_model_conf_or_path
-        if isinstance(target, (str, PathLike)) and Path(target).exists():
-            target = load_package(target)
-        with without_fitting():  # all weights are in the file
-            return super().from_pretrained(target, *args, **kwargs)
+        package = cls.adapted(package_of(target), kwargs)
+        try:
+            return _built(package, cls, args, kwargs)
+        except Exception as error:  # whatever settings from a file make a network raise
+            if isinstance(target, dict):
+                raise
+            reason = one_line(error)
+            raise UsageError(f"{target}: cannot build its model ({reason})") from error
+
+    @classmethod
+    def adapted(cls, package: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+        """What :meth:`from_pretrained` builds, given the arguments that it was asked for."""
+        return package
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """As torch's, but refuses what would not be the same weights, and what is no number.
+
+        Raises:
+            UsageError: (a ``ValueError``) if a weight is of another kind, such as a quantized one,
+                NaN or infinite.
+        """
+        _refuse_other_kinds(self, state_dict)
+        result = super().load_state_dict(state_dict, *args, **kwargs)
+        refuse_non_finite(self)
+        return result
+
+
+def package_of(target: dict | str | PathLike) -> dict[str, Any]:
+    """A copy of what ``serialize`` gave, from wherever it is.
+
+    Args:
+        target: The dictionary, a path, or a name that Asteroid knows and downloads.
+
+    Raises:
+        UsageError: If it is no such thing.
+    """
+    if isinstance(target, dict):
+        package = dict(target)
+        missing = sorted(NEEDED - package.keys())
+        if missing:
+            raise UsageError(f"a model's package needs {missing[0]}")
+    elif isinstance(target, str) and not Path(target).exists():
+        try:
+            package = load_package(cached_download(target))
+        except UsageError:
+            raise
+        except Exception as error:  # of the network, or of the name
+            raise UsageError(
+                f"{target}: no such file, and no model that can be downloaded ({one_line(error)})"
+            ) from error
+        if target in SR_HASHTABLE:  # published before files held their sample rate
+            package["model_args"].setdefault("sample_rate", SR_HASHTABLE[target])
+    else:
+        package = load_package(target)
+    package["model_args"] = dict(package["model_args"])
+    return package
 
 
 def load_package(path: str | PathLike) -> dict[str, Any]:
@@ -75,43 +129,78 @@ def load_package(path: str | PathLike) -> dict[str, Any]:
         UsageError: If it is no such file, naming it and the reason.
     """
     path = Path(path)
-    damage = damage_of(path) if zipfile.is_zipfile(path) else None
-    if damage is not None:
-        raise UsageError(f"{path}: not a model file (damaged: {damage})")
-    try:
-        package = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    package = read_tensors(path)
+    if not isinstance(package, dict) or not package.keys() >= NEEDED:
         raise UsageError(
-            f"{path}: refused, it is no model file or holds pickled code, which is never run "
-            f"({one_line(error)})"
-        ) from None
-    except Exception as error:  # bytes of another kind make the unpickler stumble in many ways
-        raise UsageError(f"{path}: not a model file ({one_line(error)})") from None
-    needed = {"model_name", "state_dict", "model_args"}
-    if not isinstance(package, dict) or not needed <= package.keys():
-        lightning = isinstance(package, dict) and "pytorch-lightning_version" in package
-        raise UsageError(
-            f"{path}: not a model file: it needs {', '.join(sorted(needed))}"
-            + (" (this is a training checkpoint: use best_model.pth)" if lightning else "")
+            f"{path}: not a model file: it needs {', '.join(sorted(NEEDED))}{_other(package)}"
         )
-    package["state_dict"] = _unwrapped(package["state_dict"])
+    try:
+        refuse_settings(package["model_args"])
+        refuse_state(package["state_dict"], path.stat().st_size)
+    except UsageError as error:
+        raise UsageError(f"{path}: not a model file: {error}") from None
     return package
+
+
+def _other(content: Any) -> str:
+    """What a file is instead of a model file, with what to do."""
+    if isinstance(content, dict) and "pytorch-lightning_version" in content:
+        return " (this is a training checkpoint: use best_model.pth)"
+    values = list(content.values()) if isinstance(content, dict) else []
+    if values and all(isinstance(value, Tensor) for value in values):
+        return (
+            " (this is a state dict, without the settings of its network; asteroid-upsamplers "
+            "convert reads those of Demucs v1 and v2)"
+        )
+    return ""
 
 
 def load_model(path: str | PathLike) -> BaseModel:
     """The model in a file, of any class that Asteroid knows, in evaluation mode.
 
     Raises:
-        UsageError: As :func:`load_package`, or if Asteroid does not know the class, or its settings
-            or weights do not fit it.
+        UsageError: If the file is no model file, Asteroid does not know the class, its settings or
+            weights do not fit it, a weight is NaN or infinite, or a source has a name that cannot
+            be part of a file name.
     """
-    package = load_package(path)
-    _register_with_upsampler(str(package["model_name"]))
+    return PortableModel.from_pretrained(Path(path)).eval()
+
+
+def _built(package: dict[str, Any], cls: type[BaseModel], args: tuple, kwargs: Any) -> BaseModel:
+    """The model of a package, in no more memory than its weights justify.
+
+    ``cls`` is for packages of a class that Asteroid does not know.
+    """
+    state, settings = package["state_dict"], {**package["model_args"], **kwargs}
+    refuse_state(state)
+    state = _unwrapped(dict(state))
+    made = _known_class(package["model_name"])
+    if made is None and cls is PortableModel:
+        raise UsageError(f"Asteroid knows no model {package['model_name']!r:.80}")
+    with without_fitting(), Bounded(state):  # all weights are in the package
+        model = (made or cls)(*args, **settings)
+    if getattr(model, "sources", None):
+        file_names(f"{type(model).__name__}: sources", model.sources)
+    rate = model.sample_rate
+    if rate is not None and not (isinstance(rate, (int, float)) and 0 < rate <= HIGHEST_RATE):
+        raise UsageError(f"sample_rate is {rate!r:.80}, must be a number up to {HIGHEST_RATE}")
+    if not isinstance(model, PortableModel):
+        _refuse_other_kinds(model, state)
+    model.load_state_dict(state)
+    refuse_non_finite(model)
+    return model
+
+
+def _known_class(name: Any) -> type[BaseModel] | None:
+    """The model class of that name; of a name that Asteroid finds, only if it is a model."""
+    if not isinstance(name, str):
+        raise UsageError(f"model_name is of type {type(name).__name__}, must be a text")
+    _register_with_upsampler(name)
     try:
-        asteroid.models.get(package["model_name"])
-        return PortableModel.from_pretrained(package).eval()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise UsageError(f"{path}: cannot build its model ({one_line(error)})") from error
+        found = asteroid.models.get(name)
+    except ValueError:
+        return None
+    return found if isinstance(found, type) and issubclass(found, BaseModel) else None
 
 
 def _register_with_upsampler(name: str) -> None:
@@ -123,13 +212,22 @@ def _register_with_upsampler(name: str) -> None:
         with_upsampler(original)
 
 
-def one_line(error: Exception) -> str:
-    """What an exception says, in one line of at most 300 characters."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+def _refuse_other_kinds(model: nn.Module, state: Mapping[str, Any]) -> None:
+    """Refuse weights that torch would cast without a word: whole numbers, complex ones."""
+    for name, own in model.state_dict().items():
+        given = state.get(name)
+        if isinstance(given, Tensor) and _kind_of(given) != _kind_of(own):
+            raise UsageError(f"{name} is {given.dtype}, must be {_kind_of(own)} as in the model")
+
+
+def _kind_of(value: Tensor) -> str:
+    if value.is_floating_point():
+        return "of floats"
+    return "complex" if value.is_complex() else "quantized" if value.is_quantized else "of integers"
 
 
 def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
     for prefix in WRAPPERS:
-        if isinstance(state, dict) and all(str(key).startswith(prefix) for key in state):
+        if state and all(key.startswith(prefix) for key in state):
             consume_prefix_in_state_dict_if_present(state, prefix)
     return state

@@ -26,6 +26,7 @@ from .. import layers
 from ..blocks.arguments import at_least
 from ..dsp import center_trim, centered_padding
 from ..errors import UsageError
+from ..layers.settings import flag
 from .base import MusicSeparator
 
 SLOPE = 0.2
@@ -112,7 +113,8 @@ class WaveUNet(MusicSeparator):
             at_least("WaveUNet", 1, **{name: length})
             if length % 2 == 0:
                 raise UsageError(f"WaveUNet: {name} is {length}, must be odd")
-        self.depth, self.context, self.difference_output = depth, context, difference_output
+        self.depth, self.context = depth, flag("WaveUNet", "context", context)
+        self.difference_output = flag("WaveUNet", "difference_output", difference_output)
         self.kernel_size, self.up_kernel_size = kernel_size, up_kernel_size
 
         widths = [channels * level for level in range(1, depth + 2)]

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import copy
 import inspect
-from os import PathLike
-from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import asteroid.models
 import asteroid_filterbanks
 from asteroid.models import BaseModel
 from asteroid.models.base_models import BaseEncoderMaskerDecoder
-from asteroid.utils.hub_utils import SR_HASHTABLE, cached_download
 from asteroid_filterbanks import Decoder
 
 from .. import layers
 from ..blocks import UpsamplerDecoder, exchange_upsamples
 from ..errors import UsageError
 from ..registry import nearest_names
-from .portable import PortableModel, load_package
+from .portable import PortableModel
 
 OWN = ("upsampler", "upsampler_kwargs", "masker_upsampler", "masker_upsampler_kwargs")
 DESCRIPTION = """{name} with any upsampler in its decoder.
@@ -82,28 +79,18 @@ class UpsamplerModel(PortableModel):
         return {**self.asteroid_class.get_model_args(self), **copy.deepcopy(self._own_args)}
 
     @classmethod
-    def from_pretrained(
-        cls, pretrained_model_conf_or_path: dict | str | PathLike, *args: Any, **kwargs: Any
-    ) -> BaseModel:
-        """As Asteroid's, for files of this class and of the Asteroid class that it derives from.
-
-        Args:
-            pretrained_model_conf_or_path: What ``serialize`` gave, a path, or a name that Asteroid
-                knows.
-            *args: For the model's constructor.
-            **kwargs: For the model's constructor; they take precedence over the stored ones.
+    def adapted(cls, package: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+        """A file of the Asteroid class that this one derives from is read as one of this class.
 
         Raises:
-            UsageError: (a ``ValueError``) if the file is no model file, holds pickled code, which
-                is never run, or was saved with another upsampler than the one asked for.
+            UsageError: (a ``ValueError``) if it was saved with another upsampler than is asked for.
         """
-        package = _package(pretrained_model_conf_or_path)
-        if package.get("model_name") == cls.asteroid_class.__name__:
+        if package["model_name"] == cls.asteroid_class.__name__:
             package["model_name"] = cls.__name__
             package["model_args"] |= {"upsampler": "transposed", "upsampler_kwargs": {}}
-        if package.get("model_name") == cls.__name__:
-            _refuse_other_upsampler(cls.__name__, kwargs, package.get("model_args", {}))
-        return super().from_pretrained(package, *args, **kwargs)
+        if package["model_name"] == cls.__name__:
+            _refuse_other_upsampler(cls.__name__, asked, package["model_args"])
+        return package
 
 
 def with_upsampler(cls: type[BaseEncoderMaskerDecoder]) -> type[UpsamplerModel]:
@@ -205,20 +192,6 @@ def _refuse_other_upsampler(name: str, asked: dict[str, Any], stored: dict[str, 
                 f"{name}: {option} is {wanted!r}, but the weights were saved with {saved!r} "
                 "(models.swap_decoder exchanges the decoder of a loaded model)"
             )
-
-
-def _package(target: dict | str | PathLike) -> dict[str, Any]:
-    """A copy of what ``serialize`` gave, from wherever it is."""
-    if isinstance(target, dict):
-        package = dict(target)
-    else:
-        name = str(target)
-        package = load_package(name if Path(name).exists() else cached_download(name))
-        if name in SR_HASHTABLE:  # published before files held their sample rate
-            package["model_args"].setdefault("sample_rate", SR_HASHTABLE[name])
-    if isinstance(package.get("model_args"), dict):
-        package["model_args"] = dict(package["model_args"])
-    return package
 
 
 UpsamplerConvTasNet = with_upsampler(asteroid.models.ConvTasNet)

@@ -14,7 +14,7 @@ from .network import examine
 from .pictures import network_pictures, recording_pictures
 from .recording import USUAL_STRIDES, RecordingReport, probe_recording
 from .results import ProbeReport
-from .targets import MODEL_SUFFIXES, load_network, rate_of, usual_shape
+from .targets import is_model_file, load_network, rate_of, usual_shape
 from .text import describe_network, describe_recording
 
 
@@ -56,7 +56,7 @@ def run_probe(
         if value is not None and not 0 < value < math.inf:
             raise UsageError(f"{name} must be a number above 0, not {value}")
     path = Path(target)
-    if path.is_file() and path.suffix not in MODEL_SUFFIXES:
+    if path.is_file() and not is_model_file(target):
         return _probe_recording(path, strides or USUAL_STRIDES, page)
     network = load_network(target, settings or {})
     rate, remarks = rate_of(network, sample_rate)

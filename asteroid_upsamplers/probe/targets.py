@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import nn
 
-from ..errors import UsageError
+from ..errors import UsageError, one_line
+from ..layers.weights import refuse_non_finite
 from .feed import Network
 
 MODEL_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".th")
@@ -26,18 +27,26 @@ DEFAULT_RATE = 44100
 
 def load_network(target: str, settings: dict[str, Any]) -> Network:
     """The network of an Asteroid model file, or that a factory makes with the settings."""
-    path = Path(target)
-    if path.suffix in MODEL_SUFFIXES:
-        if not path.is_file():
-            raise UsageError(f"{target}: no such file")
+    if is_model_file(target):
         # of the same rank, so imported here; it registers our models with Asteroid
-        return importlib.import_module("asteroid_upsamplers.models").load_model(path)
+        return importlib.import_module("asteroid_upsamplers.models").load_model(target)
     if ":" in target:
         return _built(target, settings)
     raise UsageError(
         f"{target}: no such file, and no package.module:factory; pass a model file "
         f"({', '.join(MODEL_SUFFIXES)}), a recording, or package.module:factory"
     )
+
+
+def is_model_file(target: str) -> bool:
+    """Whether a target is a model file, by its name, or by its beginning if it has another name."""
+    path = Path(target)
+    if path.suffix.lower() in MODEL_SUFFIXES:
+        return True
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"  # as torch.save writes, and no recording
 
 
 def rate_of(network: Network, sample_rate: float | None) -> tuple[float, list[str]]:
@@ -55,17 +64,23 @@ def _built(target: str, settings: dict[str, Any]) -> Network:
         sys.path.insert(0, "")  # a factory in the folder that the command is called from
     try:
         factory = getattr(importlib.import_module(module_name), factory_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(f"{target}: {error}") from error
+    except Exception as error:  # whatever a stranger's module raises while it is imported
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise UsageError(f"{target}: cannot be imported: {reason}") from error
     try:
         network = factory(**settings)
     except Exception as error:  # whatever a stranger's factory raises
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        reason = f"{type(error).__name__}: {one_line(error)}"
         raise UsageError(
             f"{target}: cannot be built with {settings or 'no settings'}: {reason} (--settings)"
         ) from error
     if not callable(network):
         raise UsageError(f"{target}: gives a {type(network).__name__}, but must give a network")
+    if isinstance(network, nn.Module):
+        try:
+            refuse_non_finite(network)
+        except UsageError as error:
+            raise UsageError(f"{target}: {error}") from None
     return network
 
 

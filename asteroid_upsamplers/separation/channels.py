@@ -10,7 +10,7 @@ from asteroid.models import BaseModel
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import UsageError
+from ..files import file_names
 from ..models import MusicSeparator
 from .chunks import Match
 
@@ -66,20 +66,14 @@ def source_names(model: BaseModel) -> list[str]:
     """The names that the model gives its sources, else ``est1``, ``est2`` and so on.
 
     Raises:
-        UsageError: If a name cannot be a part of a file name. A stranger's model file must not
-            choose the folder that is written to.
+        UsageError: If a name cannot be a part of a file name (:func:`..files.file_names`).
     """
     names = getattr(model, "sources", None)
     if not names:
         parameter = next(model.parameters())
         silence = torch.zeros(1, model.in_channels or 1, 8 * SHORTEST).to(parameter)
         return [f"est{i + 1}" for i in range(model.forward_wav(silence).shape[1])]
-    for name in names:
-        if not isinstance(name, str) or not name.strip() or set(name) & set("/\\\0"):
-            raise UsageError(
-                f"the model calls a source {name!r}, which cannot be part of a file name"
-            )
-    return list(names)
+    return list(file_names(f"{type(model).__name__}: sources", names))
 
 
 def same_order(reference: Tensor, estimates: Tensor) -> Tensor:

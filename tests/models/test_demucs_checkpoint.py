@@ -251,7 +251,7 @@ def test_other_files_are_refused(tmp_path, legacy):
     for content in (*others, gzip.compress(whole)[:-3000]):
         path.write_bytes(content)
         assert_refused(path, "not a checkpoint of Demucs v1 or v2")
-    assert_refused(tmp_path / "missing.th", "not a checkpoint.*No such file")
+    assert_refused(tmp_path / "missing.th", "not a checkpoint.*no such file")
 
 
 class Call:

@@ -317,7 +317,7 @@ def test_impossible_requests_are_refused(tmp_path):
         (AnyOrder(), {"paths": [a], "batch": 0}, "batch is 0, must be an integer of at least 1"),
         (AnyOrder(sample_rate=None), {"paths": [a]}, "AnyOrder states no sample rate"),
         (Shares(), {"paths": [six]}, "six.wav: 6 channels, must be 1 or 2"),
-        (path_of_a_source, {"paths": [a]}, "calls a source '../low'"),
+        (path_of_a_source, {"paths": [a]}, "sources: '../low' cannot be part of a file name"),
     ]
     for model, arguments, words in cases:
         with pytest.raises(UsageError, match=words):
