@@ -80,8 +80,11 @@ def _check_file(path: Path) -> None:
         with path.open("rb") as file:
             if not file.read(1):
                 raise UsageError(f"{path}: empty file")
+        str(path).encode()
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{path}: the name is not UTF-8; rename the file") from error
 
 
 def _is_exact(info: Any, path: Path) -> bool:

@@ -137,7 +137,9 @@ def test_what_has_no_sound_is_refused(tmp_path):
     (tmp_path / "folder.wav").mkdir()
     (tmp_path / "dangling.wav").symlink_to(tmp_path / "nowhere")
     write(tmp_path / "none.wav", NOISE[:0])
+    (tmp_path / "\udcff.wav").write_text("x")
     cases = {
+        "\udcff": "the name is not UTF-8; rename the file",
         "text": r"not readable as audio \(.*\)$",
         "empty": "empty file",
         "folder": "is a folder, must be an audio file",
