@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import scipy  # its parts are imported when they are first used
@@ -80,15 +80,43 @@ def detect_tones(
     Raises:
         ValueError: For a signal of fewer than 64 samples, or frequencies out of range.
     """
-    signal = torch.as_tensor(signal).detach().double().cpu()
+    signal = torch.as_tensor(signal).detach().cpu()
     channels = signal.reshape(-1, signal.shape[-1])
-    time = channels.shape[-1]
+    parts = (channels[:, part] for part in parts_of(channels.shape[-1]))
+    return detect_in_parts(parts, sample_rate, frequencies, false_alarm)
+
+
+def parts_of(time: int) -> list[slice]:
+    """Equal parts of a signal of so many samples, as long as they may be.
+
+    Raises:
+        ValueError: If it has fewer than 64 samples.
+    """
     if time < LEAST_TIME:
         raise ValueError(f"signal of {time} samples, at least {LEAST_TIME} are needed")
-    if not signal.isfinite().all():
-        raise ValueError("the signal holds NaN or infinite samples")
-    tone_bins(sample_rate, frequencies, time)  # are they in range?
-    found = [_surest(channels, frequency, sample_rate) for frequency in frequencies]
+    count = -(-time // LONGEST_PART)
+    length = time // count
+    return [slice(k * length, (k + 1) * length) for k in range(count)]
+
+
+def detect_in_parts(
+    parts: Iterable[Tensor], sample_rate: float, frequencies: Sequence[float], false_alarm: float
+) -> Detection:
+    """:func:`detect_tones` for a signal that need not be in memory as a whole.
+
+    Args:
+        parts: What :func:`parts_of` says, ``(channels, time)`` each.
+        sample_rate: As there, and so are the other arguments.
+        frequencies: See above.
+        false_alarm: See above.
+    """
+    tests = []
+    for part in parts:
+        tone_bins(sample_rate, frequencies, part.shape[1])  # are they in range?
+        if not part.isfinite().all():
+            raise ValueError("the signal holds NaN or infinite samples")
+        tests.append([_f_test(part.double(), f, sample_rate) for f in frequencies])
+    found = [_surest(column) for column in zip(*tests, strict=True)]
     return Detection(
         list(frequencies),
         [_db(power) for power, _, _ in found],
@@ -99,17 +127,11 @@ def detect_tones(
     )
 
 
-def _surest(channels: Tensor, frequency: float, sample_rate: float) -> tuple[float, float, float]:
-    """Power, power over the floor in one Hz, and p-value of the surest channel."""
-    parts = -(-channels.shape[1] // LONGEST_PART)
-    length = channels.shape[1] // parts
-    tests = [
-        _f_test(channels[:, k * length : (k + 1) * length], frequency, sample_rate)
-        for k in range(parts)
-    ]
-    powers, floors, p_values = (torch.stack(column).T for column in zip(*tests, strict=True))
+def _surest(tests: Sequence[list[list[float]]]) -> tuple[float, float, float]:
+    """Power, power over the floor in one Hz, and p-value of the surest channel, over all parts."""
+    powers, floors, p_values = torch.tensor(tests, dtype=torch.float64).permute(1, 2, 0)
     combined = [
-        float(row[0]) if parts == 1 else float(scipy.stats.combine_pvalues(row.numpy()).pvalue)
+        float(row[0]) if len(tests) == 1 else float(scipy.stats.combine_pvalues(row.numpy()).pvalue)
         for row in p_values
     ]
     best = min(range(len(combined)), key=lambda k: (combined[k], -float(powers[k].mean())))
@@ -118,10 +140,11 @@ def _surest(channels: Tensor, frequency: float, sample_rate: float) -> tuple[flo
     return power, power / floor if floor else (math.inf if power else 0.0), p_value
 
 
-def _f_test(
-    channels: Tensor, frequency: float, sample_rate: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each channel: power of the tone, power of the rest in one Hz, and p-value."""
+def _f_test(channels: Tensor, frequency: float, sample_rate: float) -> list[list[float]]:
+    """Powers of the tone, powers of the rest in one Hz, and p-values, each of all channels.
+
+    No tensors, which would scatter over the memory of large ones if many are kept.
+    """
     windows = _windows(channels.shape[1])
     sums = windows.sum(1)
     turns = torch.arange(channels.shape[1], dtype=torch.float64)
@@ -139,7 +162,7 @@ def _f_test(
     sides = 1 if real else 2
     p_values = torch.from_numpy(scipy.stats.f.sf(ratio.numpy(), *degrees))
     floor = sides * rest / (WINDOWS - 1) / sample_rate
-    return sides * amplitude.abs().square(), floor, p_values
+    return torch.stack([sides * amplitude.abs().square(), floor, p_values]).tolist()
 
 
 def detectable_level(seconds: float, false_alarm: float = 1e-3, power: float = 0.99) -> float:

@@ -23,6 +23,13 @@ from .result import Result
 SILENT_DB = -60.0
 """A source whose rms in a window is below this, in dB against 1, is silent there."""
 
+GROUP = 32
+"""Windows in memory at a time."""
+
+SOURCE, ESTIMATE = 0, 1
+OFFSETS = (0.0, *(float(sign * k) for k in range(4, 13) for sign in (-1, 1)))
+"""In bins: a tone, and what is around it."""
+
 QUIETEST = 10
 """Of a source that is never silent, one window in so many is looked at: the quietest."""
 
@@ -130,18 +137,57 @@ def silent_windows(
             f"source of shape {tuple(source.shape)} and estimate of shape {tuple(estimate.shape)}: "
             "the same (channels, time of at least 64 samples) is needed"
         )
-    window = min(int(sample_rate), source.shape[1])
-    levels = decibels(_windows(source, window).square().mean((0, 2)))
+    return silent_windows_of(
+        lambda start, stop: (source[:, start:stop], estimate[:, start:stop]),
+        source.shape[1],
+        sample_rate,
+        frequencies,
+    )
+
+
+def silent_windows_of(
+    read: Callable[[int, int], tuple[Tensor, Tensor]],
+    time: int,
+    sample_rate: int,
+    frequencies: Sequence[float],
+) -> SilentWindows:
+    """:func:`silent_windows` for signals that need not be in memory as a whole.
+
+    Args:
+        read: ``read(start, stop)`` gives these samples of the source and of the estimate,
+            ``(channels, stop - start)``.
+        time: Their length in samples.
+        sample_rate: In Hz.
+        frequencies: Of the tones, in Hz.
+    """
+    window = min(int(sample_rate), time)
+    starts = torch.arange(0, time - window + 1, window).split(GROUP)
+
+    def windows(group: Tensor, which: int) -> Tensor:
+        """``(channels, windows, window)``."""
+        parts = [read(start, start + window)[which] for start in group.tolist()]
+        return torch.stack(parts, 1).double()
+
+    powers: list[float] = []  # of tensors, small ones would scatter over the memory of large ones
+    for group in starts:
+        powers += windows(group, SOURCE).square().mean((0, 2)).tolist()
+    levels = decibels(torch.tensor(powers, dtype=torch.float64))
     quiet = levels < SILENT_DB
     silent = bool(quiet.any())
     if not silent:
         count = -(-len(levels) // QUIETEST)
         quiet[levels.argsort()[:count]] = True
-    heard = _windows(estimate, window)[:, quiet]
-    power = float(heard.square().mean())
-    tones = float(_tone_power(heard, sample_rate, frequencies).clamp(max=power))
+    chosen = torch.cat(starts)[quiet]
+    power, spectra = 0.0, torch.zeros(len(frequencies), len(OFFSETS), dtype=torch.float64)
+    for group in chosen.split(GROUP):
+        heard = windows(group, ESTIMATE)
+        power += float(heard.square().mean()) * len(group) / len(chosen)
+        spectra += _power_near(heard, sample_rate, frequencies) * len(group) / len(chosen)
+    sides = torch.tensor([1.0 if f == sample_rate / 2 else 2.0 for f in frequencies])
+    beyond = (spectra[:, 0] - spectra[:, 1:].mean(1)).clamp(min=0)
+    tones = min(power, float((sides * beyond).sum()))
     return SilentWindows(
-        int(quiet.sum()),
+        len(chosen),
         silent,
         float(decibels(torch.tensor(power))),
         float(decibels(torch.tensor(tones))),
@@ -149,24 +195,15 @@ def silent_windows(
     )
 
 
-def _windows(signal: Tensor, window: int) -> Tensor:
-    """``(channels, windows, window)``; what is left at the end is dropped."""
-    return signal.double()[:, : signal.shape[1] // window * window].unflatten(1, (-1, window))
-
-
-def _tone_power(windows: Tensor, sample_rate: float, frequencies: Sequence[float]) -> Tensor:
-    """Power at the frequencies, beyond what the bins 4 to 12 away have on average."""
+def _power_near(windows: Tensor, sample_rate: float, frequencies: Sequence[float]) -> Tensor:
+    """``(frequencies, offsets)``: mean power of tapered windows, so many bins away from each."""
     time = windows.shape[-1]
     taper = torch.hann_window(time, dtype=torch.float64)
-    offsets = [0.0, *(sign * k for k in range(4, 13) for sign in (-1, 1))]
     sample = torch.arange(time, dtype=torch.float64)
-    total = torch.zeros((), dtype=torch.float64)
+    tapered, rows = windows * taper, []
     for frequency in frequencies:
-        places = frequency / sample_rate + torch.tensor(offsets, dtype=torch.float64) / time
+        places = frequency / sample_rate + torch.tensor(OFFSETS, dtype=torch.float64) / time
         turns = 2 * math.pi * sample[:, None] * places
-        tapered = windows * taper
         spectra = (tapered @ turns.cos()).square() + (tapered @ turns.sin()).square()
-        power = spectra.mean((0, 1)) / taper.sum().square()
-        sides = 1 if frequency == sample_rate / 2 else 2
-        total += sides * (power[0] - power[1:].mean()).clamp(min=0)
-    return total
+        rows.append(spectra.mean((0, 1)) / taper.sum().square())
+    return torch.stack(rows)

@@ -40,7 +40,9 @@ def recording_pictures(report: RecordingReport, signal: Tensor) -> list[Section]
     found = report.tones
     rows = zip(found.levels_db, found.frequencies_hz, found.present, strict=True)
     tones = [frequency for _, frequency, present in sorted(rows, reverse=True) if present]
-    return _heard("Spectrogram", signal, report.sample_rate, tones)
+    seconds = signal.shape[1] / report.sample_rate
+    part = f" of the first {seconds:.0f} s" if seconds < report.seconds else ""
+    return _heard(f"Spectrogram{part}", signal, report.sample_rate, tones)
 
 
 def _heard(title: str, signal: Tensor, rate: float, tones: Sequence[float]) -> list[Section]:

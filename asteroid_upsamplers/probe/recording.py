@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..artifacts.detection import Detection, detect_tones
+from ..artifacts.detection import LEAST_TIME, Detection, detect_in_parts, parts_of
 from ..artifacts.result import Result
-from ..artifacts.silence import SilentWindows, silent_windows
+from ..artifacts.silence import SilentWindows, silent_windows_of
 from ..dsp.spectra import decibels
 from ..errors import UsageError
 
@@ -18,6 +20,8 @@ USUAL_STRIDES = (2, 3, 4, 5, 6, 8, 10, 16)
 """Strides that networks have in their last layers; their multiples are looked at by default."""
 
 FULL_SCALE = 1 - 2.0**-14
+BLOCK = 2**18
+"""Samples in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -65,34 +69,88 @@ def probe_recording(
         raise UsageError(f"signal has shape {tuple(signal.shape)}, but must be (channels, time)")
     if not torch.isfinite(signal).all():
         raise UsageError("the signal has infinities or NaN")
+
+    def read(start: int, stop: int) -> Tensor:
+        return signal[:, start:stop]
+
+    return probe_blocks(read, signal.shape[1], sample_rate, strides, false_alarm)
+
+
+def probe_blocks(
+    read: Callable[[int, int], Tensor],
+    time: int,
+    sample_rate: int,
+    strides: Sequence[int] = USUAL_STRIDES,
+    false_alarm: float = 1e-3,
+) -> RecordingReport:
+    """:func:`probe_recording` for a signal that need not be in memory as a whole.
+
+    Args:
+        read: ``read(start, stop)`` gives these samples, ``(channels, stop - start)``.
+        time: Length of the signal in samples.
+        sample_rate: As there, and so are the other arguments.
+        strides: See above.
+        false_alarm: See above.
+    """
     if not strides or min(strides) < 2:
         raise UsageError(f"strides are {list(strides)}, but must be at least 2")
-    signal = signal.double()
+    totals = _totals(read(start, min(start + BLOCK, time)) for start in range(0, time, BLOCK))
     remarks = []
-    clipped = int((signal.abs() >= FULL_SCALE).sum())
-    if clipped:
+    if totals.clipped:
         remarks.append(
-            f"{clipped} samples at full scale: clipping makes harmonics, which no layer caused"
+            f"{totals.clipped} samples at full scale: clipping makes harmonics, which no layer "
+            "caused"
         )
-    varying = signal - signal.mean(1, keepdim=True)
     tones = quiet = None
-    if not signal.any():
+    if not totals.squares:
         remarks.append("every sample is 0: digital silence, without tones")
-    elif not varying.any():
+    elif torch.equal(totals.lowest, totals.highest):
         remarks.append("every sample has the same value: a constant, without tones")
-    elif signal.shape[1] < 64:
+    elif time < LEAST_TIME:
         remarks.append(
-            f"unknown whether there are tones: {signal.shape[1]} samples, at least 64 are needed"
+            f"unknown whether there are tones: {time} samples, at least {LEAST_TIME} are needed"
         )
     else:
         frequencies = tone_frequencies(sample_rate, strides)
-        tones = detect_tones(varying, sample_rate, frequencies, false_alarm / len(frequencies))
-        quiet = silent_windows(signal, signal, sample_rate, frequencies)
-        if signal.shape[1] < sample_rate:
+        mean = totals.sums[:, None] / time
+        parts = (read(part.start, part.stop).double() - mean for part in parts_of(time))
+        tones = detect_in_parts(parts, sample_rate, frequencies, false_alarm / len(frequencies))
+
+        def both(start: int, stop: int) -> tuple[Tensor, Tensor]:
+            signal = read(start, stop)
+            return signal, signal
+
+        quiet = silent_windows_of(both, time, sample_rate, frequencies)
+        if time < sample_rate:
             remarks.append("shorter than a second: only loud tones can be told from the rest")
-    power = signal.square().mean()
-    seconds = signal.shape[1] / sample_rate
-    return RecordingReport(sample_rate, seconds, float(decibels(power)), tones, quiet, remarks)
+    power = torch.tensor(totals.squares / time / len(totals.sums), dtype=torch.float64)
+    level = float(decibels(power))
+    return RecordingReport(sample_rate, time / sample_rate, level, tones, quiet, remarks)
+
+
+class _Totals(NamedTuple):
+    """Of all samples; sums and extremes of each channel."""
+
+    sums: Tensor
+    lowest: Tensor
+    highest: Tensor
+    squares: float
+    clipped: int
+
+
+def _totals(blocks: Iterable[Tensor]) -> _Totals:
+    sums, lowest, highest = torch.zeros(1), torch.tensor(math.inf), torch.tensor(-math.inf)
+    squares, clipped = 0.0, 0
+    for block in blocks:
+        block = block.double()
+        sums = sums + block.sum(1)
+        lowest, highest = (
+            torch.minimum(lowest, block.amin(1)),
+            torch.maximum(highest, block.amax(1)),
+        )
+        clipped += int((block.abs() >= FULL_SCALE).sum())
+        squares += float(block.square().sum())
+    return _Totals(sums, lowest, highest, squares, clipped)
 
 
 def tone_frequencies(sample_rate: float, strides: Sequence[int]) -> list[float]:

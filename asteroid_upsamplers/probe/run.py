@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,10 +14,13 @@ from typing import Any, NamedTuple
 from ..errors import UsageError
 from .network import examine
 from .pictures import network_pictures, recording_pictures
-from .recording import USUAL_STRIDES, RecordingReport, probe_recording
+from .recording import USUAL_STRIDES, RecordingReport, probe_blocks
 from .results import ProbeReport
 from .targets import is_model_file, load_network, rate_of, usual_shape
 from .text import describe_network, describe_recording
+
+SHOWN_SECONDS = 120
+"""Of a recording, in the picture and the sound of a page; all of it is measured."""
 
 
 class ProbeResult(NamedTuple):
@@ -71,14 +76,20 @@ def run_probe(
 
 
 def _probe_recording(path: Path, strides: Sequence[int], page: Path | None) -> ProbeResult:
-    from ..audio import read_audio
+    from ..audio import audio_info, read_wav, readable
 
-    signal, rate = read_audio(path)
-    with _naming(str(path)):
-        report = probe_recording(signal, rate, strides)
-    words = describe_recording(report, str(path))
-    if page is not None:
-        words.write(page, recording_pictures(report, signal))
+    with tempfile.TemporaryDirectory() as scratch:
+        wav = readable(path, Path(scratch))
+        info = audio_info(wav)
+        try:
+            read = functools.partial(read_wav, wav)
+            report = probe_blocks(read, info.frames, info.samplerate, strides)
+        except UsageError as error:
+            raise UsageError(f"{path}: {str(error).removeprefix(f'{wav}: ')}") from error
+        words = describe_recording(report, str(path))
+        if page is not None:
+            shown = read_wav(wav, 0, min(info.frames, SHOWN_SECONDS * info.samplerate))
+            words.write(page, recording_pictures(report, shown))
     return ProbeResult(report, str(words))
 
 

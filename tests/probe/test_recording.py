@@ -4,12 +4,15 @@ import io
 import math
 
 import matplotlib.image
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 from asteroid_upsamplers.errors import UsageError
-from asteroid_upsamplers.probe import probe_recording
+from asteroid_upsamplers.probe import probe_recording, run_probe
 from asteroid_upsamplers.probe.pictures import recording_pictures
+from asteroid_upsamplers.probe.recording import probe_blocks
 from asteroid_upsamplers.probe.text import describe_recording
 
 RATE = 16000
@@ -51,6 +54,19 @@ def test_odd_recordings_are_answered(words):
     assert not (report.tones and any(report.tones.present))
 
 
+def test_a_long_recording_is_never_in_memory_as_a_whole():
+    signal, longest = 0.1 * noise(3 * 2**18), []
+
+    def read(start, stop):
+        longest.append(stop - start)
+        return signal[:, start:stop]
+
+    report = probe_blocks(read, signal.shape[1], 2**18, [2])
+    assert report == probe_recording(signal, 2**18, [2])
+    assert max(longest) <= 2**18
+    assert report.rms_db == pytest.approx(-20, abs=0.1)
+
+
 def test_impossible_ones_are_refused():
     for signal, strides, words in (
         (torch.zeros(1, 0), [2], "must be"),
@@ -72,3 +88,15 @@ def test_the_tone_at_half_the_rate_is_seen_in_the_picture(channel):
     bright = (red > 0.9) & (green > 0.7) & (blue < 0.9)  # the top of the colour map, not the page
     assert bright.any()
     assert (blue > red).any()  # and noise below it
+
+
+def test_a_file_is_measured_to_the_end_that_decodes(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, 0.1 * noise(RATE).T.numpy(), RATE)
+    path.write_bytes(2 * path.read_bytes())
+    result = run_probe(str(path), strides=[2], page=tmp_path / "page.html")
+    assert result.report.seconds == 2
+    assert "of the first" not in (tmp_path / "page.html").read_text()
+    soundfile.write(path, np.full(99, np.nan), RATE, subtype="FLOAT")
+    with pytest.raises(UsageError, match=rf"^{path}: holds NaN or infinite samples$"):
+        run_probe(str(path))
