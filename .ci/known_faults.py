@@ -24,7 +24,8 @@ LONGEST = 600
 """Seconds after which a script is ended."""
 
 SLOW = {"decoded_length", "experiment_identity", "free_length", "going_on", "hidden_cause"}
-SLOW |= {"mp3_seek", "options", "scratch_names", "songs_left_out", "stale_data", "strict_json"}
+SLOW |= {"mp3_seek", "options", "scratch_names", "second_node", "songs_left_out", "stale_data"}
+SLOW |= {"strict_json"}
 """Those that take ten seconds or more, alone on one core."""
 
 PROBE = ("artifacts.probe(", "asteroid_upsamplers.probe.probe(")
