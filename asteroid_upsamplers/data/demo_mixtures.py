@@ -7,6 +7,7 @@ else a synthetic voice says random syllables.
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 import subprocess
 import tempfile
@@ -20,8 +21,10 @@ from ..errors import UsageError
 from ..files import whole_or_nothing
 from . import demo_synths as synths
 from .demo_set import require_at_least
+from .identity import read_notes
 
 BUILDS = ("man", "woman")
+SETTINGS = "settings.json"
 VOICES = ("auto", "espeak-ng", "synthetic")
 LEVEL_DBFS = -26.0
 SPREAD_DB = 3.0
@@ -53,7 +56,7 @@ def render_demo_mixtures(
     Files are ``root/wav/<subset>/{mix_clean,s1,s2}/<id>.wav``, 16 bit, and
     ``root/metadata/<subset>/mixture_<subset>_mix_clean.csv``, as ``asteroid.data.LibriMix`` reads
     them with the task ``sep_clean``. Mixtures are the exact sums of their sources. A subset that is
-    there already is kept.
+    there already is kept; one that was rendered with other settings is refused.
 
     Args:
         root: Folder of the set.
@@ -70,7 +73,7 @@ def render_demo_mixtures(
         The metadata folder of each subset: ``train``, ``dev`` and ``test``.
 
     Raises:
-        UsageError: For an impossible setting.
+        UsageError: For an impossible setting, or a folder rendered with others.
     """
     counts = {"train": n_train, "dev": n_dev, "test": n_test}
     require_at_least(1, n_train=n_train, n_dev=n_dev, n_test=n_test, seconds=seconds)
@@ -79,7 +82,9 @@ def render_demo_mixtures(
     speaks = _espeak_is_to_speak(voices)
     folders = {subset: root / "metadata" / subset for subset in counts}
     for number, (subset, count) in enumerate(counts.items()):
-        if folders[subset].is_dir():
+        settings = {"n": count, "seconds": seconds, "sample_rate": sample_rate, "seed": seed}
+        noted: dict = settings | {"voices": "espeak-ng" if speaks else "synthetic"}
+        if _is_rendered(folders[subset], noted):
             continue
         rows, wavs = [], root / "wav" / subset
         with whole_or_nothing(wavs) as partial:
@@ -97,7 +102,19 @@ def render_demo_mixtures(
                 writer = csv.DictWriter(file, rows[0])
                 writer.writeheader()
                 writer.writerows(rows)
+            (partial / SETTINGS).write_text(json.dumps(noted))
     return folders
+
+
+def _is_rendered(folder: Path, settings: dict) -> bool:
+    """Whether a subset is there; :func:`render_demo_mixtures` says when it is refused."""
+    before = read_notes(folder / SETTINGS)
+    for key, value in settings.items():
+        if before.get(key, value) != value:
+            raise UsageError(
+                f"{folder}: rendered with {key} {before[key]}, not {value}; choose another folder"
+            )
+    return folder.is_dir()
 
 
 def _espeak_is_to_speak(voices: str) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
+import re
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +17,11 @@ from ..audio import write_wav
 from ..errors import UsageError
 from ..files import LOCK, locked, whole_or_nothing
 from .demo_songs import render_song
+from .finding import list_songs
 from .parallel import cores
 from .songs import MIXTURE, SOURCES
+
+logger = logging.getLogger(__name__)
 
 
 def render_demo_set(
@@ -31,7 +37,8 @@ def render_demo_set(
     """Write ``root/{train,test}/<song name>/{mixture,drums,bass,other,vocals}.wav`` (float32).
 
     Songs that are there already, whole and with this length and rate, are kept. Training songs have
-    even seeds and test songs odd ones, so that no later and larger set mixes the two.
+    even seeds and test songs odd ones, so that no later and larger set mixes the two. A folder with
+    other songs than these is refused.
 
     Args:
         root: Folder of the set, in the layout of MUSDB18-HQ.
@@ -44,7 +51,7 @@ def render_demo_set(
         progress: Whether to show a progress bar.
 
     Raises:
-        UsageError: For an impossible setting.
+        UsageError: For an impossible setting, or a folder with other songs.
     """
     root, jobs = Path(root), cores() if jobs is None else jobs
     require_at_least(1, n_train=n_train, seconds=seconds, jobs=jobs)
@@ -54,6 +61,7 @@ def render_demo_set(
         raise UsageError(f"root is {root}, which is a file: must be a folder or not exist yet")
     songs = {root / "train" / song_name(2 * n): 2 * n for n in range(seed, seed + n_train)}
     songs |= {root / "test" / song_name(2 * n + 1): 2 * n + 1 for n in range(seed, seed + n_test)}
+    _check_root(root, songs.keys())
     frames = round(seconds * sample_rate)
     with locked(root / LOCK, wait=True):
         todo = [
@@ -64,6 +72,20 @@ def render_demo_set(
         if todo:
             jobs = min(jobs, len(todo))
             process_map(_write_song, todo, max_workers=jobs, desc="songs", disable=not progress)
+
+
+def _check_root(root: Path, songs: Collection[Path]) -> None:
+    """Refuse a folder with songs that were not rendered here, and name those that were before."""
+    entries = [
+        path for part in ("train", "test") for path in list_songs(root, part).entries.values()
+    ]
+    for path in entries:
+        names = {file.stem for file in path.glob("[!.]*")}
+        if not re.fullmatch(r"Demo - \d{3,}", path.name) or not names <= {MIXTURE, *SOURCES}:
+            raise UsageError(f"{path}: not a demo song; choose a folder without other songs")
+    others = [path for path in entries if path not in songs]
+    if others:
+        logger.warning("%s: %d more demo songs are there, from before", root, len(others))
 
 
 def song_name(seed: int) -> str:

@@ -29,6 +29,8 @@ _LOSSY = (".aac", ".m4a", ".mp3", ".mp4", ".oga", ".ogg", ".opus", ".wma")
 AUDIO = (*READ, *_LOSSLESS, *_LOSSY)
 """Endings of what looks like a part of a song."""
 
+NO_SONGS = f" (folders of wav or flac files, or {STEMS} files)"
+
 OTHER_PROGRAMS = ("__MACOSX", "@eaDir", "@__thumb", "$RECYCLE.BIN", "System Volume Information")
 """Folders in which archives and storage devices keep files that have the names of the songs'."""
 
@@ -82,13 +84,13 @@ def refuse_problems(subsets: Sequence[Found], skip_bad_songs: bool) -> None:
         more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
         count = sum(found.count for found in subsets)
         raise UsageError(
-            f"{len(problems)} of {count} songs: {'; '.join(problems[:3])}{more} "
-            "(--skip_bad_songs leaves such songs out)"
+            f"{len(problems)} of {count} songs: {'; '.join(problems[:3])}{more}; "
+            "--skip_bad_songs leaves such songs out"
         )
     for found in subsets:
         if not found.songs:
             left_out = f" that can be used, of {found.count}" if found.problems else ""
-            raise UsageError(f"{found.folder}: no songs{left_out}")
+            raise UsageError(f"{found.folder}: no songs{left_out or NO_SONGS}")
         logger.info("%s: %d songs found, %d used", found.folder, found.count, len(found.songs))
 
 

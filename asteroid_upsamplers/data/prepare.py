@@ -116,7 +116,7 @@ def songs_at_rate(
     songs = found.usable(skip_bad_songs)
     if sample_rate is not None and sample_rate != songs[0].sample_rate:
         found = _resample(found, musdb18_dir, wav_dir, subset, sample_rate, sources, progress)
-        songs = found.usable(skip_bad_songs)
+        songs = found.usable(skip_bad_songs) if found.problems else found.songs
     return songs
 
 
@@ -207,7 +207,9 @@ def _require_set(musdb18_dir: Path) -> None:
     if any(list_songs(musdb18_dir, subset).entries for subset in SUBSETS):
         return
     below = sorted(p for p in musdb18_dir.glob("*/*") if p.is_dir() and p.name.lower() == "train")
-    hint = f"{below[0].parent} looks like one. " if below else ""
+    hint = f"Is it {below[0].parent}? " if below else ""
+    if not below and any(looks_like_audio(path) for path in musdb18_dir.glob("*/*")):
+        hint = "Songs must lie in its folders train and test. "
     raise UsageError(f"{musdb18_dir}: no MUSDB18 here. {hint}{_HOW_TO_GET}")
 
 

@@ -74,6 +74,8 @@ def test_the_same_seed_gives_the_same_and_whole_subsets_are_kept(tmp_path):
     shutil.rmtree(tmp_path / "a" / "metadata" / "train")
     assert rendered("a") == first
     assert table.read_text() == "mine"
+    with pytest.raises(UsageError, match="metadata/train: rendered with seed 0, not 1; choose"):
+        rendered("a", seed=1)
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,20 @@ def test_impossible_settings_are_refused(tmp_path, name, value, words):
     assert not (tmp_path / "set").exists()
 
 
+def test_folders_with_songs_of_others_are_left_alone(demo_set, caplog):
+    render_demo_set(**(demo_set | {"n_train": 1}))
+    assert "1 more demo songs are there" in caplog.text
+    theirs = demo_set["root"] / "train" / song_name(0)
+    theirs.rename(theirs.with_name("My song"))
+    with pytest.raises(UsageError, match="My song: not a demo song"):
+        render_demo_set(**demo_set)
+    theirs.with_name("My song").rename(theirs)
+    (theirs / "guitar.wav").write_text("precious")
+    with pytest.raises(UsageError, match="000: not a demo song"):
+        render_demo_set(**demo_set | {"seconds": 2})
+    assert (theirs / "guitar.wav").read_text() == "precious"
+
+
 def test_a_root_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "set").write_text("mine")
     with pytest.raises(UsageError, match=r"root is .*set, which is a file"):
