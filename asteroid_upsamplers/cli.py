@@ -12,6 +12,7 @@ from typing import Any
 
 from . import __version__, layers
 from .errors import one_line_errors
+from .files import json_text
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -291,7 +292,7 @@ def _print(lines: Iterable[object]) -> None:
 
 
 def _print_json(values: object) -> None:
-    sys.stdout.write(json.dumps(values, indent=2, allow_nan=False) + "\n")
+    sys.stdout.write(json_text(values))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
+import math
 import os
 import shutil
 import tempfile
@@ -153,6 +155,47 @@ def whole_or_nothing(path: str | os.PathLike) -> Iterator[Path]:
         if path.is_dir():
             os.replace(path, scratch / "old")
         os.replace(partial, path)
+
+
+def json_text(content: Any, indent: int | None = 2) -> str:
+    """Plain values as JSON that every program reads, which has no NaN and no infinities.
+
+    Args:
+        content: Dictionaries, lists, texts, numbers, ``None``.
+        indent: As in ``json.dumps``.
+
+    Raises:
+        UsageError: (a ``ValueError``) for a number that JSON does not have, naming its key.
+
+    Example:
+        >>> json_text({"scores": [1.0, float("nan")]})
+        Traceback (most recent call last):
+        asteroid_upsamplers.errors.UsageError: scores.1 is nan, which no JSON file can hold
+    """
+    for place, number in _numbers(content, ()):
+        if not math.isfinite(number):
+            name = ".".join(map(str, place))
+            raise UsageError(f"{name} is {number}, which no JSON file can hold")
+    return json.dumps(content, indent=indent, allow_nan=False) + "\n"
+
+
+def write_json(path: str | os.PathLike, content: Any, indent: int | None = 2) -> None:
+    """Write :func:`json_text` to a file, whole or not at all."""
+    text = json_text(content, indent)
+    with whole_or_nothing(path) as partial:
+        partial.write_text(text)
+
+
+def _numbers(content: Any, place: tuple) -> Iterator[tuple[tuple, float]]:
+    """All floats in plain values, with the keys and indices that lead to them."""
+    if isinstance(content, float):
+        yield place, content
+    elif isinstance(content, dict):
+        for key, value in content.items():
+            yield from _numbers(value, (*place, key))
+    elif isinstance(content, (list, tuple)):
+        for index, value in enumerate(content):
+            yield from _numbers(value, (*place, index))
 
 
 @contextlib.contextmanager

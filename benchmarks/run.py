@@ -27,6 +27,8 @@ import torch
 from omegaconf import OmegaConf
 from tqdm import tqdm
 
+from asteroid_upsamplers.files import write_json
+
 HERE = Path(__file__).parent
 KINDS = {
     "layers": layers.run,
@@ -133,7 +135,7 @@ def main() -> None:
         name = label(kind, settings)
         if name not in found["sections"]:
             found["sections"][name] = measured(kind, device, settings)
-            path.write_text(json.dumps(found, indent=1) + "\n")
+            write_json(path, found, indent=1)
     args.report.write_text(report.render(report.read(args.results)))
 
 

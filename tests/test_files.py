@@ -1,6 +1,7 @@
 """Nothing half-written is taken for whole; errors that users cause are one line."""
 
 import errno
+import json
 import re
 import shutil
 import signal
@@ -11,7 +12,7 @@ import torch
 
 from asteroid_upsamplers.audio import write_wav
 from asteroid_upsamplers.errors import UsageError, is_out_of_memory, one_line_errors
-from asteroid_upsamplers.files import discard, whole_or_nothing
+from asteroid_upsamplers.files import discard, whole_or_nothing, write_json
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -168,3 +169,13 @@ def test_sigterm_is_one_line_and_puts_away_what_is_half_done(tmp_path, capsys):
 )
 def test_memory_that_torch_did_not_find(error, expected):
     assert is_out_of_memory(error) == expected
+
+
+def test_json_has_no_nan(tmp_path):
+    content = {"a": [1.5, None, "NaN"], "b": {"c": (float("inf"),)}}
+    with pytest.raises(UsageError, match=r"^b.c.0 is inf"):
+        write_json(tmp_path / "x.json", content)
+    assert not list(tmp_path.iterdir())
+    content["b"] = -400.0
+    write_json(tmp_path / "x.json", content)
+    assert json.loads((tmp_path / "x.json").read_text(), parse_constant=pytest.fail) == content

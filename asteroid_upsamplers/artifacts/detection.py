@@ -30,7 +30,8 @@ import torch
 from torch import Tensor
 
 from ..dsp.spectra import decibels
-from .prominence import tone_bins
+from ..errors import UsageError
+from .checks import real_signal, tone_bins, within
 from .result import Result
 
 BANDWIDTH = 8.0
@@ -78,9 +79,10 @@ def detect_tones(
             tones, one in a hundred signals shows one at 1e-3.
 
     Raises:
-        ValueError: For a signal of fewer than 64 samples, or frequencies out of range.
+        UsageError: (a ``ValueError``) for a signal of fewer than 64 samples, or one that is not
+            finite; for frequencies or a rate of false alarms out of range.
     """
-    signal = torch.as_tensor(signal).detach().cpu()
+    signal = real_signal(signal, LEAST_TIME).cpu()
     channels = signal.reshape(-1, signal.shape[-1])
     parts = (channels[:, part] for part in parts_of(channels.shape[-1]))
     return detect_in_parts(parts, sample_rate, frequencies, false_alarm)
@@ -90,10 +92,10 @@ def parts_of(time: int) -> list[slice]:
     """Equal parts of a signal of so many samples, as long as they may be.
 
     Raises:
-        ValueError: If it has fewer than 64 samples.
+        UsageError: (a ``ValueError``) if it has fewer than 64 samples.
     """
     if time < LEAST_TIME:
-        raise ValueError(f"signal of {time} samples, at least {LEAST_TIME} are needed")
+        raise UsageError(f"signal of {time} samples, at least {LEAST_TIME} are needed")
     count = -(-time // LONGEST_PART)
     length = time // count
     return [slice(k * length, (k + 1) * length) for k in range(count)]
@@ -110,17 +112,18 @@ def detect_in_parts(
         frequencies: See above.
         false_alarm: See above.
     """
+    within("false_alarm", false_alarm, 0, 1)
+    frequencies = [float(frequency) for frequency in frequencies]
+    tone_bins(sample_rate, frequencies, LEAST_TIME)  # are they in range?
     tests = []
     for part in parts:
-        tone_bins(sample_rate, frequencies, part.shape[1])  # are they in range?
-        if not part.isfinite().all():
-            raise ValueError("the signal holds NaN or infinite samples")
-        tests.append([_f_test(part.double(), f, sample_rate) for f in frequencies])
+        samples = real_signal(part, LEAST_TIME)
+        tests.append([_f_test(samples, f, sample_rate) for f in frequencies])
     found = [_surest(column) for column in zip(*tests, strict=True)]
     return Detection(
-        list(frequencies),
+        frequencies,
         [_db(power) for power, _, _ in found],
-        [_db(ratio) for _, ratio, _ in found],
+        [_db(power, floor) for power, floor, _ in found],
         [p_value for _, _, p_value in found],
         [p_value < false_alarm for _, _, p_value in found],
         false_alarm,
@@ -128,16 +131,15 @@ def detect_in_parts(
 
 
 def _surest(tests: Sequence[list[list[float]]]) -> tuple[float, float, float]:
-    """Power, power over the floor in one Hz, and p-value of the surest channel, over all parts."""
+    """Power, power of the floor in one Hz, and p-value of the surest channel, over all parts."""
     powers, floors, p_values = torch.tensor(tests, dtype=torch.float64).permute(1, 2, 0)
     combined = [
         float(row[0]) if len(tests) == 1 else float(scipy.stats.combine_pvalues(row.numpy()).pvalue)
         for row in p_values
     ]
     best = min(range(len(combined)), key=lambda k: (combined[k], -float(powers[k].mean())))
-    power, floor = float(powers[best].mean()), float(floors[best].mean())
     p_value = -math.expm1(len(combined) * math.log1p(-min(combined[best], 1 - 1e-16)))
-    return power, power / floor if floor else (math.inf if power else 0.0), p_value
+    return float(powers[best].mean()), float(floors[best].mean()), p_value
 
 
 def _f_test(channels: Tensor, frequency: float, sample_rate: float) -> list[list[float]]:
@@ -173,6 +175,9 @@ def detectable_level(seconds: float, false_alarm: float = 1e-3, power: float = 0
         false_alarm: As in :func:`detect_tones`.
         power: Probability of finding it, between 0 and 1.
     """
+    within("seconds", seconds, 0)
+    within("false_alarm", false_alarm, 0, 1)
+    within("power", power, false_alarm, 1)
     degrees = 2, 2 * WINDOWS - 2
     threshold = scipy.stats.f.isf(false_alarm, *degrees)
 
@@ -190,8 +195,8 @@ def _noncentrality(level: float, seconds: float) -> float:
     return 2 * 10 ** (level / 10) * seconds * float(sums.square().sum()) / 4096
 
 
-def _db(ratio: float) -> float:
-    return float(decibels(torch.tensor(ratio, dtype=torch.float64)).clamp(max=400))
+def _db(power: float, reference: float = 1.0) -> float:
+    return float(decibels(torch.tensor(power, dtype=torch.float64), reference))
 
 
 @functools.lru_cache(maxsize=4)

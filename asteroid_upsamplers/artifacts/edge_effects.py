@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..dsp import UpsamplingSystem
-from ..dsp.spectra import decibels
+from ..dsp.spectra import NOTHING_DB, decibels
 from ..layers import Upsampler
 from ..layers.measured import double_copy
 from .result import Result
@@ -79,7 +79,6 @@ def _reach(deviation: Tensor, rms: Tensor) -> tuple[int, float]:
     """How many samples from the edge on deviate, and how much."""
     differs = (deviation.abs() > LEAST * rms).any(0).nonzero()
     if not len(differs):
-        return 0, float(decibels(torch.zeros(())))
+        return 0, NOTHING_DB
     samples = int(differs.max()) + 1
-    power = deviation[:, :samples].square().mean()
-    return samples, float(decibels(power / rms.square()))
+    return samples, float(decibels(deviation[:, :samples].square().mean(), rms.square()))

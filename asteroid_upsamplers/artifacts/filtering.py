@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..dsp.spectra import decibels, welch
+from .checks import at_least, real_signal
 from .result import Result
 from .system import AnyLayer, system_of
 
@@ -72,7 +73,7 @@ def filtering(layer: AnyLayer) -> Filtering:
     averaged, exact = _averaged(power, FINER), power[::FINER]
     base = averaged[: len(averaged) // system.stride].mean()
     found = _summary(averaged, system.stride)
-    return replace(found, response_db=decibels(exact / base).tolist())
+    return replace(found, response_db=decibels(exact, base).tolist())
 
 
 def power_response(responses: Tensor, points: int) -> Tensor:
@@ -96,10 +97,14 @@ def filtering_of_signal(signal: Tensor, stride: int) -> Filtering:
     Args:
         signal: ``(channels, time)``, at least 2048 samples; its mean is left out.
         stride: Upsampling factor.
+
+    Raises:
+        UsageError: (a ``ValueError``) for a signal that is too short, or not finite.
     """
-    signal = signal.double()
+    window = 2 * _points(at_least("stride", stride, 1))
+    signal = real_signal(signal, window)
+    signal = signal.reshape(-1, signal.shape[-1])
     signal = signal - signal.mean(-1, keepdim=True)
-    window = 2 * _points(stride)
     finer = FINER if signal.shape[-1] >= LEAST_WINDOWS * FINER * window else 1
     return _summary(_averaged(welch(signal, finer * window).mean(0).cpu(), finer), stride)
 
@@ -127,16 +132,16 @@ def _summary(power: Tensor, stride: int) -> Filtering:
         distance = (torch.arange(points + 1) - centre).abs()
         near = power[distance <= step / 64].median()
         around = power[(distance >= step / 8) & (distance <= step / 4)].median()
-        valleys.append(float(decibels(near / around)))
+        valleys.append(float(decibels(near, around)))
         low = max(0, centre - step // 4)
         window = power[low : centre + step // 4 + 1]
         places.append(float(frequencies[low + int(window.argmin())]))
     reference = base.mean()
     return Filtering(
         frequencies.tolist(),
-        decibels(power / reference).tolist(),
-        float(decibels(above.mean() / reference)) if stride > 1 else 0.0,
-        float(decibels(top.mean() / reference)),
+        decibels(power, reference).tolist(),
+        float(decibels(above.mean(), reference)) if stride > 1 else 0.0,
+        float(decibels(top.mean(), reference)),
         valleys,
         places,
     )

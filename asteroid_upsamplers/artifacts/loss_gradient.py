@@ -28,6 +28,8 @@ import torch
 from torch import Tensor, nn
 
 from ..dsp.spectra import decibels
+from ..errors import UsageError
+from .checks import at_least, real_signal
 from .result import Result
 
 
@@ -67,7 +69,12 @@ def loss_gradient(
         batch: Signals at a time.
         repeats: Draws of the noise, and of anything that the loss itself draws.
         seed: Of all of them.
+
+    Raises:
+        UsageError: (a ``ValueError``) for a gradient that is not finite, or zero everywhere; for
+            signals shorter than two periods.
     """
+    at_least("time", time, 4 * at_least("period", period, 1))
     first = -(-time // 8 // period) * period
     last = first + (time - 2 * first) // period * period
     generator = torch.Generator().manual_seed(seed)
@@ -77,12 +84,29 @@ def loss_gradient(
         for _ in range(repeats):
             estimate, target = torch.randn(2, batch, 1, time, generator=generator)
             estimate.requires_grad_()
-            (gradient,) = torch.autograd.grad(loss(estimate, target), estimate)
-            scaled = gradient / gradient.square().mean().sqrt().clamp(min=1e-30)
-            phases = scaled[..., first:last].double().unflatten(-1, (-1, period))
+            scaled = _scaled(_gradient(loss(estimate, target), estimate).double())
+            phases = scaled[..., first:last].unflatten(-1, (-1, period))
             total += phases.square().mean((0, 1, 2)) / repeats
     samples = repeats * batch * (last - first) / period
     return _summary(total, math.sqrt(2 / samples))
+
+
+def _gradient(loss: Tensor, estimate: Tensor) -> Tensor:
+    if not loss.requires_grad:
+        return torch.zeros_like(estimate)
+    (gradient,) = torch.autograd.grad(loss, estimate, materialize_grads=True)
+    return gradient
+
+
+def _scaled(gradient: Tensor) -> Tensor:
+    """Brought to an rms of 1."""
+    rms = float(gradient.square().mean().sqrt())
+    if not 0 < rms < math.inf:
+        zero = "zero everywhere: the loss does not depend on the estimate"
+        raise UsageError(
+            f"the gradient is {'NaN or infinite: weights are damaged' if rms else zero}"
+        )
+    return gradient / rms
 
 
 @torch.no_grad()
@@ -95,7 +119,10 @@ def strided_gradient(weight: Tensor, stride: int, power: int) -> GradientPeriodi
         power: 1 for the mean absolute difference of its outputs, 2 for the mean square.
     """
     if power not in (1, 2):
-        raise ValueError(f"power must be 1 or 2, not {power}")
+        raise UsageError(f"power must be 1 or 2, not {power}")
+    at_least("stride", stride, 1)
+    if not real_signal(weight, name="weight").any():
+        raise UsageError("the weight is zero everywhere: there is no gradient")
     taps = nn.functional.pad(weight[:, 0].double(), (0, -weight.shape[-1] % stride))
     taps = taps.unflatten(1, (-1, stride))  # (out, frames, phase)
     frames = taps.shape[1]
@@ -108,7 +135,8 @@ def strided_gradient(weight: Tensor, stride: int, power: int) -> GradientPeriodi
         products = torch.einsum("ojr,pjr->opr", taps[:, behind], taps[:, ahead])
         covariance = products.sum(2)
         if power == 1:
-            covariance = (covariance / scale).clamp(-1, 1).asin() * 2 / math.pi
+            correlation = torch.where(scale > 0, covariance / scale, 0.0).clamp(-1, 1)
+            covariance = correlation.asin() * 2 / math.pi
         total += torch.einsum("op,opr->r", covariance, products)
     return _summary(total, 0.0)
 

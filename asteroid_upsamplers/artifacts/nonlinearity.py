@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .checks import within
 from .result import Result
 from .system import AnyLayer, system_of
 from .tones import tones_of_period
@@ -50,6 +51,7 @@ def noise_tones(layer: AnyLayer, deviation: float = 1.0) -> NoiseTones:
         layer: An upsampler, torch's transposed convolution, or a system.
         deviation: Of the noise in each input channel; the channels are independent.
     """
+    within("deviation", deviation, 0)
     system = system_of(layer)
     power = system.by_phase(system.responses.square().sum(1)).sum(1)
     sigma = deviation * power.sqrt()

@@ -21,9 +21,14 @@ import torch
 from torch import Tensor
 
 from ..dsp.spectra import decibels, welch, welch_frames
+from ..errors import UsageError
+from .checks import at_least, real_signal, tone_bins, within
 
 NEAR, FAR = 4, 24
 """The floor is measured so many bins away, on either side."""
+
+NOTHING = 1e-28
+"""Bins below this share of the largest are rounding errors, and taken for zero."""
 
 BINS = 2 * (FAR - NEAR + 1)
 SHARED = 1 / 18
@@ -47,10 +52,12 @@ def prominence(
 
     Returns:
         ``(len(frequencies),)`` in dB: the power at the bin over the median of the bins 4 to 24
-        away, those of the other ``frequencies`` left out; 0 where there is nothing at all.
+        away, those of the other ``frequencies`` left out; 400 for a line with nothing around it, 0
+        where there is nothing at all.
 
     Raises:
-        ValueError: For a signal shorter than a window, or frequencies out of range.
+        UsageError: (a ``ValueError``) for a signal that is not finite or shorter than a window, or
+            frequencies out of range.
 
     Example:
         >>> time = torch.arange(2**16) / 16000
@@ -59,9 +66,12 @@ def prominence(
         >>> bool(prominence(hum + noise, 16000, [4000.0], n_fft=4096)[0] > 25)
         True
     """
-    signal = torch.as_tensor(signal)
-    power = welch(signal.double().reshape(-1, signal.shape[-1]), n_fft).mean(0).cpu()
-    bins = tone_bins(sample_rate, frequencies, n_fft)
+    signal = real_signal(signal)
+    bins = tone_bins(sample_rate, frequencies, at_least("n_fft", n_fft, 2 * FAR))
+    power = welch(signal.reshape(-1, signal.shape[-1]), n_fft).mean(0).cpu()
+    if not power.isfinite().all():
+        raise UsageError("the signal's samples are too large for their power")
+    power = torch.where(power > NOTHING * power.max(), power, 0.0)
     taken = torch.zeros(len(power), dtype=torch.bool)
     for index in bins:  # a Hann window spreads a line over its neighbours
         taken[max(0, index - 1) : index + 2] = True
@@ -70,23 +80,9 @@ def prominence(
         near = _around(index, len(power))
         free = near[~taken[near]]
         floor = power[free if len(free) else near].median()
-        levels.append(decibels(power[index] / floor) if power[index] > 0 else torch.zeros(()))
-    return torch.stack([level.double() for level in levels]) if levels else torch.zeros(0).double()
-
-
-def tone_bins(sample_rate: float, frequencies: Sequence[float], n_fft: int) -> list[int]:
-    """The nearest bin to each frequency.
-
-    Raises:
-        ValueError: For a frequency that is not above 0 and up to half the sample rate.
-    """
-    for frequency in frequencies:
-        if not 0 < frequency <= sample_rate / 2:
-            raise ValueError(
-                f"a frequency must be above 0 and at most half the sample rate, "
-                f"{sample_rate / 2:g} Hz, not {frequency} Hz"
-            )
-    return [max(1, round(frequency * n_fft / sample_rate)) for frequency in frequencies]
+        nothing = torch.zeros((), dtype=power.dtype)
+        levels.append(decibels(power[index], floor) if power[index] > 0 else nothing)
+    return torch.stack(levels) if levels else power[:0]
 
 
 def prominence_threshold(
@@ -106,6 +102,9 @@ def prominence_threshold(
         false_alarm: Between 0 and 1.
         at_half_rate: For the bin at half the sample rate, which is real and so half as certain.
     """
+    within("false_alarm", false_alarm, 0, 1)
+    at_least("time", time, n_fft)
+    at_least("tones", tones, 1)
     shape = welch_frames(time, n_fft) / (1 + SHARED)
     line_shape = shape / 2 if at_half_rate else shape
     line = scipy.stats.gamma(line_shape, scale=1 / line_shape)

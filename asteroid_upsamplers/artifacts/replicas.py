@@ -72,4 +72,4 @@ def _frequencies(frequency: float, stride: int) -> Tensor:
 
 def _summary(frequencies: Tensor, power: Tensor) -> Replicas:
     own, *images = frequencies.tolist()
-    return Replicas(own, images, decibels(power[1:] / power[0]).tolist())
+    return Replicas(own, images, decibels(power[1:], power[0]).tolist())

@@ -6,13 +6,29 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..errors import UsageError
+
 
 @dataclass(frozen=True)
 class Result:
-    """Plain numbers in named fields."""
+    """Plain numbers in named fields.
+
+    All of them are finite: the level of nothing at all is -400 dB, and what is unknown is ``None``.
+
+    Raises:
+        UsageError: (a ``ValueError``) for NaN or an infinity: what was measured is damaged.
+    """
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not all(map(math.isfinite, _numbers(value))):
+                raise UsageError(
+                    f"{type(self).__name__}: no {name.replace('_', ' ')} can be told: weights or "
+                    "samples are NaN, infinite, or too large for their power"
+                )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON; a level of no signal at all is ``None`` there."""
+        """Plain values, ready for JSON."""
         return _plain(asdict(self))
 
     def differences(self, other: Result) -> dict[str, float]:
@@ -42,14 +58,12 @@ class Result:
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _numbers(value: Any) -> list[float]:
+    if isinstance(value, Result):
+        value = vars(value)
     if isinstance(value, bool) or value is None or isinstance(value, str):
         return []
     if isinstance(value, (int, float)):

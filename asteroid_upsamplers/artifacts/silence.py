@@ -1,9 +1,8 @@
 """What a network makes of silence: the sharpest test of tones, and one that SDR cannot see.
 
 Biases and ReLUs make offsets; upsampling layers turn these into tones at multiples of the output
-rate / ``stride`` ([1] Sec. 5). museval leaves silent windows out, where these are heard. Here they
-are what is measured: the response of a network to zeros, and what an estimate has left in the
-windows where its source is silent.
+rate / ``stride`` ([1] Sec. 5). Measured are the response of a network to zeros, and what an
+estimate has left in the windows where its source is silent.
 
 [1] Pons et al., "Upsampling artifacts in neural audio synthesis", ICASSP 2021.
 """
@@ -18,6 +17,8 @@ import torch
 from torch import Tensor
 
 from ..dsp.spectra import decibels
+from ..errors import UsageError
+from .checks import at_least, output_of, real_signal, tone_bins
 from .result import Result
 
 SILENT_DB = -60.0
@@ -30,6 +31,7 @@ SOURCE, ESTIMATE = 0, 1
 OFFSETS = (0.0, *(float(sign * k) for k in range(4, 13) for sign in (-1, 1)))
 """In bins: a tone, and what is around it."""
 
+LEAST_WINDOW = 64
 QUIETEST = 10
 """Of a source that is never silent, one window in so many is looked at: the quietest."""
 
@@ -39,7 +41,7 @@ class SilenceResponse(Result):
     """The steady output for zeros, without its mean.
 
     Args:
-        rms_db: In dB against 1; ``-inf`` for exact silence.
+        rms_db: In dB against 1; -400 for exact silence.
         share_at_tones: Share of that power at multiples of the rate / stride, from 0 to 1.
     """
 
@@ -77,20 +79,27 @@ def silence_response(
 ) -> SilenceResponse:
     """Feed zeros, drop the first and last quarter, and look at the rest.
 
+    The network runs as it is: put it into evaluation mode first.
+
     Args:
         network: ``(1, channels, time)`` -> ``(1, ..., time)``.
         channels: Channels of its input.
         stride: Of its last upsampling layer: the tones are at k / stride of the output's rate.
         length: Samples to feed; shortened to a multiple of ``2 * stride``.
         device: Where the network is.
+
+    Raises:
+        UsageError: (a ``ValueError``) if its output holds NaN or infinities; of a module, with the
+            layer that gives them first.
     """
+    at_least("length", length, 2 * at_least("stride", stride, 1))
     half = length // (2 * stride) * stride
     start = half // 2
-    y = network(torch.zeros(1, channels, 2 * half, device=device))[..., start : start + half]
-    power, lines = line_powers(y, stride)
-    if power == 0:
-        return SilenceResponse(float("-inf"), 0.0)
-    return SilenceResponse(10 * math.log10(power), float(lines.sum()) / power)
+    y = output_of(network, torch.zeros(1, channels, 2 * half, device=device))
+    steady = real_signal(y[..., start : start + half], half, "steady output")
+    power, lines = line_powers(steady, stride)
+    level = float(decibels(lines.new_tensor(power)))
+    return SilenceResponse(level, float(lines.sum()) / power if power else 0.0)
 
 
 def line_powers(y: Tensor, stride: int) -> tuple[float, Tensor]:
@@ -105,7 +114,7 @@ def line_powers(y: Tensor, stride: int) -> tuple[float, Tensor]:
     """
     time = y.shape[-1]
     if time % stride:
-        raise ValueError(f"time must be a multiple of the stride, {stride}, not {time}")
+        raise UsageError(f"time must be a multiple of the stride, {stride}, not {time}")
     y = y.double().reshape(-1, time).cpu()
     y = y - y.mean(-1, keepdim=True)
     periods = y.unflatten(-1, (-1, stride)).mean(-2)
@@ -118,10 +127,11 @@ def line_powers(y: Tensor, stride: int) -> tuple[float, Tensor]:
 def silent_windows(
     source: Tensor, estimate: Tensor, sample_rate: int, frequencies: Sequence[float]
 ) -> SilentWindows:
-    """What is heard of an estimate in the windows that museval leaves out.
+    """What is heard of an estimate in the windows where its source is below -60 dB.
 
-    Windows last one second and do not overlap, as museval's. A song without a silent window is
-    judged by its quietest ones, so that the score is defined for every song; ``silent`` tells.
+    Windows last one second and do not overlap; what is left at the end is not looked at. A song
+    without a silent window is judged by its quietest ones, so that the score is defined for every
+    song; ``silent`` tells.
 
     Args:
         source: What should be there, ``(channels, time)``.
@@ -130,12 +140,14 @@ def silent_windows(
         frequencies: Of the tones, in Hz.
 
     Raises:
-        ValueError: If the two differ in shape, or are shorter than 64 samples.
+        UsageError: (a ``ValueError``) if the two differ in shape, are shorter than 64 samples or
+            not finite, or frequencies are out of range.
     """
-    if source.shape != estimate.shape or source.dim() != 2 or source.shape[1] < 64:
-        raise ValueError(
+    source, estimate = torch.as_tensor(source), torch.as_tensor(estimate)
+    if source.shape != estimate.shape or source.dim() != 2 or source.shape[1] < LEAST_WINDOW:
+        raise UsageError(
             f"source of shape {tuple(source.shape)} and estimate of shape {tuple(estimate.shape)}: "
-            "the same (channels, time of at least 64 samples) is needed"
+            f"the same (channels, time of at least {LEAST_WINDOW} samples) is needed"
         )
     return silent_windows_of(
         lambda start, stop: (source[:, start:stop], estimate[:, start:stop]),
@@ -160,13 +172,15 @@ def silent_windows_of(
         sample_rate: In Hz.
         frequencies: Of the tones, in Hz.
     """
-    window = min(int(sample_rate), time)
+    frequencies = [float(frequency) for frequency in frequencies]
+    tone_bins(sample_rate, frequencies, LEAST_WINDOW)  # are they in range?
+    window = min(max(LEAST_WINDOW, int(sample_rate)), time)
     starts = torch.arange(0, time - window + 1, window).split(GROUP)
 
     def windows(group: Tensor, which: int) -> Tensor:
         """``(channels, windows, window)``."""
         parts = [read(start, start + window)[which] for start in group.tolist()]
-        return torch.stack(parts, 1).double()
+        return real_signal(torch.stack(parts, 1), name=("source", "estimate")[which])
 
     powers: list[float] = []  # of tensors, small ones would scatter over the memory of large ones
     for group in starts:
@@ -189,8 +203,8 @@ def silent_windows_of(
     return SilentWindows(
         len(chosen),
         silent,
-        float(decibels(torch.tensor(power))),
-        float(decibels(torch.tensor(tones))),
+        float(decibels(heard.new_tensor(power))),
+        float(decibels(heard.new_tensor(tones))),
         tones / power if power else 0.0,
     )
 

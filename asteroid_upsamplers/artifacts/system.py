@@ -7,7 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..dsp import UpsamplingSystem
+from ..errors import UsageError
 from ..layers import Upsampler, linear_system, measured_system
+from ..layers.measured import damage_of, double_copy
 
 AnyLayer = Upsampler | nn.ConvTranspose1d | UpsamplingSystem
 
@@ -26,20 +28,34 @@ def system_of(layer: AnyLayer, together: bool = False) -> UpsamplingSystem:
 
     Raises:
         TypeError: If it is none of these.
-        ValueError: If an upsampler is not linear.
+        UsageError: (a ``ValueError``) if an upsampler is not linear, or its weights hold NaN or
+            infinities.
     """
     if isinstance(layer, UpsamplingSystem):
-        return layer
+        return _undamaged(layer, "UpsamplingSystem: its responses or offsets are NaN or infinite")
     if isinstance(layer, Upsampler):
         return measured_system(layer, together) if together else linear_system(layer)
     if isinstance(layer, nn.ConvTranspose1d):
-        return transposed_system(
-            layer.weight, layer.bias, layer.stride[0], layer.groups, layer.dilation[0]
+        exact = double_copy(layer)
+        least = 2 + 2 * int(
+            exact.padding[0]
+        )  # its norms and pruning compute the weights when it runs
+        silence = torch.zeros(1, exact.in_channels, least, dtype=torch.float64)
+        exact(silence.to(layer.weight.device))
+        system = transposed_system(
+            exact.weight, exact.bias, exact.stride[0], exact.groups, exact.dilation[0]
         )
+        return _undamaged(system, damage_of(layer))
     raise TypeError(
         f"{type(layer).__name__} is no upsampling layer: an upsampler of "
         "asteroid_upsamplers.layers, an nn.ConvTranspose1d or an UpsamplingSystem is needed"
     )
+
+
+def _undamaged(system: UpsamplingSystem, damage: str) -> UpsamplingSystem:
+    if not (system.responses.isfinite().all() and system.offsets.isfinite().all()):
+        raise UsageError(damage)
+    return system
 
 
 def transposed_system(

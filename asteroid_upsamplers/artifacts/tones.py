@@ -22,6 +22,8 @@ import torch
 from torch import Tensor
 
 from ..dsp.spectra import decibels
+from ..errors import UsageError
+from .checks import at_least, within
 from .result import Result
 from .system import AnyLayer, steady_period, system_of
 
@@ -85,11 +87,11 @@ def tones_of_period(period: Tensor) -> ToneLevels:
     power = period.square().mean(1)
     amplitudes = torch.fft.rfft(period, dim=1)[:, 1:].abs() / stride
     tones = amplitudes.square()
-    tonal = (power - period.mean(1).square()).clamp(min=0).sum() / power.sum()
+    tonal = (power - period.mean(1).square()).clamp(min=0).sum()
     return ToneLevels(
-        decibels(tones.sum(0) / power.sum()).tolist(),
-        decibels(tones / power[:, None]).tolist(),
-        float(tonal.nan_to_num(nan=0.0)),
+        decibels(tones.sum(0), power.sum()).tolist(),
+        decibels(tones, power[:, None]).tolist(),
+        float(tonal / power.sum()) if power.any() else 0.0,
     )
 
 
@@ -108,13 +110,23 @@ def stack_tones(
 
     Returns:
         One result a layer.
+
+    Raises:
+        UsageError: (a ``ValueError``) for no layers, or layers that do not fit one another.
     """
+    within("sample_rate", sample_rate, 0)
+    at_least("the number of layers", len(stack), 1)
     signal = torch.ones(system_of(stack[0]).in_channels, 1, dtype=torch.float64)
     results = []
     for index, layer in enumerate(stack):
         if index and activation is not None:
             signal = activation(signal)
         system, inputs = system_of(layer), signal.shape[-1]
+        if system.in_channels != len(signal):
+            raise UsageError(
+                f"layer {index} of the stack takes {system.in_channels} channels, but gets "
+                f"{len(signal)}"
+            )
         signal = steady_period(system, signal.to(system.responses.device))
         length = signal.shape[-1]
         lines = torch.fft.rfft(signal)[:, 1:].abs().square().sum(0) / length**2
@@ -122,7 +134,7 @@ def stack_tones(
             StackTones(
                 sample_rate * length,
                 [sample_rate * k for k in range(1, length // 2 + 1)],
-                decibels(lines / signal.square().mean(1).sum()).tolist(),
+                decibels(lines, signal.square().mean(1).sum()).tolist(),
                 [k % inputs == 0 for k in range(1, length // 2 + 1)],
             )
         )

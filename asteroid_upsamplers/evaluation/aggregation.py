@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import UsageError
-from ..files import whole_or_nothing
+from ..files import json_text, whole_or_nothing
 
 METRICS = ("SDR", "ISR", "SIR", "SAR")
 
@@ -104,8 +104,12 @@ def is_scored(path: str | os.PathLike, stems: Collection[str]) -> bool:
 
 
 def write_scores(store: Any, path: str | os.PathLike) -> None:
-    """Write museval's JSON, gzipped if ``path`` ends in ``.gz``, whole or not at all."""
-    data = store.json.encode()
+    """Write museval's JSON, gzipped if ``path`` ends in ``.gz``, whole or not at all.
+
+    What has no score is ``null``, where museval writes NaN or an infinity, which JSON does not
+    have; museval reads both.
+    """
+    data = json_text(json.loads(store.json, parse_constant=lambda word: None)).encode()
     if Path(path).suffix == ".gz":
         data = gzip.compress(data, mtime=0)
     with whole_or_nothing(path) as partial:

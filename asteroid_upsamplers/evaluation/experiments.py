@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import time
 from collections.abc import Iterable, Sequence
@@ -17,7 +16,7 @@ from tqdm import tqdm
 
 from ..data import MIXTURE, Song, changed_since, read_notes, songs_at_rate
 from ..errors import UsageError
-from ..files import LOCK, alone_in, discard, locked, whole_or_nothing
+from ..files import LOCK, alone_in, discard, locked, whole_or_nothing, write_json
 from ..models import MusicSeparator
 from ..separation import Chunking, load_on_device, separate_file, source_names
 from .scoring import ScoringJob, score_songs
@@ -136,7 +135,7 @@ def _separate_experiment(
         "separated_on": torch.cuda.get_device_name() if cuda else "CPU",
         "threads": torch.get_num_threads(),
     }
-    _write_json(exp_dir / EVALUATION, note)
+    write_json(exp_dir / EVALUATION, note)
 
 
 def _discard_outdated(exp_dir: Path, songs: Sequence[Song], settings: dict[str, Any]) -> None:
@@ -151,7 +150,7 @@ def _discard_outdated(exp_dir: Path, songs: Sequence[Song], settings: dict[str, 
     for name in changed:
         if (estimates / name).exists():
             discard(estimates / name)
-    _write_json(exp_dir / SETTINGS, settings | {"model": model, "songs": before | now})
+    write_json(exp_dir / SETTINGS, settings | {"model": model, "songs": before | now})
 
 
 def _discard_outdated_scores(folder: Path, jobs: Sequence[ScoringJob]) -> None:
@@ -167,7 +166,7 @@ def _discard_outdated_scores(folder: Path, jobs: Sequence[ScoringJob]) -> None:
         names = {f"references of {path.stem}", f"estimates of {path.stem}"}
         if names & changed or not names <= now.keys():
             path.unlink()
-    _write_json(folder / ORIGINS, now)
+    write_json(folder / ORIGINS, now)
 
 
 def score_experiments(
@@ -221,8 +220,3 @@ def score_experiments(
             _discard_outdated_scores(folder, own_jobs)
             jobs += own_jobs
         score_songs(jobs, workers=workers, progress=progress)
-
-
-def _write_json(path: Path, content: dict) -> None:
-    with whole_or_nothing(path) as partial:
-        partial.write_text(json.dumps(content, indent=2, allow_nan=False))

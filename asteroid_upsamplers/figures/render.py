@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from tqdm import tqdm
 from ..audio import readable
 from ..data.demo_songs import render_song
 from ..errors import UsageError
-from ..files import whole_or_nothing
+from ..files import whole_or_nothing, write_json
 from . import networks, ones, stacks
 
 
@@ -97,8 +96,7 @@ def render_figures(
             drawing.savefig(partial, format="png")
         plt.close(drawing)
         content = {"figure": number, "seed": seed, "numbers": arrays["numbers"]}
-        with whole_or_nothing(table) as partial:
-            partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+        write_json(table, content)
         written += [picture, table]
     return written
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..dsp import UpsamplingSystem
+from ..errors import UsageError
 from .base import Upsampler
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -20,8 +21,6 @@ SHORTEST, LONGEST = 4, 2**14
 
 NOTHING = 1e-14
 """Samples below this share of the largest are rounding errors, and set to zero."""
-
-DAMAGED = "{}: its output is NaN or infinite: its weights are damaged"
 
 NUMBERS_AT_ONCE = 2**23
 """Numbers in the signals that are run at a time, so that wide layers need little memory."""
@@ -43,6 +42,24 @@ def double_copy(layer: Module) -> Module:
     return copy.deepcopy(layer, memo).double().eval()
 
 
+def damaged_tensor(module: nn.Module) -> str:
+    """Which of a module's own tensors is not finite, and what it holds; empty if all are."""
+    own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+    for parametrization in getattr(module, "parametrizations", {}).values():
+        own += parametrization.named_parameters()
+    for name, tensor in own:
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            return f"{name} holds {'NaN' if tensor.isnan().any() else 'infinities'}"
+    return ""
+
+
+def damage_of(layer: nn.Module) -> str:
+    """What to say of a layer whose responses are not finite."""
+    name = getattr(layer, "name", type(layer).__name__)
+    damage = damaged_tensor(layer)
+    return f"{name}: its output is NaN or infinite" + (f": its {damage}" if damage else "")
+
+
 @torch.no_grad()
 def linear_system(layer: Upsampler) -> UpsamplingSystem:
     """The impulse responses and offsets of a layer, in float64.
@@ -59,7 +76,7 @@ def linear_system(layer: Upsampler) -> UpsamplingSystem:
     if known is None:
         return measured_system(layer)
     if not (known.responses.isfinite().all() and known.offsets.isfinite().all()):
-        raise ValueError(DAMAGED.format(layer.name))
+        raise UsageError(damage_of(layer))
     return replace(known, responses=_without_rounding_errors(known.responses)).trimmed()
 
 
@@ -129,7 +146,7 @@ def _reach(layer: Upsampler) -> tuple[int, int, int, Tensor]:
         if last is not None and found is not None and _same(last, found):
             return time // 2, found[0], found[1], found[3]
         time, last = 2 * time, found
-    raise ValueError(
+    raise UsageError(
         f"{layer.name}: no steady response to an impulse was found: an upsampler must be linear, "
         f"treat all input samples alike, and respond within {LONGEST // 4} of them"
     )
@@ -151,10 +168,10 @@ def _response(
     first, other = first - silence, other - silence
     size = float(first.abs().max())
     if not math.isfinite(size + float(silence.abs().max())):
-        raise ValueError(DAMAGED.format(layer.name))
+        raise UsageError(damage_of(layer))
     noise = 1e-13 * float(silence.abs().max())  # of a bias that is far above the response
     if not torch.allclose(other, -2 * first, rtol=0, atol=1e-9 * size + noise):
-        raise ValueError(f"{layer.name}: an upsampler must be linear in its input, this is not")
+        raise UsageError(f"{layer.name}: an upsampler must be linear in its input, this is not")
     heard = (first.abs() > max(NOTHING * size, noise)).any(0).nonzero()[:, 0]
     if not len(heard):
         heard = torch.tensor([place * stride])

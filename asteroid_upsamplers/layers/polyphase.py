@@ -28,9 +28,10 @@ Three cases are decided otherwise:
   below a constant. The plain form has none, the commuted one none or far less.
 - Programs that torch makes (``torch.compile``, ``torch.export``, tracing) take the plain form,
   whatever ``form`` asks for, so that one program serves all lengths. Compiled for a GPU in half
-  precision, the channels come last in memory instead (:mod:`asteroid_upsamplers.dsp.channels_last`):
-  a compiled training step of the paper's network then takes 0.84 (transposed), 0.50 (nearest) and
-  0.48 (linear) of the time on an H200 (``benchmarks/results/cuda.json``).
+  precision, the channels come last in memory instead
+  (:mod:`asteroid_upsamplers.dsp.channels_last`): a compiled training step of the paper's network
+  then takes 0.84 (transposed), 0.50 (nearest) and 0.48 (linear) of the time on an H200
+  (``benchmarks/results/cuda.json``).
 - Inputs that are too short to have a middle are done in the plain form.
 """
 

@@ -8,7 +8,6 @@ unlike those that the model was trained on.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,13 +21,13 @@ from ..artifacts import detect_tones, silence_response, silent_windows
 from ..data import MIXTURE, Song, changed_since, read_notes, songs_at_rate
 from ..dsp import mono_level
 from ..evaluation import load_music_separator, songs_to_test
-from ..files import alone_in, whole_or_nothing
+from ..files import alone_in, write_json
 from ..models import MusicSeparator
 from ..probe import tone_frequencies, watching
 from .unusual_sounds import unusual_sounds
 
 ARTIFACTS, MODEL = "artifacts.json", "best_model.pth"
-VERSION = 6
+VERSION = 7
 """Of the file; one of another version is measured again."""
 
 PERIOD = 16
@@ -54,7 +53,7 @@ def measure_experiments(
       for a last stride above 16 that stride, and for networks on spectrograms, which serve as a
       control, 16;
     - ``silence``: output for zeros, rms in dB against 1 (the level that mixtures are normalised to;
-      ``null`` for exact silence), and its share at multiples of the rate / stride of the last
+      -400 for exact silence), and its share at multiples of the rate / stride of the last
       layer;
     - ``silent_windows``, by song and source: what the estimate has left in the song's first 30 s
       where the source is silent (:func:`artifacts.silent_windows`);
@@ -97,8 +96,7 @@ def _measure(exp_dir: Path, model: MusicSeparator, songs: Sequence[Song], head: 
         untrained = type(model)(**model.get_model_args()).eval().to(_device(model))
     scores = {**head, "trained": _scores(model, songs)}
     scores["untrained"] = _scores(untrained, songs)
-    with whole_or_nothing(exp_dir / ARTIFACTS) as partial:
-        partial.write_text(json.dumps(scores, indent=2, allow_nan=False))
+    write_json(exp_dir / ARTIFACTS, scores)
 
 
 def _device(model: MusicSeparator) -> torch.device:

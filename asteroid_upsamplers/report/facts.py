@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any
 
 from ..data import SOURCES
+from ..dsp.spectra import NOTHING_DB
 from ..errors import UsageError
 from .artifact_scores import ARTIFACTS
 from .paper import quote
@@ -77,8 +78,8 @@ def _artifacts(scores: Any) -> dict[str, Any]:
     row: dict[str, float | None] = {}
     for state, prefix in (("trained", ""), ("untrained", "untrained_")):
         silence = scores[state]["silence"]
-        level = silence["rms_db"]
-        row[f"{prefix}silence_db"] = -math.inf if level is None else _number(level)
+        level = silence["rms_db"]  # null in older files
+        row[f"{prefix}silence_db"] = NOTHING_DB if level is None else _number(level)
         row[f"{prefix}silence_tones"] = _number(silence["share_at_tones"])
         fractions = scores[state]["tonal_fraction"]
         row[f"{prefix}tonal_fraction_last_layer"] = _number(fractions[-1]) if fractions else None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import pandas as pd
 
+from ..dsp.spectra import NOTHING_DB
 from ..evaluation import METRICS
 from ..probe.style import Section
 from .facts import PROVENANCE
@@ -146,7 +146,7 @@ def _pairs(pairs: pd.DataFrame) -> pd.DataFrame:
 def _artifacts(results: pd.DataFrame) -> pd.DataFrame:
     silence = _text(results, "silence_db", "{:.0f} dB, ")
     silence += _text(100 * results[["silence_tones"]], "silence_tones", "{:.0f} % tones")
-    table = pd.DataFrame({"silence": silence.mask(results["silence_db"].eq(-math.inf), "silent")})
+    table = pd.DataFrame({"silence": silence.mask(results["silence_db"] <= NOTHING_DB, "silent")})
     now, before = (
         _text(results, f"{prefix}silent_windows_tones_db", "{:.0f} dB").mask(
             results[f"{prefix}silent_windows_tones_db"] < -300, "none"

@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from ..files import whole_or_nothing
+from ..files import json_text, whole_or_nothing
 from ..probe.style import Page, Section, png_of
 from .chart import CAPTION, draw_comparison
 from .models import Reading, ScoredModel, read_models
@@ -126,7 +125,7 @@ def to_json(page: Page, reading: Reading, results: pd.DataFrame, pairs: pd.DataF
 
     ``models``: each a row of :func:`tabulate`, with ``folders`` and ``scores`` (song, stem, metric:
     median over its frames in dB, mean over the seeds). ``pairs``: as of :func:`compare_models`.
-    What is missing is ``null``; infinities are the texts ``inf`` and ``-inf``.
+    What is missing is ``null``; the level of nothing is -400 dB.
     """
     models = _plain(results, "index")
     for model in reading.models:
@@ -134,7 +133,7 @@ def to_json(page: Page, reading: Reading, results: pd.DataFrame, pairs: pd.DataF
         models[model.name]["scores"] = _scores(model)
     content = {"title": page.title, "models": models, "pairs": _plain(pairs, "records")}
     content |= {"notes": page.notes, "left_out": reading.left_out}
-    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+    return json_text(content, indent=1)
 
 
 def _scores(model: ScoredModel) -> dict[str, Any]:
@@ -143,5 +142,4 @@ def _scores(model: ScoredModel) -> dict[str, Any]:
 
 
 def _plain(table: pd.DataFrame, orient: Any) -> Any:
-    texts = table.astype(object).replace({np.inf: "inf", -np.inf: "-inf"})
-    return json.loads(texts.to_json(orient=orient, double_precision=15))
+    return json.loads(table.to_json(orient=orient, double_precision=15))

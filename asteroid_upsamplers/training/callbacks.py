@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import math
 import os
@@ -18,7 +17,7 @@ from pytorch_lightning.callbacks import Callback, Checkpoint, WeightAveraging
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from ..errors import TERMINATED, UsageError, one_line_errors, raise_terminated
-from ..files import whole_or_nothing
+from ..files import write_json
 from .checkpoints import (
     BEST,
     CHECKPOINTS,
@@ -120,8 +119,7 @@ class LearningCurve(Callback):
         self._rows.append(row | self._validated)
         self._validated = {}
         if trainer.is_global_zero:
-            with whole_or_nothing(self.exp_dir / CURVE) as partial:
-                partial.write_text(json.dumps(self._rows, indent=1, allow_nan=False))
+            write_json(self.exp_dir / CURVE, self._rows, indent=1)
 
 
 class Checkpoints(Checkpoint):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import platform
 import re
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 
 from ..errors import UsageError
-from ..files import whole_or_nothing
+from ..files import write_json
 from .checkpoints import (
     BEST,
     BEST_MODEL,
@@ -77,8 +76,7 @@ def save_results(conf: Config, exp_dir: Path) -> None:
         "seed": conf["training"]["seed"],
         **provenance(),
     }
-    with whole_or_nothing(exp_dir / SUMMARY) as partial:
-        partial.write_text(json.dumps(summary, indent=2, allow_nan=False))
+    write_json(exp_dir / SUMMARY, summary)
 
 
 def provenance() -> dict[str, str]:

@@ -174,7 +174,9 @@ def test_written_scores_are_museval_json_and_the_same_bytes_again(tmp_path, suff
     write_scores(store, second)
     data = first.read_bytes()
     assert second.read_bytes() == data
-    assert (gzip.decompress(data) if suffix.endswith("gz") else data).decode() == store.json
+    text = (gzip.decompress(data) if suffix.endswith("gz") else data).decode()
+    content = json.loads(text, parse_constant=pytest.fail)  # NaN is no JSON
+    pd.testing.assert_frame_equal(museval.aggregate.json2df(content, "song"), store.df)
     if suffix.endswith("gz"):
         assert data[4:8] == b"\0\0\0\0"  # gzip's time of writing
     assert is_scored(first, {"vocals", "drums"}) and not is_scored(first, ["vocals"])

@@ -54,7 +54,7 @@ def test_scores_of_both_states(tmp_path, measure):
         assert scores["unusual"]["quiet song"]["level_db"] == pytest.approx(-14, abs=0.1)
         assert scores["unusual"]["noise"]["frequencies"] == 8
         assert scores["silence"]["rms_db"] > -100
-        assert modified[state]["silence"] == {"rms_db": None, "share_at_tones": 0}
+        assert modified[state]["silence"] == {"rms_db": -400, "share_at_tones": 0}
     assert original["trained"] != original["untrained"]
 
 

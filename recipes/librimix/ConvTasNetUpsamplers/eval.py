@@ -1,7 +1,6 @@
 """Stage 2: score one trained Conv-TasNet, and measure the tones of its decoder."""
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from asteroid.metrics import get_metrics
 from tqdm import tqdm
 
 from asteroid_upsamplers.errors import UsageError, one_line_errors
-from asteroid_upsamplers.files import whole_or_nothing
+from asteroid_upsamplers.files import write_json
 from asteroid_upsamplers.models import UpsamplerConvTasNet as ConvTasNet
 from asteroid_upsamplers.probe import probe
 
@@ -67,19 +66,19 @@ def main(exp_dir, test_dir):
     data = conf["data"]
     examples = LibriMix(test_dir, data["task"], data["sample_rate"], data["n_src"], segment=None)
     figures = improvements(model, [examples[index] for index in range(len(examples))])
+    count = len(figures)
     result = {
         "upsampler": model.decoder.upsampler_name,
         "upsampler_kwargs": model.decoder.upsampler_kwargs,
         "parameters": sum(p.numel() for p in model.parameters()),
         "si_sdr_improvement_db": {
             "mean": float(np.mean(figures)),
-            "standard_error": float(np.std(figures, ddof=1) / len(figures) ** 0.5),
-            "mixtures": len(figures),
+            "standard_error": float(np.std(figures, ddof=1) / count**0.5) if count > 1 else None,
+            "mixtures": count,
         },
         "tones": tones(model),
     }
-    with whole_or_nothing(target) as partial:
-        partial.write_text(json.dumps(result, indent=2) + "\n")
+    write_json(target, result)
 
 
 if __name__ == "__main__":

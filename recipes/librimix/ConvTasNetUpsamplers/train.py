@@ -21,7 +21,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
 from asteroid_upsamplers.errors import UsageError, one_line_errors
-from asteroid_upsamplers.files import whole_or_nothing
+from asteroid_upsamplers.files import whole_or_nothing, write_json
 from asteroid_upsamplers.models import UpsamplerConvTasNet as ConvTasNet
 
 
@@ -117,7 +117,7 @@ def main(conf):
     checkpoint = torch.load(best.best_model_path, map_location="cpu")
     system.load_state_dict(checkpoint["state_dict"])
     infos = {"epochs": trainer.current_epoch, "best_val_loss": float(best.best_model_score)}
-    (exp_dir / "training.json").write_text(json.dumps(infos, indent=2) + "\n")
+    write_json(exp_dir / "training.json", infos)
     package = system.model.cpu().serialize() | train_loader.dataset.get_infos()
     with whole_or_nothing(exp_dir / "best_model.pth") as partial:
         torch.save(package, partial)

@@ -18,9 +18,11 @@ def row(exp_dir):
     result = json.loads(path.read_text())
     scores, tones = result["si_sdr_improvement_db"], result["tones"]
     lines = tones["noise_prominence_db"].values()
+    error = scores["standard_error"]  # null for a single mixture
+    error = "" if error is None else f" ± {error:.2f}"
     return {
         "experiment": exp_dir.name,
-        "SI-SDRi (dB)": f"{scores['mean']:.2f} ± {scores['standard_error']:.2f}",
+        "SI-SDRi (dB)": f"{scores['mean']:.2f}{error}",
         "tones of a constant (dB)": _level(tones["constant_db"]),
         "its tonal share": f"{100 * tones['tonal_fraction']:.0f} %",
         "lines in noise (dB)": f"{min(lines):.1f} to {max(lines):.1f}",
