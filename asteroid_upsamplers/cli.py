@@ -184,7 +184,8 @@ def _add_probe(commands: argparse._SubParsersAction) -> None:
         help="find the tones that upsampling layers make, in a network or a recording",
         description="Find the upsampling layers of a network, measure the tones that they make "
         "of silence and of noise, and attribute these to layers; or look for such tones in a "
-        "recording.",
+        "recording. Nothing in a model file is run; a factory is code and is run, so name only one "
+        "that you trust.",
     )
     add = parser.add_argument
     add("target", help="Asteroid model file, recording, or package.module:factory of a network")

@@ -26,10 +26,9 @@ def one_line(error: BaseException) -> str:
     """All that an exception says, in one line; of a long text the middle is left out.
 
     Its type stands before it where the text alone says nothing (``KeyError: 'weight'``). Signs that
-    a terminal would obey are replaced.
+    a terminal would obey are spelled out.
     """
-    words = " ".join(str(error).split())
-    text = "".join(sign if sign.isprintable() else "?" for sign in words)
+    text = printable(" ".join(str(error).split()))
     if not text or isinstance(error, LookupError):
         text = f"{type(error).__name__}: {text}".removesuffix(": ")
     if len(text) > LONGEST_REASON:

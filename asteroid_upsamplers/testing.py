@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
-from .errors import UsageError
+from .errors import UsageError, one_line
 from .layers import FoldedUpsampler, Upsampler, linear_system, measured_system
 from .layers.measured import double_copy
 
@@ -51,8 +51,8 @@ def check_upsampler(
             try:
                 law(cls, dict(settings or {}))
             except Exception as error:
-                said = f"{cls.__name__} breaks the law {law.__name__!r}: {error}"
-                raise AssertionError(said.splitlines()[0]) from error
+                said = f"{cls.__name__} breaks the law {law.__name__!r}: {one_line(error)}"
+                raise AssertionError(said) from error
 
 
 def possible_strides(cls: type[Upsampler], among: Sequence[int] = STRIDES) -> list[int]:

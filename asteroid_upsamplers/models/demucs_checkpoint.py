@@ -32,6 +32,7 @@ from ..files import tell_full_disk, whole_or_nothing
 from .bounded import Bounded
 from .demucs_like import DemucsLike
 from .model_files import (
+    BEFORE_ZIP,
     ZIP,
     never_run,
     refuse_calls,
@@ -198,13 +199,12 @@ _RESTRICTED: Any = types.SimpleNamespace(
 
 def _content(path: Path) -> Any:
     """What a file holds: tensors, plain values and the classes of ``_CLASSES`` only."""
-    before_zip = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
     stand_ins: list[Any] = [(stand_in, name) for name, stand_in in _CLASSES.items()]
     content = _unpacked(regular_file(path).read_bytes())
     refuse_other_kinds(content[:512])
     with warnings.catch_warnings(), torch.serialization.safe_globals(stand_ins):
         warnings.simplefilter("ignore", torch.serialization.SourceChangeWarning)
-        if content.startswith(before_zip):  # classes come with their source, which torch
+        if content.startswith(BEFORE_ZIP):  # classes come with their source, which torch
             legacy: dict[str, Any] = {"pickle_module": _RESTRICTED}  # does not read otherwise
             return torch.load(io.BytesIO(content), "cpu", weights_only=False, **legacy)
         if not content.startswith(ZIP):

@@ -21,13 +21,16 @@ import torch
 from torch import Tensor
 from torch.torch_version import TorchVersion
 
-from ..errors import UsageError, one_line
+from ..errors import UsageError, one_line, printable
 from ..files import damage_of
 
 torch.serialization.add_safe_globals([TorchVersion])
 """Asteroid's own files hold one, which is a string; its own loading reads them now, too."""
 
 ZIP = b"PK\x03\x04"
+BEFORE_ZIP = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
+"""How a file of torch begins, and one of before version 1.6."""
+
 CALLED = {
     "collections OrderedDict",
     "torch.torch_version TorchVersion",
@@ -65,7 +68,7 @@ def regular_file(path: Path) -> Path:
     if not path.exists():
         raise UsageError("no such file")
     if not path.is_file():
-        raise UsageError(f"it is a {'folder' if path.is_dir() else 'pipe or device'}")
+        raise UsageError(f"it is a {'folder' if path.is_dir() else 'pipe or device'}, not a file")
     return path
 
 
@@ -87,6 +90,8 @@ def read_tensors(path: Path) -> Any:
             refuse_other_archives(path, path.stat().st_size)
             refuse_calls(torch._C.PyTorchFileReader(str(path)).get_record("data.pkl"))
             return torch.load(path, map_location="cpu", weights_only=True)
+        if not head.startswith(BEFORE_ZIP):
+            raise UsageError("torch did not write it")
         content = path.read_bytes()  # from a path torch would unpack the tar files of before 2017
         refuse_calls(content, pickles=5)
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
@@ -169,10 +174,9 @@ def refuse_calls(content: bytes, allowed: Collection[str] = (), pickles: int = 1
 
 def never_run(name: str) -> UsageError:
     """What to say of a file that names a function or class which no tensors need."""
-    shown = "".join(sign if sign.isprintable() else "?" for sign in name[:80])
     return UsageError(
-        f"refused, it holds {shown}, which is never run: of pickled code only tensors and plain "
-        "values are read"
+        f"refused, it holds {printable(name[:80])}, which is never run: of pickled code only "
+        "tensors and plain values are read"
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import UsageError
+from ..errors import UsageError, one_line
 
 LEAST_TIME = 64
 """Samples of output, without which nothing can be said of it."""
@@ -54,7 +54,7 @@ def output_of(network: Network, x: Tensor, seed: int) -> Tensor:
             torch.manual_seed(seed)
             output = network(x)
     except Exception as error:  # whatever a stranger's network raises
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        reason = one_line(error)
         raise UsageError(
             f"the network refused an input of shape {shape}: {reason} "
             "(pass another shape with input_shape, or --input_shape)"

@@ -64,15 +64,17 @@ def _built(target: str, settings: dict[str, Any]) -> Network:
         sys.path.insert(0, "")  # a factory in the folder that the command is called from
     try:
         factory = getattr(importlib.import_module(module_name), factory_name)
-    except Exception as error:  # whatever a stranger's module raises while it is imported
-        reason = f"{type(error).__name__}: {one_line(error)}"
-        raise UsageError(f"{target}: cannot be imported: {reason}") from error
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # whatever a stranger's module raises while it is imported
+        raise UsageError(f"{target}: cannot be imported: {_said(error)}") from error
     try:
         network = factory(**settings)
-    except Exception as error:  # whatever a stranger's factory raises
-        reason = f"{type(error).__name__}: {one_line(error)}"
+    except (Exception, SystemExit) as error:  # whatever a stranger's factory raises
         raise UsageError(
-            f"{target}: cannot be built with {settings or 'no settings'}: {reason} (--settings)"
+            f"{target}: cannot be built with {settings or 'no settings'}: {_said(error)} "
+            "(--settings)"
         ) from error
     if not callable(network):
         raise UsageError(f"{target}: gives a {type(network).__name__}, but must give a network")
@@ -82,6 +84,11 @@ def _built(target: str, settings: dict[str, Any]) -> Network:
         except UsageError as error:
             raise UsageError(f"{target}: {error}") from None
     return network
+
+
+def _said(error: BaseException) -> str:
+    name, said = type(error).__name__, one_line(error)
+    return said if said.startswith(name) else f"{name}: {said}"
 
 
 def usual_shape(network: Network, rate: float, seconds: float) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ import torch
 from asteroid.models import BaseModel
 from tqdm import tqdm
 
-from ..errors import DISK_TROUBLE, UsageError, printable
+from ..errors import DISK_TROUBLE, UsageError, one_line, printable
 from ..models import load_model
 from .channels import source_names
 from .file import Chunking, separate_file
@@ -96,7 +96,7 @@ def _problem(path: Path, error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError) and error.strerror:
         return f"{path}: {error.strerror}"
-    return f"{path}: {type(error).__name__}: {' '.join(str(error).split())}"
+    return f"{path}: {type(error).__name__}: {one_line(error)}"
 
 
 def load_on_device(path: Path, device: str | None = None) -> BaseModel:
@@ -113,7 +113,7 @@ def load_on_device(path: Path, device: str | None = None) -> BaseModel:
     try:
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError) as error:  # NotImplementedError is a RuntimeError
-        reason = str(error).splitlines()[0]
+        reason = one_line(error)
         raise UsageError(f"device {device!r} is not to be had here: {reason}") from error
     return load_model(path).to(device)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
-from ..errors import UsageError, is_out_of_memory, raise_terminated
+from ..errors import UsageError, is_out_of_memory, one_line, raise_terminated
 from .schema import Config
 
 
@@ -75,7 +75,7 @@ def explained(conf: Config) -> Iterator[None]:
         if "signal: Terminated" in f"{error} {error.__cause__}":  # SLURM sends it to all processes
             raise_terminated()
         raise UsageError(
-            f"a process that reads segments died ({str(error).splitlines()[0]}); if memory is "
+            f"a process that reads segments died ({one_line(error)}); if memory is "
             f"short, lower data.num_workers ({data['num_workers']}); run the same command again "
             "to go on from the last whole epoch"
         ) from None

@@ -1,13 +1,17 @@
 """Model files: loaded by name in a fresh process, refused in one line, and never run."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from asteroid.models import BaseModel
 
-from asteroid_upsamplers.models import DemucsLike, load_model
+from asteroid_upsamplers.models import DemucsLike, load_demucs_checkpoint, load_model
+
+from . import hostile
 
 SMALL = {"channels": 4, "depth": 3}
 
@@ -124,6 +128,35 @@ def test_what_is_no_model_file_is_named_in_one_line(package, tmp_path, write, wo
         load_model(tmp_path / "model.pth")
     assert "model.pth" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+KINDS = {
+    "empty": "it is empty",
+    "text": "torch did not write it",
+    "a pointer of git-lfs": "git lfs pull",
+    "a web page": "a web page: download the file itself",
+    "safetensors": "a safetensors file",
+    "hdf5": "an HDF5 file",
+    "a zip": "a zip archive of other files",
+    "TorchScript": "a TorchScript program, which is code and is never run",
+    "compressed 8": "it is compressed",
+}
+
+
+def test_what_is_often_taken_for_a_model_file_is_named(tmp_path):
+    path, contents = tmp_path / "model.pth", dict([*hostile.kinds(), *hostile.archives()])
+    for kind, words in KINDS.items():
+        path.write_bytes(contents[kind])
+        with pytest.raises(ValueError, match=f"model.pth: not a model file: .*{words}"):
+            load_model(path)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_is_refused_without_waiting_for_it(tmp_path, make):
+    make(tmp_path / "model.pth")
+    for load in (load_model, load_demucs_checkpoint):
+        with pytest.raises(ValueError, match="not a file"):
+            load(tmp_path / "model.pth")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

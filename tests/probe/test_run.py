@@ -78,6 +78,14 @@ def test_a_recording(recording, tmp_path, capsys):
     assert "<audio" in page
 
 
+STRANGER = """
+import sys, torch
+leave = sys.exit
+def network():
+    layer = torch.nn.ConvTranspose1d(1, 1, 4, 2)
+    layer.weight.data[0, 0, 0] = float("nan")
+    return layer
+"""
 CONV1D = '{"in_channels": 1, "out_channels": 1, "kernel_size": 3}'
 REFUSED = {
     "no such file, and no package.module:factory": ["nowhere.wav"],
@@ -87,6 +95,8 @@ REFUSED = {
     "has no attribute 'Network'": ["torch.nn:Network"],
     "cannot be built with no settings": ["torch.nn:Conv1d"],
     "gives a dict, but must give a network": ["builtins:dict"],
+    "stranger:network: weight holds NaN": ["stranger:network"],
+    "stranger:leave: cannot be built with no settings: SystemExit": ["stranger:leave"],
     "must be positive integers": [DEMUCS, "--input_shape", "1,x"],
     "must be a JSON object": [DEMUCS, "--settings", "[1]"],
     "torch.nn:Conv1d: no upsampling layer was seen": ["torch.nn:Conv1d", "--settings", CONV1D],
@@ -97,6 +107,7 @@ REFUSED = {
 def test_what_cannot_be_probed_is_one_line(words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.wav").write_text("no audio")
+    (tmp_path / "stranger.py").write_text(STRANGER)
     with pytest.raises(SystemExit) as left:
         main(["probe", *REFUSED[words]])
     assert left.value.code == 2
