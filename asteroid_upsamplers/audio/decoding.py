@@ -15,7 +15,7 @@ from typing import Any
 
 import soundfile
 
-from ..errors import UsageError
+from ..errors import UsageError, printable
 from .ffmpeg import audio_streams, decode
 from .layout import Layout, layout
 from .writing import writing_wavs
@@ -59,7 +59,7 @@ def readable(path: Path, scratch: Path) -> Path:
         _warn_of_chunks(path, info, chunks)
         return path
     copy = scratch / "decoded.wav"
-    if shutil.which("ffmpeg") is None:
+    if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
         if info is None:
             raise UsageError(
                 f"{path}: not readable as audio ({problem}); install ffmpeg to read more formats"
@@ -75,8 +75,10 @@ def readable(path: Path, scratch: Path) -> Path:
 def _check_file(path: Path) -> None:
     try:
         if not path.is_file():
-            kind = "is a folder, must be an audio file" if path.is_dir() else "no such file"
-            raise UsageError(f"{path}: {kind}")
+            kind = "is a folder, must be" if path.is_dir() else "is not"
+            raise UsageError(
+                f"{path}: {f'{kind} an audio file' if path.exists() else 'no such file'}"
+            )
         with path.open("rb") as file:
             if not file.read(1):
                 raise UsageError(f"{path}: empty file")
@@ -103,7 +105,7 @@ def _warn_of_chunks(path: Path, info: Any, chunks: Layout) -> None:
     elif -chunks.missing / rate > TOLERANCE:
         logger.warning(
             "%s: %.1f s are read, as its header says; behind them are %d bytes that may be samples",
-            path,
+            printable(str(path)),
             info.duration,
             -chunks.missing,
         )
@@ -114,7 +116,8 @@ def _decode_with_ffmpeg(path: Path, copy: Path, starts: list[int], info: Any) ->
     if not streams:
         raise UsageError(f"{path}: not readable as audio (no sound in it)")
     if len(streams) > 1:
-        logger.info("%s: %d audio streams, the first is read", path, len(streams))
+        name = printable(str(path))
+        logger.info("%s: %d audio streams, the first is read", name, len(streams))
     damage = decode(path, [copy], "pcm_f32le", starts)
     found = soundfile.info(copy)
     if found.frames == 0 and info is not None and info.format in CHUNKED[:3]:
@@ -144,4 +147,4 @@ def _decode_with_libsndfile(path: Path, copy: Path) -> None:
 
 def _warn(path: Path, reason: str, seconds: float, announced: float) -> None:
     of = f" of {announced:.1f} s announced" if announced > seconds else ""
-    logger.warning("%s: %s; %.1f s%s are used", path, reason, seconds, of)
+    logger.warning("%s: %s; %.1f s%s are used", printable(str(path)), reason, seconds, of)

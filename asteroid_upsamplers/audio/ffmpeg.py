@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from ..files import tell_full_disk
 
 FILES_ONLY = ("-protocol_whitelist", "file,subfile")
 """A file may be a playlist: nothing is fetched from elsewhere."""
@@ -74,6 +75,7 @@ def decode(
 
     Raises:
         UsageError: If the file cannot be decoded, or has fewer streams.
+        OSError: If the disk is full.
     """
     words = ["ffmpeg", "-nostdin", "-loglevel", "error", "-y"]
     where, stops = path.resolve(), [*starts[1:], path.stat().st_size]
@@ -88,7 +90,8 @@ def decode(
             source = f"[{stream}]"
         words += ["-map", source, "-c:a", codec, "-bitexact", "-rf64", "auto"]
         words.append(f"file:{target.resolve()}")
-    return _reason(_run(words, path))
+    with tell_full_disk(targets[0], UsageError):
+        return _reason(_run(words, path))
 
 
 def _run(words: list[str], path: Path) -> subprocess.CompletedProcess[str]:

@@ -139,8 +139,8 @@ def _plan(
         files = _audio_in(path) if is_folder else [path]
         found = {file: output_paths(file, names, output_dir) for file in files}
         if is_folder:  # what an earlier run wrote is no mixture
-            estimates = {output for outputs in found.values() for output in outputs}
-            found = {file: found[file] for file in files if file not in estimates}
+            estimates = {_place(output) for outputs in found.values() for output in outputs}
+            found = {file: found[file] for file in files if _place(file) not in estimates}
         if not found:
             problems.append(f"{path}: no audio files in this folder")
         tasks |= found

@@ -164,3 +164,14 @@ def test_of_several_streams_the_first_sound_is_read(coded, tmp_path, caplog):
         readable(path, tmp_path)
     assert "a.m4a: 2 audio streams, the first is read" in caplog.text
     assert read_wav(tmp_path / "decoded.wav").shape[1] >= FRAMES
+
+
+def test_a_full_disk_is_not_taken_for_a_bad_file(coded, tmp_path):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            readable(coded["m4a"], tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
