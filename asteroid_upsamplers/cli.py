@@ -211,13 +211,11 @@ def _add_probe(commands: argparse._SubParsersAction) -> None:
     add(
         "--seconds",
         type=float,
-        default=6.0,
         help="length of the test signal in seconds, if --input_shape is omitted (default 6)",
     )
     add(
         "--settings",
         type=_settings,
-        default={},
         metavar="JSON",
         help="arguments of the factory, such as '{\"channels\": 16}'",
     )
@@ -225,9 +223,15 @@ def _add_probe(commands: argparse._SubParsersAction) -> None:
         "--strides",
         type=_shape,
         metavar="4,8",
-        help="strides of the layers to look for in a recording (default: the usual ones)",
+        help="strides of layers whose tones to look for: in a recording (default: the usual ones), "
+        "or in a network's output besides those of the layers that are found",
     )
-    add("--seed", type=int, default=0, help="seed of the test noise (default 0)")
+    add(
+        "--output",
+        metavar="KEY",
+        help="which of several outputs of the network is the audio: a key, or a position from 0",
+    )
+    add("--seed", type=int, help="seed of the test noise (default 0)")
     parser.set_defaults(run=_probe)
 
 

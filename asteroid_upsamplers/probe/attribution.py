@@ -3,36 +3,47 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from .calls import UpsamplingCall
-from .watch import watching
+from .trace import Change
 
 NOTHING_LEFT_DB = 400.0
 
 
 def attributions(
-    network: Callable[..., object], tone_power: Callable[[], float], count: int
-) -> list[float]:
+    calls: Sequence[UpsamplingCall], tone_power: Callable[[Mapping[int, Change] | None], float]
+) -> tuple[list[float], float]:
     """By how many dB the tones in the network's output fall without each layer's own tones.
 
-    ``tone_power`` runs the network, which has ``count`` upsampling layers, and gives the power of
-    the tones in its output. Levels are 400 where nothing is left, negative where the tones rise.
+    Args:
+        calls: The upsampling layers.
+        tone_power: Runs the network, with changes to its operations, and gives the power of the
+            tones in its output.
+
+    Returns:
+        The levels, 400 where nothing is left, negative where the tones rise; and the share of the
+        tones' power that is left without those of all layers.
     """
-    before = tone_power()
+    before = tone_power(None)
+    changes = {call.op: _change(call) for call in calls}
     found = []
-    for number in range(count):
-
-        def change(index: int, call: UpsamplingCall, y: Tensor, number: int = number) -> Tensor:
-            return without_tones(y, call.stride) if index == number else y
-
-        with watching(network, change):
-            left = tone_power()
+    for call in calls:
+        left = tone_power({call.op: changes[call.op]})
         found.append(10 * math.log10(before / left) if left > 0 else NOTHING_LEFT_DB)
-    return found
+    return found, tone_power(changes) / before if len(calls) > 1 else 10 ** (-found[0] / 10)
+
+
+def _change(call: UpsamplingCall) -> Change:
+    def change(y: Tensor) -> Tensor:
+        if y.dim() <= call.axis or y.shape[call.axis] != call.time or y.is_complex():
+            return y  # the network did something else this time, or it is a spectrum
+        return without_tones(y.movedim(call.axis, -1), call.period).movedim(-1, call.axis)
+
+    return change
 
 
 @torch.no_grad()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import torch
 from torch import Tensor
@@ -22,18 +23,30 @@ class UpsamplingCall:
 
     Args:
         name: Of the innermost module that ran it; numbered (``up``, ``up#2``) from the second on.
-        kind: Name of the family, with ``2d`` appended where it upsamples images or spectrograms.
-        stride: Upsampling factor in time, the last dimension.
+        kind: Name of the family, with ``2d`` appended where it upsamples images or spectrograms;
+            ``"unknown"`` where the signal grew and what did it was not seen.
+        stride: Upsampling factor in time; a whole number, but for interpolations to another rate.
         time: Length of its output, in samples.
         layer: Gives the layer as ``artifacts`` measures it, in two dimensions for an input that is
             constant along frequency; ``None`` if it is no linear system with that stride.
+        op: Index of the operation that gave its output, in the run that was watched.
+        axis: Of its output, which is time.
+        change: By how many samples its output is longer if the network's input is longer.
     """
 
     name: str
     kind: str
-    stride: int
+    stride: int | float
     time: int
     layer: Callable[[], AnyLayer] | None = None
+    op: int = -1
+    axis: int = -1
+    change: int = 0
+
+    @property
+    def period(self) -> int:
+        """Of what it repeats in its output, in samples: the stride, or of 3/2 the 3."""
+        return Fraction(self.stride).limit_denominator(64).numerator
 
     def system(self) -> UpsamplingSystem | None:
         """The layer as a linear system, up to a delay; ``None`` if that is unknown."""
@@ -81,7 +94,7 @@ def subpixel_system(
 
 @torch.no_grad()
 def transposed_system_2d(
-    weight: Tensor, bias: Tensor | None, stride: tuple[int, ...], groups: int
+    weight: Tensor, bias: Tensor | None, stride: Sequence[int], groups: int
 ) -> UpsamplingSystem:
     """``F.conv_transpose2d`` for an input that is constant along frequency.
 

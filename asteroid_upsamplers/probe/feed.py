@@ -2,100 +2,197 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from .. import errors
 from ..errors import UsageError, one_line
+from ..layers.weights import refuse_non_finite
+from .outputs import audio_in, named_tensors
+from .state import modules_of, roots_of, seeded, their_defaults
+from .trace import Change, Trace, tracing
 
 LEAST_TIME = 64
 """Samples of output, without which nothing can be said of it."""
 
+DRAWS = 4
+"""So many outputs of a network that draws random numbers are looked at."""
+
+ROUNDED = 0.05
+"""Where a change moves to is known to some samples, so that its speed is rounded."""
+
+PYTHON, TORCH, HERE = (str(Path(m.__file__ or "").parent) for m in (traceback, torch, errors))
+"""Folders of code that is not the user's."""
+
 Network = Callable[[Tensor], Any]
-
-
-@contextmanager
-def evaluating(network: Network) -> Iterator[None]:
-    """Set every module to evaluation mode, and back to the mode that it was in."""
-    modules = list(network.modules()) if isinstance(network, nn.Module) else []
-    modes = [module.training for module in modules]
-    if isinstance(network, nn.Module):
-        network.eval()
-    try:
-        yield
-    finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.training = mode
 
 
 def white_noise(network: Network, shape: tuple[int, ...], seed: int) -> Tensor:
     """Uniform noise of peak 1, where the network's parameters are, and of their precision."""
-    noise = 2 * torch.rand(shape, generator=torch.Generator().manual_seed(seed)) - 1
-    parameters = network.parameters() if isinstance(network, nn.Module) else iter(())
+    generator = torch.Generator("cpu").manual_seed(seed)
+    noise = 2 * torch.rand(shape, generator=generator, dtype=torch.float32, device="cpu") - 1
+    parameters = (p for m in modules_of(network) for p in m.parameters() if p.is_floating_point())
     parameter = next(parameters, None)
     return noise if parameter is None else noise.to(parameter.device, parameter.dtype)
 
 
-@torch.no_grad()
-def output_of(network: Network, x: Tensor, seed: int) -> Tensor:
-    """The network's output for ``x``, as ``(channels, time)`` in float64.
+class Feed:
+    """A network in evaluation mode, what it is fed with, and how its signals grow.
 
-    ``seed`` is of random numbers that the network itself draws.
+    Args:
+        network: The network.
+        noise: White noise, of the shape that the network takes.
+        seed: Of random numbers that the network itself draws.
+        wanted: Name of the output that is audio; ``None`` to look for it.
+
+    Attributes:
+        trace: What the network did for the noise.
+        shorter: What it did for noise of another length; ``None`` if it takes no other.
+        factor: Samples of output for each frame of input; ``None`` if that is unknown.
+        change: By how many samples more the longer input gives; 0 if that is unknown.
+        audio: Which of its outputs is looked at.
+        made_by: Index of the operation that gave that output.
+        random: Whether the network draws random numbers.
 
     Raises:
-        UsageError: If it refuses the input, or gives no signal, too short a one, or NaN.
+        UsageError: If weights are NaN, the network refuses the input, or gives no signal.
     """
-    shape = tuple(x.shape)
-    try:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            output = network(x)
-    except Exception as error:  # whatever a stranger's network raises
-        reason = one_line(error)
-        raise UsageError(
-            f"the network refused an input of shape {shape}: {reason} "
-            "(pass another shape with input_shape, or --input_shape)"
-        ) from error
-    y = _audio_in(output)
-    if y is None:
-        raise UsageError(
-            f"the network gives {_named(output)} for an input of shape {shape}, which "
-            "holds no signal"
-        )
-    if y.shape[-1] < LEAST_TIME:
-        raise UsageError(
-            f"the network gives {y.shape[-1]} samples for an input of shape {shape}, at least "
-            f"{LEAST_TIME} are needed (pass a longer input_shape, or --input_shape)"
-        )
-    if not torch.isfinite(y).all():
-        raise UsageError(f"the network gives infinities or NaN for an input of shape {shape}")
-    return y.double().cpu()
+
+    def __init__(self, network: Network, noise: Tensor, seed: int, wanted: str | None = None):
+        self.network, self.noise, self.seed = network, noise, seed
+        self._defaults = their_defaults()
+        self.random, self.factor, self.change, other = False, None, 0, None
+        self.shorter: Trace | None = None
+        for root in roots_of(network):
+            refuse_non_finite(root)
+        output, self.trace, made_by = self._traced(noise)
+        for axis, x in _other_lengths(noise):
+            try:
+                other, self.shorter, _ = self._traced(x)
+                self.audio = audio_in(output, other, wanted, tuple(noise.shape))
+            except UsageError:  # another length is refused, or changes nothing
+                other, self.shorter = None, None
+                continue
+            long, short = (named_tensors(y)[self.audio.name].shape for y in (output, other))
+            change = long[self.audio.axis] - short[self.audio.axis]
+            self.factor = change / (noise.shape[axis] - x.shape[axis])
+            self.change = abs(change)
+            break
+        else:
+            self.audio = audio_in(output, None, wanted, tuple(noise.shape))
+        self.made_by = made_by[self.audio.name]
+        self.output = self._signal(output, noise)
+        if self.factor is None:
+            self.factor = self._speed()
+
+    def run(self, level: float, changes: Mapping[int, Change] | None = None) -> Tensor:
+        """The output for the noise at a level, ``(channels, time)`` in float64.
+
+        Of a network that draws random numbers there are several outputs, as further channels.
+
+        Args:
+            level: Factor of the noise.
+            changes: As :func:`tracing` takes them.
+
+        Raises:
+            UsageError: If the network gives NaN or infinities; it names the first layer that does.
+        """
+        x = level * self.noise
+        outputs = []
+        for seed in range(self.seed, self.seed + (DRAWS if self.random else 1)):
+            output = self._traced(x, seed, changes)[0] if changes else self._called(x, seed)
+            outputs.append(self._signal(output, x))
+        return torch.cat(outputs)
+
+    def _called(self, x: Tensor, seed: int) -> Any:
+        shape = tuple(x.shape)
+        try:
+            with self._defaults(), seeded(self.network, seed) as drawn:
+                output = self.network(x)
+                self.random = self.random or drawn()
+        except Exception as error:  # whatever a stranger's network raises
+            raise UsageError(
+                f"the network refused an input of shape {shape}: {cause_of(error)} "
+                "(pass another shape with input_shape, or --input_shape)"
+            ) from error
+        return output
+
+    def _traced(
+        self,
+        x: Tensor,
+        seed: int | None = None,
+        changes: Mapping[int, Change] | None = None,
+        check: bool = False,
+    ) -> tuple[Any, Trace, dict[str, int | None]]:
+        """The output, and for each tensor in it the operation that made it."""
+        with tracing(self.network, changes, check) as trace:
+            trace.mark_input(x)
+            output = self._called(x, self.seed if seed is None else seed)
+            tensors = named_tensors(output).items()
+            made_by = {name: trace.made_by(tensor.detach()) for name, tensor in tensors}
+        return output, trace, made_by
+
+    def _signal(self, output: Any, x: Tensor) -> Tensor:
+        shape = tuple(x.shape)
+        y = named_tensors(output)[self.audio.name].detach()
+        y = y.movedim(self.audio.axis, -1).flatten(0, -2) if y.dim() > 1 else y[None]
+        if y.shape[-1] < LEAST_TIME:
+            raise UsageError(
+                f"the network gives {y.shape[-1]} samples for an input of shape {shape}, at least "
+                f"{LEAST_TIME} are needed (pass a longer input_shape, or --input_shape)"
+            )
+        if not torch.isfinite(y).all():
+            trace = self._traced(x, check=True)[1]
+            op = trace.ops[trace.broken] if trace.broken is not None else None
+            first = (
+                f"; the first are in {op.place or 'the network itself'} ({op.name})" if op else ""
+            )
+            kind = "zeros" if not x.any() else "noise"
+            raise UsageError(
+                f"the network gives infinities or NaN for {kind} of shape {shape}{first}"
+            )
+        return y.double().cpu()
+
+    def _speed(self) -> float | None:
+        """By how many samples the output moves if a change in the input moves by one frame."""
+        time = self.noise.shape[-1]
+        places = []
+        for frame in (time // 3, 2 * time // 3):
+            x = self.noise.clone()
+            x[..., frame] *= -1
+            change = self._signal(self._called(x, self.seed), x) - self.output
+            energy = change.square().sum(0).cumsum(0)
+            if not energy[-1] > 0:
+                return None
+            places.append(int(torch.searchsorted(energy, energy[-1] / 2)))
+        speed = (places[1] - places[0]) / (2 * time // 3 - time // 3)
+        whole = round(speed)
+        return float(whole) if whole and abs(speed / whole - 1) < ROUNDED else speed
 
 
-def _audio_in(output: Any) -> Tensor | None:
-    """Of all tensors in the output the one with the longest axis, which is time, moved last."""
-    found = [y for y in _tensors(output) if y.is_floating_point() and y.dim() and y.numel()]
-    if not found:
-        return None
-    longest = max(found, key=lambda y: max(y.shape))
-    time = max(range(longest.dim()), key=lambda axis: (longest.shape[axis], axis))
-    return longest.detach().movedim(time, -1).flatten(0, -2) if longest.dim() > 1 else longest[None]
+def cause_of(error: BaseException) -> str:
+    """What an exception says, in one line, and the line of the user's code that it came from."""
+    where = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        python = frame.filename.startswith(PYTHON) and "site-packages" not in frame.filename
+        if not python and not frame.filename.startswith((TORCH, HERE, "<")):
+            where = f" ({Path(frame.filename).name}, line {frame.lineno}: {frame.line})"
+    name, said = type(error).__name__, one_line(error)
+    return (said if said.startswith(name) else f"{name}: {said}") + where
 
 
-def _tensors(output: Any) -> list[Tensor]:
-    if isinstance(output, Tensor):
-        return [output]
-    if isinstance(output, Mapping):
-        output = list(output.values())
-    if not isinstance(output, (list, tuple)):
-        return []
-    return [tensor for item in output for tensor in _tensors(item)]
-
-
-def _named(output: Any) -> str:
-    """What was returned, in an error message."""
-    shapes = [f"{str(y.dtype).removeprefix('torch.')} {tuple(y.shape)}" for y in _tensors(output)]
-    return f"a {type(output).__name__}" + (f" of {', '.join(shapes)}" if shapes else "")
+def _other_lengths(noise: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """The noise, shorter or longer along each axis but the batch, and the axis."""
+    axes = [
+        k for k in range(noise.dim() - 1, -1, -1) if noise.shape[k] > 1 and (k or noise.dim() == 1)
+    ]
+    for axis in axes:
+        time = noise.shape[axis]
+        for part in (time // 2, time // 3):
+            yield axis, noise.narrow(axis, 0, max(1, part))
+        yield axis, torch.cat([noise, noise], axis)

@@ -57,27 +57,40 @@ class ToneGrid:
         return line_powers(self.middle(y), self.period)
 
 
-def output_rates(calls: Sequence[UpsamplingCall], time: int, sample_rate: float) -> list[float]:
-    """Sample rate of each layer's output in Hz, from the network's and the length of its output.
+def output_rates(
+    calls: Sequence[UpsamplingCall], time: int, change: int, sample_rate: float
+) -> list[float]:
+    """Sample rate of each layer's output in Hz.
 
-    It is the network's rate over a product of later layers' strides. Padding makes lengths inexact,
-    so the nearest of the possible products is taken.
+    It is the network's rate over a product of later layers' strides. Padding and rounding make
+    lengths inexact, so the nearest of the possible products is taken.
+
+    Args:
+        calls: The layers.
+        time: Samples of the network's output.
+        change: By how many it is longer if the input is longer; 0 if that is unknown.
+        sample_rate: Of the network's output, in Hz.
     """
     rates = []
     for index, call in enumerate(calls):
-        products = {1}
+        products = {1.0}
         for later in calls[index + 1 :]:
             products |= {product * later.stride for product in products}
-        ratio = time / call.time
+        ratio = change / call.change if change and call.change else time / call.time
         best = min(products, key=lambda product: abs(math.log(ratio / product)))
         rates.append(sample_rate / (best if abs(math.log(ratio / best)) < 0.3 else ratio))
     return rates
 
 
 def grid_of(
-    calls: Sequence[UpsamplingCall], rates: Sequence[float], sample_rate: float
+    calls: Sequence[UpsamplingCall],
+    rates: Sequence[float],
+    sample_rate: float,
+    factors: Sequence[float],
 ) -> ToneGrid:
-    """The grid that holds the tones of all layers."""
-    periods = [sample_rate * call.stride / rate for call, rate in zip(calls, rates, strict=True)]
+    """The grid that holds the tones of all layers, and those of further upsampling factors."""
+    pairs = zip(calls, rates, strict=True)
+    periods = [*(sample_rate * call.period / rate for call, rate in pairs), *factors]
     whole = [round(period) for period in periods if abs(period - round(period)) < 1e-6]
-    return ToneGrid(sample_rate, max(2, math.lcm(*whole) if whole else calls[-1].stride))
+    period = math.lcm(*(p for p in whole if p > 0))
+    return ToneGrid(sample_rate, max(2, period if whole else round(max(periods))))

@@ -15,10 +15,10 @@ how far they fall if those of one layer are taken out of its output.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..artifacts import prominence, prominence_threshold
@@ -27,10 +27,13 @@ from ..dsp.spectra import decibels
 from ..errors import UsageError
 from .attribution import attributions
 from .calls import UpsamplingCall
-from .feed import Network, evaluating, output_of, white_noise
+from .feed import Feed, Network, white_noise
 from .grid import ToneGrid, grid_of, output_rates
 from .results import LayerReport, NoiseReport, ProbeReport, ProbeSignals, SilenceReport
-from .watch import watching
+from .state import undisturbed
+from .trace import Change
+from .unseen import remarks_on, unseen_factor
+from .watch import upsampling_calls
 
 NEAR_SILENCE_DB = -80.0
 
@@ -46,24 +49,43 @@ LEAST_ATTRIBUTION_DB = 1.0
 """A layer counts if the tones lose at least a fifth of their power without it."""
 
 MOST_REPLICAS = 64
+BEYOND_NOISE = 4.0
+"""Lines of so many times the power that noise would have on them are tones."""
+
+NOTHING_GROWS = (
+    "no upsampling layer was seen, and no signal in the network gets longer in time "
+    "(pass strides, or --strides, to look for tones at multiples of the sample rate over them)"
+)
+ONE_LENGTH = (
+    "no upsampling layer was seen, and the network takes inputs of one length only, so that it is "
+    "unknown what gets longer in it (pass strides, or --strides, to look for their tones)"
+)
 
 
 def probe(
-    network: Network, sample_rate: float, input_shape: Sequence[int], seed: int = 0
+    network: Network,
+    sample_rate: float,
+    input_shape: Sequence[int],
+    seed: int = 0,
+    strides: Sequence[int] = (),
+    output: str | None = None,
 ) -> ProbeReport:
     """Examine a network; see :class:`ProbeReport` for what comes out.
 
     Args:
         network: From a tensor of ``input_shape`` to audio, or to something that holds it (a tuple,
-            a dictionary). It is run in evaluation mode, and left in the modes that it was in.
+            a dictionary, a data class). It is run in evaluation mode, and left as it was.
         sample_rate: Of its output, in Hz.
         input_shape: What it takes, the batch included, such as ``(1, 2, 441000)``; long enough for
             a few seconds of output.
         seed: Of the noise, and of random numbers that the network draws.
+        strides: Further strides whose tones are looked for: multiples of the sample rate over each.
+        output: Name of the output that is audio, such as ``"audio"`` or, in a tuple, ``"1"``; if
+            ``None``, the one with the longest time axis.
 
     Raises:
-        UsageError: If no upsampling layer ran, the network refuses the input, or gives no finite
-            numbers or no signal.
+        UsageError: If nothing grows in the network and there are no ``strides``, it refuses the
+            input, or gives no finite numbers or no signal.
 
     Example:
         >>> from asteroid_upsamplers import layers
@@ -71,65 +93,78 @@ def probe(
         >>> [layer.kind for layer in report.layers], report.silence.share_at_predicted_tones
         (['nearest'], 0.0)
     """
-    return examine(network, sample_rate, input_shape, seed)[0]
+    return examine(network, sample_rate, input_shape, seed, strides, output)[0]
 
 
-@torch.no_grad()
 def examine(
-    network: Network, sample_rate: float, input_shape: Sequence[int], seed: int = 0
+    network: Network,
+    sample_rate: float,
+    input_shape: Sequence[int],
+    seed: int = 0,
+    strides: Sequence[int] = (),
+    output: str | None = None,
 ) -> tuple[ProbeReport, ProbeSignals]:
     """:func:`probe`, with the signals that it looked at."""
-    noise_in = white_noise(network, tuple(input_shape), seed)
+    with undisturbed(network):
+        feed = Feed(network, white_noise(network, tuple(input_shape), seed), seed, output)
+        return _examined(feed, sample_rate, strides)
 
-    def output(level: float) -> Tensor:
-        return output_of(network, level * noise_in, seed)
 
-    with evaluating(network):
-        with watching(network) as calls:
-            noise = output(1)
-        if not calls:
-            raise UsageError(
-                "no upsampling layer was seen: no transposed convolution, interpolation, subpixel "
-                "shuffle or layer of this package ran (compiled or scripted code cannot be watched)"
-            )
-        silence, whisper = output(0), output(10 ** (NEAR_SILENCE_DB / 20))
-        rates = output_rates(calls, noise.shape[-1], sample_rate)
-        grid = grid_of(calls, rates, sample_rate)
-        coarse = grid.for_length(silence.shape[-1])
-        in_silence = _silence(silence, coarse)
-        in_noise = _noise(noise, grid)
-        tones, places = _tones_to_attribute(silence, coarse, in_noise)
+def _examined(
+    feed: Feed, sample_rate: float, strides: Sequence[int]
+) -> tuple[ProbeReport, ProbeSignals]:
+    calls = upsampling_calls(feed.trace, feed.shorter, feed.made_by)
+    unseen = unseen_factor(feed, calls)
+    factors = [*strides, *(f for f in (feed.factor, unseen) if f and f > 1)]
+    if not calls and not factors:
+        raise UsageError(NOTHING_GROWS if feed.shorter is not None else ONE_LENGTH)
+    noise, silence, whisper = feed.run(1), feed.run(0), feed.run(10 ** (NEAR_SILENCE_DB / 20))
+    time = noise.shape[-1]
+    rates = output_rates(calls, time, feed.change, sample_rate)
+    grid = grid_of(calls, rates, sample_rate, factors)
+    coarse = grid.for_length(time)
+    in_silence = _silence(silence, coarse)
+    in_noise = _noise(noise, grid)
+    tones, places = _tones_to_attribute(silence, coarse, in_noise, feed.random)
 
-        def tone_power() -> float:
-            return float(coarse.line_powers(output(tones == "noise"))[1][places].sum())
+    def tone_power(changes: Mapping[int, Change] | None) -> float:
+        return float(coarse.line_powers(feed.run(tones == "noise", changes))[1][places].sum())
 
-        levels: list[Any] = [None] * len(calls)
-        if places:
-            levels = attributions(network, tone_power, len(calls))
+    levels: list[Any] = [None] * len(calls)
+    left = None
+    if places and calls:
+        levels, left = attributions(calls, tone_power)
     layers = [
         _layer(call, rate, sample_rate, level)
         for call, rate, level in zip(calls, rates, levels, strict=True)
     ]
     report = ProbeReport(
         sample_rate,
-        list(input_shape),
+        list(feed.noise.shape),
         layers,
         in_silence,
         _silence(whisper, coarse),
         in_noise,
         _worst(layers),
         tones,
-        _remarks(grid, coarse, in_silence, in_noise, noise.shape[-1]),
+        feed.factor,
+        unseen,
+        left,
     )
-    return report, ProbeSignals(silence, noise, calls)
+    remarks = remarks_on(report, feed, grid, coarse)
+    return replace(report, remarks=remarks), ProbeSignals(silence, noise, calls)
 
 
 def _tones_to_attribute(
-    silence: Tensor, grid: ToneGrid, in_noise: NoiseReport | None
+    silence: Tensor, grid: ToneGrid, in_noise: NoiseReport | None, random: bool
 ) -> tuple[str | None, list[int]]:
     """In which output there are tones, and at which frequencies of the grid."""
-    lines = grid.line_powers(silence)[1]
-    if float(lines.sum()) > ROUNDING * float(grid.middle(silence).square().mean()):
+    power, lines = grid.line_powers(silence)
+    middle = grid.middle(silence)
+    least = ROUNDING * float(middle.square().mean())
+    if random:  # of white noise so much falls on the lines
+        least += BEYOND_NOISE * power * grid.period / middle.shape[-1]
+    if float(lines.sum()) > least:
         return "silence", list(range(len(lines)))
     if in_noise is None:
         return None, []
@@ -147,12 +182,12 @@ def _layer(
     call: UpsamplingCall, rate: float, sample_rate: float, attribution: float | None
 ) -> LayerReport:
     found = call.tones()
-    levels: Sequence[float | None] = found.levels_db if found else [None] * (call.stride // 2)
+    levels: Sequence[float | None] = found.levels_db if found else [None] * (call.period // 2)
     tones = [
         {
-            "frequency_hz": k * rate / call.stride,
+            "frequency_hz": k * rate / call.period,
             "level_db": level,
-            "replicas_hz": _replicas(k * rate / call.stride, rate, sample_rate),
+            "replicas_hz": _replicas(k * rate / call.period, rate, sample_rate),
         }
         for k, level in enumerate(levels, 1)
     ]
@@ -201,25 +236,3 @@ def _loudest_first(grid: ToneGrid, name: str, levels: Tensor) -> list[dict[str, 
     pairs = zip(grid.frequencies, levels.tolist(), strict=True)
     tones = [{"frequency_hz": frequency, name: level} for frequency, level in pairs]
     return sorted(tones, key=lambda tone: -tone[name])
-
-
-def _remarks(
-    grid: ToneGrid, coarse: ToneGrid, silence: SilenceReport, noise: NoiseReport | None, time: int
-) -> list[str]:
-    remarks = []
-    if coarse.period < grid.period:
-        remarks.append(
-            f"the output has {time} samples, too few for the tones of the first layers: in silence "
-            f"only multiples of {coarse.spacing:g} Hz were looked at (pass a longer input_shape)"
-        )
-    elif silence.unexplained:
-        remarks.append(
-            "most of the output for silence is at frequencies that the layers above do not explain:"
-            " what makes it is unknown, part of the upsampling may not have been seen"
-        )
-    if noise is None:
-        remarks.append(
-            f"the output has {time} samples, too few to see tones in noise (pass a longer "
-            "input_shape)"
-        )
-    return remarks

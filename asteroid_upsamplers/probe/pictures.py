@@ -92,7 +92,9 @@ def _responses(report: ProbeReport, signals: ProbeSignals) -> Section:
             axes.plot(hertz, found.response_db, lw=1.2, color=colour, label=".")
             names.append(layer.name)
     if signals.noise.shape[-1] >= LEAST_FOR_RESPONSE:
-        whole = filtering_of_signal(signals.noise, max(2, report.layers[-1].stride))
+        whole = filtering_of_signal(
+            signals.noise, max([2, *(call.period for call in signals.calls[-1:])])
+        )
         hertz = np.array(whole.frequencies) * report.sample_rate
         axes.plot(hertz, whole.response_db, lw=0.7, color="0.6", label=".", zorder=1)
         names.append("whole network")

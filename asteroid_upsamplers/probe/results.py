@@ -23,8 +23,8 @@ class LayerReport(Result):
 
     Args:
         name: Of the module.
-        kind: Name of the family.
-        stride: Upsampling factor in time.
+        kind: Name of the family; ``"unknown"`` where only the lengths tell of it.
+        stride: Upsampling factor in time, whole but for interpolations to another rate.
         output_rate_hz: Sample rate of its output.
         tonal_fraction: Share of its steady response to a constant that is not constant; ``None``
             where no weights were seen.
@@ -36,7 +36,7 @@ class LayerReport(Result):
 
     name: str
     kind: str
-    stride: int
+    stride: int | float
     output_rate_hz: float
     tonal_fraction: float | None
     tones: list[dict[str, Any]]
@@ -104,6 +104,11 @@ class ProbeReport(Result):
         attributed_to: Names of the layers that the tones come from, the worst first.
         attributed_tones: Which tones these are: those in ``"silence"`` or, of a network that makes
             none there, those that stand out in ``"noise"``; ``None`` if that is unknown.
+        total_factor: Samples of output for each frame of input; ``None`` if that is unknown.
+        unseen_factor: By how much the signal grew where it was not seen what made it longer;
+            1 if all was seen, ``None`` if that is unknown. Its tones are looked for, too.
+        unattributed_share: Share of the tones' power that is left if what every layer makes at its
+            stride is taken out; ``None`` if there are no tones, or no layer.
         remarks: What could not be measured, and why.
     """
 
@@ -115,7 +120,16 @@ class ProbeReport(Result):
     noise: NoiseReport | None
     attributed_to: list[str]
     attributed_tones: str | None
+    total_factor: float | None
+    unseen_factor: float | None
+    unattributed_share: float | None
     remarks: list[str] = field(default_factory=list)
+
+    @property
+    def unattributed(self) -> bool:
+        """Whether most of the tones in silence come from something that was not seen."""
+        heard = self.attributed_tones == "silence" and self.silence.rms_db > AUDIBLE_DB
+        return heard and (self.unattributed_share or 0) > UNEXPLAINED_SHARE
 
 
 @dataclass(frozen=True, eq=False)

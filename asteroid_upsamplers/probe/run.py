@@ -22,6 +22,9 @@ from .text import describe_network, describe_recording
 SHOWN_SECONDS = 120
 """Of a recording, in the picture and the sound of a page; all of it is measured."""
 
+SECONDS = 6.0
+"""Length of the test signal by default."""
+
 
 class ProbeResult(NamedTuple):
     """A report, and the same as text."""
@@ -34,10 +37,11 @@ def run_probe(
     target: str,
     sample_rate: float | None = None,
     input_shape: Sequence[int] | None = None,
-    seconds: float = 6.0,
+    seconds: float | None = None,
     settings: dict[str, Any] | None = None,
     strides: Sequence[int] | None = None,
-    seed: int = 0,
+    seed: int | None = None,
+    output: str | None = None,
     page: Path | None = None,
 ) -> ProbeResult:
     """Probe a model file, a ``package.module:factory``, or a recording.
@@ -48,10 +52,12 @@ def run_probe(
         sample_rate: Of the network's output, in Hz; the network's own if ``None``.
         input_shape: Of the test signal, with the batch; if ``None`` one example of as many channels
             as the network says, or as its first convolution takes.
-        seconds: Length of the test signal if ``input_shape`` is ``None``.
+        seconds: Length of the test signal if ``input_shape`` is ``None``; by default 6.
         settings: Arguments of the factory.
-        strides: To look for in a recording; the usual ones if ``None``.
-        seed: Of the noise that a network is given.
+        strides: To look for in a recording, the usual ones if ``None``; in a network's output, in
+            addition to those of its layers.
+        seed: Of the noise that a network is given; by default 0.
+        output: Name of the network's output that is audio; found by its length if ``None``.
         page: Where to write an HTML page; nowhere if ``None``.
 
     Raises:
@@ -60,14 +66,26 @@ def run_probe(
     for name, value in {"seconds": seconds, "sample_rate": sample_rate}.items():
         if value is not None and not 0 < value < math.inf:
             raise UsageError(f"{name} must be a number above 0, not {value}")
+    _refuse_strides(strides)
     path = Path(target)
+    of_networks: dict[str, Any] = {
+        "input_shape": input_shape,
+        "seconds": seconds,
+        "sample_rate": sample_rate,
+    }
+    of_networks |= {"settings": settings, "seed": seed, "output": output}
     if path.is_file() and not is_model_file(target):
+        _refuse(target, "is a recording", of_networks)
         return _probe_recording(path, strides or USUAL_STRIDES, page)
+    if is_model_file(target):
+        _refuse(target, "is a model file, which holds its settings", {"settings": settings})
+    if input_shape:
+        _refuse(target, "gets an input of the given shape", {"seconds": seconds})
     network = load_network(target, settings or {})
     rate, remarks = rate_of(network, sample_rate)
-    shape = input_shape or usual_shape(network, rate, seconds)
+    shape = input_shape or usual_shape(network, rate, seconds or SECONDS)
     with _naming(target):
-        report, signals = examine(network, rate, shape, seed)
+        report, signals = examine(network, rate, shape, seed or 0, strides or (), output)
     report = replace(report, remarks=[*remarks, *report.remarks])
     words = describe_network(report, target)
     if page is not None:
@@ -91,6 +109,18 @@ def _probe_recording(path: Path, strides: Sequence[int], page: Path | None) -> P
             shown = read_wav(wav, 0, min(info.frames, SHOWN_SECONDS * info.samplerate))
             words.write(page, recording_pictures(report, shown))
     return ProbeResult(report, str(words))
+
+
+def _refuse(target: str, why: str, options: dict[str, Any]) -> None:
+    """Options that were given, but do not apply."""
+    given = [f"--{name}" for name, value in options.items() if value is not None]
+    if given:
+        raise UsageError(f"{target}: {why}: {', '.join(given)} cannot be used")
+
+
+def _refuse_strides(strides: Sequence[int] | None) -> None:
+    if strides is not None and (not strides or min(strides) < 2):
+        raise UsageError(f"strides are {list(strides)}, but must be at least 2")
 
 
 @contextmanager

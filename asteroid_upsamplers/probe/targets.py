@@ -10,9 +10,8 @@ from typing import Any
 
 from torch import nn
 
-from ..errors import UsageError, one_line
-from ..layers.weights import refuse_non_finite
-from .feed import Network
+from ..errors import UsageError
+from .feed import Network, cause_of
 
 MODEL_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".th")
 RATE_ATTRIBUTES = ("sample_rate", "samplerate", "sampling_rate")
@@ -64,31 +63,18 @@ def _built(target: str, settings: dict[str, Any]) -> Network:
         sys.path.insert(0, "")  # a factory in the folder that the command is called from
     try:
         factory = getattr(importlib.import_module(module_name), factory_name)
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # whatever a stranger's module raises while it is imported
-        raise UsageError(f"{target}: cannot be imported: {_said(error)}") from error
+    except (Exception, SystemExit) as error:  # whatever a stranger's module raises
+        raise UsageError(f"{target}: cannot be imported: {cause_of(error)}") from error
     try:
         network = factory(**settings)
     except (Exception, SystemExit) as error:  # whatever a stranger's factory raises
         raise UsageError(
-            f"{target}: cannot be built with {settings or 'no settings'}: {_said(error)} "
+            f"{target}: cannot be built with {settings or 'no settings'}: {cause_of(error)} "
             "(--settings)"
         ) from error
     if not callable(network):
         raise UsageError(f"{target}: gives a {type(network).__name__}, but must give a network")
-    if isinstance(network, nn.Module):
-        try:
-            refuse_non_finite(network)
-        except UsageError as error:
-            raise UsageError(f"{target}: {error}") from None
     return network
-
-
-def _said(error: BaseException) -> str:
-    name, said = type(error).__name__, one_line(error)
-    return said if said.startswith(name) else f"{name}: {said}"
 
 
 def usual_shape(network: Network, rate: float, seconds: float) -> tuple[int, ...]:
@@ -105,5 +91,6 @@ def usual_shape(network: Network, rate: float, seconds: float) -> tuple[int, ...
 
 
 def _attribute(network: Network, names: Sequence[str]) -> float | None:
-    values = (getattr(network, name, None) for name in names)
+    owners = (network, getattr(network, "config", None))  # as transformers' models have it
+    values = (getattr(owner, name, None) for owner in owners for name in names)
     return next((v for v in values if isinstance(v, (int, float)) and v > 0), None)

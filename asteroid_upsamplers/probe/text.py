@@ -54,15 +54,21 @@ def describe_network(report: ProbeReport, name: str) -> Page:
 
 def conclusion(report: ProbeReport) -> str:
     """Which layers the tones come from, in a sentence."""
+    unseen = report.unseen_factor != 1
     unknown = report.noise is None or report.silence.unexplained
     if report.attributed_to:
-        before = "Partly unknown, see the notes. " if unknown else ""
+        before = (
+            "Partly unknown, see the notes. " if unknown or unseen or report.unattributed else ""
+        )
         names = ", ".join(report.attributed_to)
         return f"{before}Tones in {report.attributed_tones} come from: {names}"
+    if report.attributed_tones == "silence" or (report.noise and report.noise.standing()):
+        notes = ", see the notes" if report.remarks else ""
+        return f"Tones in {report.attributed_tones}; which layer they come from is unknown{notes}."
     if unknown:
         return "Unknown whether there are tones, see the notes."
-    if report.attributed_tones == "silence" or (report.noise and report.noise.standing()):
-        return f"Tones in {report.attributed_tones}; which layer they come from is unknown."
+    if unseen:
+        return "No tones found, but part of the upsampling was not seen, see the notes."
     return "No tones found."
 
 
@@ -127,7 +133,7 @@ def _layer_rows(report: ProbeReport) -> list[dict[str, object]]:
             {
                 "layer": layer.name,
                 "kind": layer.kind,
-                "stride": layer.stride,
+                "stride": f"{layer.stride:g}",
                 "output rate": hertz(layer.output_rate_hz),
                 "tonal": percent(layer.tonal_fraction),
                 "tones": ", ".join(tones) or "none",

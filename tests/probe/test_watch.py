@@ -7,6 +7,8 @@ from torch.nn import functional as F
 
 from asteroid_upsamplers import layers
 from asteroid_upsamplers.probe import watching
+from asteroid_upsamplers.probe.feed import Feed
+from asteroid_upsamplers.probe.watch import upsampling_calls
 
 from .networks import Functional, Interpolation, Subpixel
 
@@ -106,7 +108,7 @@ def test_a_shuffle_behind_a_change_in_place_is_not_read_as_linear():
     layer.conv.register_forward_hook(lambda module, args, y: y.relu_())
     with torch.no_grad(), watching(layer) as calls:
         layer(torch.randn(1, 2, 40))
-    assert calls == []
+    assert [(call.kind, call.stride, call.tones()) for call in calls] == [("subpixel", 4, None)]
 
 
 def test_names_come_from_the_network():
@@ -131,15 +133,32 @@ def test_what_does_not_upsample_is_left_alone():
     assert calls == []
 
 
+def written_in_part(x):
+    y = x.new_zeros(1, 1, 4 * x.shape[2])
+    y[..., 1::4] = x
+    return y
+
+
+def added_in_place(x):
+    places = torch.arange(0, 4 * x.shape[2], 4)
+    return x.new_zeros(1, 1, 4 * x.shape[2]).index_add_(2, places, x)
+
+
 @torch.no_grad()
 def test_an_output_can_be_changed():
-    network = nn.Sequential(nn.ConvTranspose1d(1, 1, 4, 2), layers.Nearest(1, 1, stride=2))
-    x = torch.randn(1, 1, 10)
-    for changed in (0, 1):
-        with watching(network, lambda index, call, y, n=changed: y * (index != n)):
-            silenced = network(x)
-        expected = network[1](torch.zeros(1, 1, 22)) if changed == 0 else torch.zeros(1, 1, 44)
-        assert torch.equal(silenced, expected)
+    """That of a module, of an operation, a view, and what was written in place, in part or not."""
+    stack = nn.Sequential(nn.ConvTranspose1d(1, 1, 4, 2), layers.Nearest(1, 1, stride=2))
+    ways = {
+        "layer": (stack, lambda x: stack[1](3 * stack[0](x))),
+        "view": (lambda x: x.mT.expand(1, -1, 4).flatten(1)[:, None], None),
+        "in place": (added_in_place, None),
+        "part": (written_in_part, None),
+    }
+    for name, (way, changed) in ways.items():
+        feed = Feed(way, torch.randn(1, 1, 400), 0)
+        op = upsampling_calls(feed.trace, feed.shorter)[0].op
+        expected = changed(feed.noise)[0] if changed else 3 * way(feed.noise)[0]
+        assert torch.allclose(feed.run(1, {op: lambda y: 3 * y}), expected.double()), name
 
 
 def test_the_watch_ends_with_its_block():
