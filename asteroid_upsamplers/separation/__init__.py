@@ -2,6 +2,7 @@
 
 from .channels import source_names
 from .chunks import Context, no_context, overlap_add, separate_chunks
+from .devices import visible_gpus
 from .file import Chunking, separate_file
 from .files import load_on_device, output_paths, separate_files
 from .shifts import MAX_SHIFT, shift_averaged, shifted_context
@@ -20,4 +21,5 @@ __all__ = [
     "shift_averaged",
     "shifted_context",
     "source_names",
+    "visible_gpus",
 ]

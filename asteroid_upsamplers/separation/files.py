@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import soundfile
-import torch
 from asteroid.models import BaseModel
 from tqdm import tqdm
 
 from ..errors import DISK_TROUBLE, UsageError, one_line, printable
 from ..models import load_model
 from .channels import source_names
+from .devices import visible_gpus
 from .file import Chunking, separate_file
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def load_on_device(path: Path, device: str | None = None) -> BaseModel:
     Raises:
         UsageError: If the file is no model file, or there is no such device.
     """
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if device is None else device
+    device = ("cuda" if visible_gpus() else "cpu") if device is None else device
     try:
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError) as error:  # NotImplementedError is a RuntimeError

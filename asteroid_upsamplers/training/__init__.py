@@ -11,9 +11,9 @@ from .checkpoints import (
 )
 from .config import build_model, check_same_experiment, load_config, parse_arguments, save_config
 from .datamodule import SongSegments, samples
-from .launch import devices_and_nodes, explained, slurm_plugins
+from .launch import devices_and_nodes, explained, possible_trainer, slurm_plugins
 from .losses import LOSSES
-from .memory import checkpoint_activations, make_optimizer, summary
+from .memory import checkpoint_activations, make_optimizer, sizes, summary
 from .results import is_finished, provenance, save_results
 from .system import SeparationSystem
 
@@ -40,10 +40,12 @@ __all__ = [
     "make_optimizer",
     "newest_checkpoint",
     "parse_arguments",
+    "possible_trainer",
     "provenance",
     "samples",
     "save_config",
     "save_results",
+    "sizes",
     "slurm_plugins",
     "summary",
 ]

@@ -11,14 +11,15 @@ import dataclasses
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import asteroid.models
 import torch
 import yaml
 from asteroid.engine import optimizers
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+from torch import nn
 
 from ..errors import UsageError
 from ..files import whole_or_nothing
@@ -49,12 +50,17 @@ def load_config(conf_path: Path, variants: Sequence[Path] = (), **options: str) 
         if isinstance(model, dict) and model.get("name", before) != before:
             conf.model = {}
         conf = _merge(conf, layer, f"{path}: ")
-    missing = sorted(OmegaConf.missing_keys(conf))
+    whole = cast(Config, OmegaConf.to_container(conf))
+    missing = [key for key, values in whole.items() if values == MISSING]
+    missing += [
+        f"{s}.{k}" for s, v in whole.items() if s not in missing for k in v if v[k] == MISSING
+    ]
     if missing:
         raise UsageError(f"{conf_path}: {missing[0]} is missing")
     for key, text in options.items():
-        (section,) = [name for name in conf if key in conf[name]]
-        is_text = isinstance(conf[section][key], str)  # a path may look like YAML
+        now = cast(Config, OmegaConf.to_container(conf))
+        (section,) = [name for name in now if key in now[name]]
+        is_text = isinstance(now[section][key], str)  # a path may look like YAML
         conf = _merge(conf, {section: {key: text if is_text else _from_yaml(text)}}, "")
     plain = cast(Config, OmegaConf.to_container(conf))
     check_config(plain)
@@ -76,14 +82,14 @@ def parse_arguments(
     Raises:
         UsageError: For an unknown option or an impossible value.
     """
-    files = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    files = _Parser(add_help=False, allow_abbrev=False)
     files.add_argument("--conf", type=Path, default=Path("local/conf.yml"), help="every key")
     files.add_argument(
         "--variant", type=Path, action="append", default=[], help="what differs; repeatable"
     )
     known, _ = files.parse_known_args(argv)
     conf = load_config(known.conf, known.variant)
-    parser = argparse.ArgumentParser(description=description, parents=[files], allow_abbrev=False)
+    parser = _Parser(description=description, parents=[files], allow_abbrev=False)
     parser.add_argument("--exp_dir", type=Path, required=True, help="folder of the experiment")
     parser.add_argument(
         "--dry_run", action="store_true", help="print parameters, memory, songs and steps, and stop"
@@ -102,6 +108,11 @@ def parse_arguments(
     return load_config(known.conf, known.variant, **options), own
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (--help lists the options)")
+
+
 def check_config(conf: Config) -> None:
     """Check every value, and build the model without its weights.
 
@@ -110,14 +121,20 @@ def check_config(conf: Config) -> None:
     """
     check_limits(conf)
     try:
-        optimizers.get(conf["optim"]["optimizer"])
-    except ValueError:
+        optimizer: Any = optimizers.make_optimizer([nn.Parameter(torch.ones(1))], **conf["optim"])
+    except Exception:  # whatever has that name
+        optimizer = None
+    if not isinstance(optimizer, torch.optim.Optimizer):
         raise UsageError(
             f"optim.optimizer is {conf['optim']['optimizer']!r}: must be the name of an optimizer "
-            "of torch or torch_optimizer, such as adam"
-        ) from None
-    with torch.device("meta"):
-        build_model(conf)
+            "of torch or torch_optimizer with lr and weight_decay, such as adam"
+        )
+    try:
+        with torch.device("meta"):
+            build_model(conf)
+    except (RuntimeError, TypeError, ArithmeticError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"{conf['model']['name']} cannot be built so: {reason}") from None
 
 
 def build_model(conf: Config) -> MusicSeparator:
@@ -136,8 +153,9 @@ def build_model(conf: Config) -> MusicSeparator:
     for key in settings:
         if key not in known:
             raise UsageError(f"unknown key model.{key} of {name}, {nearest_names(key, known)}")
-    if not isinstance(settings.get("normalize"), bool):
-        raise UsageError("model.normalize must be true or false")
+    for key, value in {"normalize": None, **settings}.items():
+        if known[key].annotation in (bool, "bool") and not isinstance(value, bool):
+            raise UsageError(f"model.{key} must be true or false")
     data = conf["data"]
     return cls(sources=data["sources"], sample_rate=data["sample_rate"], **settings)
 
@@ -183,6 +201,12 @@ def check_same_experiment(conf: Config, exp_dir: Path) -> None:
 
 def _merge(conf: DictConfig, layer: dict, origin: str) -> DictConfig:
     """One layer more; what OmegaConf has to say about it in one line."""
+    for section, values in layer.items():
+        types = {field.name: str(field.type) for field in fields_of(section)}
+        for key, value in values.items():
+            problem = _not_literal(value, types.get(key, "Any"))
+            if problem:
+                raise UsageError(f"{origin}{section}.{key} is {value!r}: {problem}")
     try:
         return cast(DictConfig, OmegaConf.merge(conf, layer))
     except ConfigKeyError as error:
@@ -193,6 +217,19 @@ def _merge(conf: DictConfig, layer: dict, origin: str) -> DictConfig:
         reason = str(error).splitlines()[0]
         key = f"{error.full_key}: " if error.full_key else ""
         raise UsageError(f"{origin}{key}{reason}") from None
+    except TypeError:  # a mapping in the place of a list
+        raise UsageError(f"{origin}{layer}: a value is of another type than its key's") from None
+
+
+def _not_literal(value: Any, type_name: str) -> str:
+    """What is wrong with a value that OmegaConf would take for something else than it says."""
+    if value == MISSING:
+        return "no value"
+    if type_name != "str" and isinstance(value, str) and "${" in value:
+        return "must be a value, not a reference"
+    if type_name == "bool" and isinstance(value, (int, float)) and value not in (0, 1):
+        return "must be true or false"
+    return ""
 
 
 def _from_yaml(text: str) -> Any:
@@ -208,6 +245,10 @@ def _read(path: Path) -> Config:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise UsageError(f"{path}: cannot be read as YAML ({reason})") from None
-    if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
+    if (
+        not found
+        or not isinstance(found, dict)
+        or not all(isinstance(v, dict) for v in found.values())
+    ):
         raise UsageError(f"{path}: must be sections of keys, such as 'training:' with 'epochs: 3'")
     return cast(Config, found)

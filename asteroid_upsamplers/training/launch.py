@@ -8,8 +8,10 @@ from collections.abc import Iterator
 
 import torch
 from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from ..errors import UsageError, is_out_of_memory, one_line, raise_terminated
+from ..separation import visible_gpus
 from .schema import Config
 
 
@@ -17,13 +19,20 @@ def devices_and_nodes(conf: Config) -> tuple[int, int]:
     """Processes on each machine, and machines: as torchrun says, else as configured.
 
     Raises:
-        UsageError: If there are not as many GPUs, or nobody started the other machines' processes.
+        UsageError: If there are not as many GPUs, or nobody started the other machines' processes,
+            or torchrun started others than are configured.
     """
-    training, gpus = conf["training"], torch.cuda.device_count()
+    training, gpus = conf["training"], visible_gpus()
     devices, nodes = training["devices"] or max(1, gpus), training["num_nodes"]
     if TorchElasticEnvironment.detect():
-        devices = int(os.environ["LOCAL_WORLD_SIZE"])
-        nodes = int(os.environ["WORLD_SIZE"]) // devices
+        started = int(os.environ["LOCAL_WORLD_SIZE"])
+        machines = int(os.environ["WORLD_SIZE"]) // started
+        if (training["devices"] or started) != started or nodes not in (1, machines):
+            raise UsageError(
+                f"training.devices is {training['devices']} and training.num_nodes {nodes}, but "
+                f"torchrun started {started} process(es) on {machines} machine(s): leave them out"
+            )
+        devices, nodes = started, machines
     elif nodes > 1 and not SLURMEnvironment.detect() and "NODE_RANK" not in os.environ:
         raise UsageError(
             f"training.num_nodes is {nodes}, but nothing started this process as one of several "
@@ -32,6 +41,32 @@ def devices_and_nodes(conf: Config) -> tuple[int, int]:
     if gpus and devices > gpus:
         raise UsageError(f"training.devices is {devices}: must be at most {gpus}, the GPUs here")
     return devices, nodes
+
+
+@contextlib.contextmanager
+def possible_trainer(conf: Config) -> Iterator[None]:
+    """Say in one line why Lightning cannot train so.
+
+    Raises:
+        UsageError: If the environment (SLURM's or torchrun's variables) and the configuration
+            contradict each other, or this machine has no such precision.
+    """
+    precision = conf["training"]["precision"]
+    if precision == "16-mixed" and not torch.cuda.is_available():
+        raise UsageError(f"training.precision is {precision}: needs a GPU, and there is none here")
+    try:
+        yield
+    except UsageError:
+        raise
+    except (ValueError, RuntimeError, KeyError, MisconfigurationException) as error:
+        variables = sorted(name for name in os.environ if name.startswith(_LAUNCHERS))
+        raise UsageError(
+            f"training cannot start: {' '.join(str(error).split())} (set in the environment: "
+            f"{', '.join(variables) or 'nothing of a launcher'})"
+        ) from None
+
+
+_LAUNCHERS = ("SLURM_", "WORLD_SIZE", "RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "MASTER_")
 
 
 def slurm_plugins() -> list[SLURMEnvironment]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from dataclasses import dataclass
 
 import torch
 from asteroid.engine import optimizers
@@ -18,6 +19,15 @@ from .losses import LOSSES
 from .schema import Config
 
 GB = 2**30
+BYTES = {
+    "32-true": (4, 0, 4),
+    "bf16-mixed": (4, 2, 2),
+    "16-mixed": (4, 2, 2),
+    "bf16-true": (2, 0, 2),
+    "64-true": (8, 0, 8),
+}
+"""By Lightning's name of a precision: bytes of a weight, of its copy for the layers that compute in
+half precision, and of an activation (whose layers are nearly all among those)."""
 
 
 def make_optimizer(conf: Config, model: nn.Module) -> torch.optim.Optimizer:
@@ -53,26 +63,77 @@ def checkpoint_activations(model: MusicSeparator) -> None:
             )
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes that a training takes.
+
+    Attributes:
+        weights: On each device: weights, gradients, moments of the optimizer, moving average, and
+            the half-precision copies of mixed precision.
+        segment: Activations of one segment, as many times as a micro-batch has.
+        checkpoint: One file to go on from.
+        kept: All files of weights that a run leaves.
+    """
+
+    weights: int
+    segment: int
+    checkpoint: int
+    kept: int
+
+
+def sizes(conf: Config) -> Sizes:
+    """Of a configuration, from the shapes of its network and a step of its optimizer."""
+    training = conf["training"]
+    with torch.device("meta"):
+        model = build_model(conf)
+    number, cast, activation = BYTES[training["precision"]]
+    weights = number * sum(tensor.numel() for tensor in model.state_dict().values())
+    moments = round(moments_a_weight(conf) * weights)
+    average = weights if training["ema"] else 0
+    checkpoint = weights + moments + average
+    frames = samples(conf, "data", "segment")
+    activations = saved_bytes(conf, frames + sum(model.needed_context(frames)))
+    return Sizes(
+        weights=checkpoint + weights + weights * cast // number,
+        segment=activations * activation // BYTES["32-true"][2],
+        checkpoint=checkpoint,
+        kept=2 * checkpoint + 2 * weights,  # last and previous; best and best_model.pth
+    )
+
+
+def moments_a_weight(conf: Config) -> float:
+    """Numbers that the optimizer keeps for each weight, after its first step: 2 for Adam."""
+    layer = nn.Linear(64, 64, bias=False)
+    optimizer = make_optimizer(conf, layer)
+    layer(torch.ones(64)).sum().backward()
+    optimizer.step()
+    kept = [x.numel() for x in optimizer.state[layer.weight].values() if isinstance(x, Tensor)]
+    return sum(x for x in kept if x > 1) / layer.weight.numel()
+
+
 def summary(conf: Config, processes: int) -> str:
-    """What a training would be: parameters, memory, songs and steps, for ``--dry_run``."""
+    """What a training would be: parameters, memory, disk, songs and steps, for ``--dry_run``."""
     training, rate = conf["training"], conf["data"]["sample_rate"]
     with torch.device("meta"):
         model = build_model(conf)
-    segment = samples(conf, "data", "segment")
-    context = model.needed_context(segment)
+    context = model.needed_context(samples(conf, "data", "segment"))
     quick = {**conf, "model": {**conf["model"], "normalize": False}}  # no levels are measured
     data = SongSegments(quick, context, processes)
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    weights = 4 * parameters * (5 if training["ema"] else 4)  # gradients and two moments of Adam
-    activations = data.micro_batch * saved_bytes(conf, segment + sum(context))
+    size = sizes(conf)
+    activations = data.micro_batch * size.segment
     steps = data.sampler.steps
     sets = data.segments.songs, data.valid_songs.songs
     hours = [sum(song.frames for song in songs) / rate / 3600 for songs in sets]
+    again = ", before checkpoint_activations" if training["checkpoint_activations"] else ""
     return (
         f"model: {conf['model']['name']}, {parameters:,} parameters\n"
-        f"memory of a device, estimated for float32: {(weights + activations) / GB:.2f} GB "
-        f"(weights and optimizer {weights / GB:.2f}, activations of {data.micro_batch} segments "
-        f"{activations / GB:.2f})\n"
+        f"memory of a device, estimated for {training['precision']} and "
+        f"{conf['optim']['optimizer']}: {(size.weights + activations) / GB:.2f} GB "
+        f"(weights and optimizer {size.weights / GB:.2f}, activations of {data.micro_batch} "
+        f"segments {activations / GB:.2f}{again})\n"
+        f"disk: {size.kept / GB:.1f} GB of checkpoints and models, and {size.checkpoint / GB:.1f} "
+        "GB more while one is written\n"
         f"data: {len(sets[0])} songs to train on ({hours[0]:.2f} h), "
         f"{len(sets[1])} to validate on ({hours[1]:.2f} h)\n"
         f"steps: {steps:,} an epoch, {steps * training['epochs']:,} in all {training['epochs']} "

@@ -60,7 +60,7 @@ class Optim:
     """The arguments of Asteroid's ``make_optimizer``."""
 
     optimizer: str = setting()
-    lr: float = setting(least=0)
+    lr: float = setting(least=1e-30)
     weight_decay: float = setting(least=0)
 
 

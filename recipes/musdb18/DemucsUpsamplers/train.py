@@ -36,7 +36,8 @@ def train(conf: dict, exp_dir: Path) -> None:
     torch.set_flush_denormal(True)  # tiny gradients halve the speed of a CPU
     torch.set_float32_matmul_precision("high")  # as cuDNN computes convolutions in any case
     pl.seed_everything(training["seed"], workers=True)
-    trainer = make_trainer(conf, exp_dir)
+    with engine.possible_trainer(conf):
+        trainer = make_trainer(conf, exp_dir)
     first = trainer.is_global_zero
     with alone_in(exp_dir) if first else contextlib.nullcontext():
         epochs, every = training["epochs"], training["checkpoint_every"]
