@@ -34,6 +34,7 @@ def test_all_stages(songs, tmp_path):
     options = ("--musdb18_dir", songs, "--upsampler", "nearest", "--shifts", 1, "--workers", 1)
     result = run(*options, *where, more=TINY)
     assert result.returncode == 0, result.stderr
+    assert "Warning" not in result.stderr and "deprecated" not in result.stderr
     table = pd.read_csv(tmp_path / "exp" / "t" / "report.csv", index_col=0)
     assert list(table.index) == ["mixture", "nearest"]
     assert table.loc["nearest", "songs_total"] == 1
@@ -82,7 +83,9 @@ def said(tmp_path):
         where = ("--exp_root", "/exp", "--data_root", "/data")
         result = run(*options, *where, more="--epochs 3", python=fake)
         assert result.returncode == 0, result.stderr
-        return (tmp_path / "said").read_text().splitlines()
+        first, *lines = (tmp_path / "said").read_text().splitlines()
+        assert first == "-c import asteroid_upsamplers"
+        return lines
 
     return call
 
@@ -92,14 +95,27 @@ def test_stages_run_in_order_with_their_options(said):
     exp = "/exp/t/nearest"
     options = ("--musdb18_dir", "/songs/", "--tag", "t", "--upsampler", "nearest")
     assert said(*options, "--shifts", 10, "--chunk", 5, "--workers", 3) == [
-        f"-W ignore local/prepare_data.py {songs}",
-        f"-W ignore train.py --exp_dir {exp} --variant local/variants/nearest.yml {songs} "
-        "--epochs 3",
-        f"-W ignore eval.py separate {songs} --shifts 10 --chunk 5 {exp}",
-        f"-W ignore eval.py score {songs} --workers 3 {exp}",
-        f"-W ignore eval.py artifacts {songs} {exp}",
-        f"-W ignore -m asteroid_upsamplers.cli report {exp} --out /exp/t/report --title "
+        f"local/prepare_data.py {songs}",
+        f"train.py --exp_dir {exp} --variant local/variants/nearest.yml {songs} "
+        "--skip_bad_songs false --epochs 3",
+        f"eval.py separate {songs} --shifts 10 --chunk 5 {exp}",
+        f"eval.py score {songs} --workers 3 {exp}",
+        f"eval.py artifacts {songs} {exp}",
+        f"-m asteroid_upsamplers.cli report {exp} --out /exp/t/report --title "
         "Demucs-like models (full) on songs",
+    ]
+
+
+def test_folders_may_have_any_name(said, tmp_path, monkeypatch):
+    """Also where the shell searches other folders for relative ones."""
+    monkeypatch.setenv("CDPATH", "/")
+    songs = tmp_path / "-a  b\nc"
+    words = said("--musdb18_dir", songs, "--tag", "t", "--stage", 2, "--stop_stage", 2)
+    name = str(songs).splitlines()
+    assert words == [
+        f"eval.py separate --musdb18_dir {name[0]}",
+        f"c --wav_dir /data/wav/{songs.name.splitlines()[0]}",
+        "c /exp/t/transposed",
     ]
 
 
@@ -107,7 +123,7 @@ def test_the_stems_of_a_set_are_told_to_who_reads_them(said):
     words = said("--musdb18_dir", "/songs", "--sources", "vocals,rest", "--stop_stage", 1)
     assert [line.split("--wav_dir /data/wav/songs ")[1] for line in words] == [
         "--sources vocals,rest",
-        "--sources [vocals,rest] --epochs 3",
+        "--skip_bad_songs false --sources [vocals,rest] --epochs 3",
     ]
 
 
@@ -140,7 +156,7 @@ def test_rows_and_their_files(said, options, rows):
 def test_torchrun_starts_the_training_of_one_machine_or_several(said):
     for options, first in (("--nproc_per_node 2", "--standalone "), ("--nnodes 2", "")):
         (line,) = said("--torchrun", options, "--stage", 1, "--stop_stage", 1)
-        start = f"-W ignore -m torch.distributed.run {first}{options} train.py"
+        start = f"-m torch.distributed.run {first}{options} train.py"
         assert line.startswith(start)
 
 
@@ -150,6 +166,12 @@ def test_torchrun_starts_the_training_of_one_machine_or_several(said):
         ("--upsampeler nearest", "unknown option --upsampeler"),
         ("nearest", "unexpected word 'nearest'"),
         ("--stage 7", "--stage and --stop_stage must be 0 to 5"),
+        ("--stop_stage -1", "--stage and --stop_stage must be 0 to 5"),
+        ("--id cuda", "--id is 'cuda': must be numbers of GPUs"),
+        ("--variant all --upsampler nearest", "--variant excludes --upsampler and --modified"),
+        ("--variant all --modified true", "--variant excludes --upsampler and --modified"),
+        ("--torchrun x --num_nodes 2", "--torchrun and --num_nodes exclude each other"),
+        ("--python /nope", "--python /nope: cannot run Python with asteroid_upsamplers"),
         ("--stage 3 --stop_stage 1", "in order"),
         ("--stage", "--stage needs a value"),
         ("--modified maybe", "must be true or false"),

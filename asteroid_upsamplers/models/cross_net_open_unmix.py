@@ -11,6 +11,7 @@ its own, with complex numbers.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -67,17 +68,19 @@ class CrossNetOpenUnmix(MusicSeparator):
         super().__init__(sources, audio_channels, sample_rate, normalize)
         check_settings(self, hidden_size, n_layers, max_bin, n_fft, hop_length)
         self.n_fft, self.hop_length = n_fft, hop_length
-        self.network = BrokenXUMX(
-            list(sources),
-            window_length=n_fft,
-            in_chan=n_fft,
-            n_hop=hop_length,
-            hidden_size=hidden_size,
-            nb_channels=audio_channels,
-            sample_rate=sample_rate,
-            nb_layers=n_layers,
-            max_bin=max_bin,
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "dropout option")  # of one layer there is none
+            self.network = BrokenXUMX(
+                list(sources),
+                window_length=n_fft,
+                in_chan=n_fft,
+                n_hop=hop_length,
+                hidden_size=hidden_size,
+                nb_channels=audio_channels,
+                sample_rate=sample_rate,
+                nb_layers=n_layers,
+                max_bin=max_bin,
+            )
         self.register_load_state_dict_pre_hook(weights_below("network", "layer_enc."))
 
     def forward(self, mixture: Tensor) -> Tensor:

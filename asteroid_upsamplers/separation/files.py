@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import soundfile
+import torch
 from asteroid.models import BaseModel
 from tqdm import tqdm
 

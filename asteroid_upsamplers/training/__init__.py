@@ -1,10 +1,12 @@
 """From a configuration to a trained model, through Asteroid's System and Lightning's Trainer."""
 
+from . import quiet  # noqa: F401
 from .callbacks import Checkpoints, EndTogether, LearningCurve, StopNotFinite
 from .checkpoints import (
     CHECKPOINTS,
     WholeCheckpoints,
     best_so_far,
+    epochs_of,
     is_over,
     learning_curve,
     newest_checkpoint,
@@ -32,6 +34,7 @@ __all__ = [
     "check_same_experiment",
     "checkpoint_activations",
     "devices_and_nodes",
+    "epochs_of",
     "explained",
     "is_finished",
     "is_over",

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import pickle
+import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -85,6 +86,12 @@ def is_over(path: Path, epochs: int, early_stop: int | None) -> bool:
     ]
     stopped = early_stop is not None and bool(waited) and max(waited) >= early_stop
     return stopped or checkpoint["epoch"] + 1 >= epochs
+
+
+def epochs_of(exp_dir: Path) -> int:
+    """How many epochs an experiment was trained for, as its newest checkpoint says."""
+    path = newest_checkpoint(exp_dir / CHECKPOINTS, sys.maxsize)
+    return load_checkpoint(path)["epoch"] + 1 if path else 0
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

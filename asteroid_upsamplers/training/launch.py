@@ -38,9 +38,26 @@ def devices_and_nodes(conf: Config) -> tuple[int, int]:
             f"training.num_nodes is {nodes}, but nothing started this process as one of several "
             "machines': start it with torchrun or SLURM's srun"
         )
+    elif not SLURMEnvironment.detect():
+        _check_variables(devices, nodes)
     if gpus and devices > gpus:
         raise UsageError(f"training.devices is {devices}: must be at most {gpus}, the GPUs here")
     return devices, nodes
+
+
+def _check_variables(devices: int, nodes: int) -> None:
+    """Refuse what a user, or an earlier program, left in the environment."""
+    for name, allowed in {
+        "WORLD_SIZE": (1, devices * nodes),  # Lightning tells its own processes
+        "RANK": (0,),
+        "NODE_RANK": range(nodes),
+    }.items():
+        if os.environ.get(name, str(allowed[0])) not in map(str, allowed):
+            raise UsageError(
+                f"{name} is {os.environ[name]} in the environment, but this is a training in "
+                f"{devices} process(es) on {nodes} machine(s): unset it, set training.devices and "
+                "num_nodes, or start it with torchrun"
+            )
 
 
 @contextlib.contextmanager
@@ -69,14 +86,20 @@ def possible_trainer(conf: Config) -> Iterator[None]:
 _LAUNCHERS = ("SLURM_", "WORLD_SIZE", "RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "MASTER_")
 
 
-def slurm_plugins() -> list[SLURMEnvironment]:
+def slurm_plugins(devices: int, nodes: int) -> list[SLURMEnvironment]:
     """SLURM without Lightning's own requeueing.
 
     That one writes a checkpoint in the middle of an epoch, from which the epoch's other segments
     could not be told; here a run goes on from the last whole epoch.
+
+    Raises:
+        ValueError: If SLURM started other processes than are configured.
     """
-    in_slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
-    return [SLURMEnvironment(auto_requeue=False)] if in_slurm else []
+    if not SLURMEnvironment.detect() or TorchElasticEnvironment.detect():
+        return []
+    slurm = SLURMEnvironment(auto_requeue=False)
+    slurm.validate_settings(devices, nodes)
+    return [slurm]
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from .checkpoints import (
     CHECKPOINTS,
     SUMMARY,
     best_so_far,
+    epochs_of,
     learning_curve,
     read_json,
     save_whole,
@@ -64,13 +65,14 @@ def save_results(conf: Config, exp_dir: Path) -> None:
     )
     save_whole(model.serialize(), exp_dir / BEST_MODEL)
     curve = learning_curve(exp_dir)
+    seconds = [row["epoch_seconds"] for row in curve]
     summary = {
-        "epochs": len(curve),
+        "epochs": epochs_of(exp_dir),
         "max_epochs": conf["training"]["epochs"],
         "early_stop": conf["training"]["early_stop"],
         "best_epoch": best["epoch"] + 1,
         "best_val_loss": best["val_loss"],
-        "seconds_per_epoch": statistics.median(row["epoch_seconds"] for row in curve),
+        "seconds_per_epoch": statistics.median(seconds) if seconds else None,
         "unreadable_segments": sum(row.get("unreadable_segments", 0) for row in curve),
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "seed": conf["training"]["seed"],

@@ -51,7 +51,7 @@ class Stages:
             4: ["eval.py", "artifacts", *songs, self.exp_dir],
             5: [*report, "--out", self.work / "exp" / "report"],
         }[stage]
-        return [sys.executable, "-W", "ignore", *map(str, words)]
+        return [sys.executable, *map(str, words)]
 
     def start(self, stage: int) -> subprocess.Popen:
         """Begin with a stage, in a session of its own."""

@@ -19,7 +19,6 @@ RECIPE = Path(__file__).parents[2] / "recipes" / "musdb18" / "DemucsUpsamplers"
 LOCAL = RECIPE / "local"
 CONF = LOCAL / "conf.yml"
 TRAIN = RECIPE / "train.py"
-PYTHON = [sys.executable, "-W", "ignore"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(RECIPE.parents[2])}
 
 SMALL = f"--sample_rate {RATE} --segment 0.5 --segment_stride 0.1 --shift 0.2 --batch_size 4"
@@ -59,7 +58,7 @@ def started(songs, exp_dir, *more, start=(), inside=(), environment=None):
 
     ``start`` is what starts the script, ``inside`` what starts Python.
     """
-    words = [*inside, *PYTHON, *start, str(TRAIN), *options(songs, exp_dir, *more)]
+    words = [*inside, sys.executable, *start, str(TRAIN), *options(songs, exp_dir, *more)]
     how = {"env": ENVIRONMENT | (environment or {}), "start_new_session": True, "text": True}
     return subprocess.Popen(words, stderr=subprocess.PIPE, **how)
 

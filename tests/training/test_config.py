@@ -111,6 +111,32 @@ def test_options_come_after_variants():
     assert list(model.sources) == ["vocals", "other"]
 
 
+PLAIN = str.maketrans({c: f"\\{c}" for c in "?${}"})
+"""Signs that mean themselves in the messages below."""
+
+
+NULLABLE = {
+    "data": ["num_workers"],
+    "model": ["upsampler_kernel_size"],
+    "training": ["half_lr", "early_stop", "devices"],
+}
+
+
+def test_null_stands_where_it_is_documented(tmp_path):
+    """On the command line and in a file, however YAML writes it."""
+    keys = [(section, key) for section, names in NULLABLE.items() for key in names]
+    layers = {word: tmp_path / f"{word or 'nothing'}.yml" for word in ("8", "null", "~", "")}
+    for word, path in layers.items():
+        sections = (s + ":\n" + "".join(f"  {k}: {word}\n" for k in NULLABLE[s]) for s in NULLABLE)
+        path.write_text("".join(sections))
+    for word in ("null", "~", ""):
+        options = [w for _, key in keys for w in (f"--{key}", word)]
+        for words in (options, ["--variant", layers[word]]):
+            conf, _ = parse("--variant", layers["8"], *words)
+            assert [conf[section][key] for section, key in keys] == [None] * len(keys)
+    assert [parse("--variant", layers["8"])[0][s][key] for s, key in keys] == [8] * len(keys)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -120,7 +146,18 @@ def test_options_come_after_variants():
         ("--epochs 2.5", "training.epochs: Value '2.5' .* could not be converted to Integer"),
         ("--segment -1", "data.segment is -1.0: must be at least 0.001"),
         ("--ema 1", "training.ema is 1.0: must be at most 0.999999"),
-        ("--lr nan", "optim.lr is nan: must be at least 0"),
+        ("--lr nan", "optim.lr is nan: must be at least 1e-30"),
+        ("--epochs", "argument --epochs: expected one argument"),
+        ("--epochs true", "training.epochs: Value 'True' of type 'bool'"),
+        ("--epochs ???", "training.epochs is '???': no value"),
+        ("--epochs ${x}", "training.epochs is '${x}': must be a value, not a reference"),
+        ("--compile 2", "training.compile is 2: must be true or false"),
+        ("--modified null", "model.modified must be true or false"),
+        ("--sources {a:b}", "a value is of another type"),
+        ("--depth 100", "DemucsLike cannot be built so: Storage size"),
+        ("--optimizer get", "optim.optimizer is 'get': must be the name of"),
+        ("--lr 1e-400", "optim.lr is 0.0: must be at least"),
+        ("--segment inf", "data.segment is inf: must be a finite number"),
         ("--precision 8", "training.precision is '8': must be 32-true or"),
         ("--optimizer adm", "optim.optimizer is 'adm': must be the name of"),
         ("--upsampler neerest", "unknown upsampler 'neerest': did you mean nearest"),
@@ -129,6 +166,9 @@ def test_options_come_after_variants():
         ("model: {chanels: 3}", "unknown key model.chanels of DemucsLike, did you mean channels"),
         ("modl: {channels: 3}", "variant.yml: unknown key modl, did you mean model"),
         ("training: {epoch: 3}", "variant.yml: unknown key training.epoch, did you mean epochs"),
+        ("# nothing", "variant.yml: must be sections of keys"),
+        ("training: {epochs: 3, epochs: 4}", "variant.yml: cannot be .* duplicate key epochs"),
+        ("optim: {optimizer: '${x}'}", "optim.optimizer is '${x}': must be the name"),
         ("training: 3", "variant.yml: must be sections of keys"),
         ("model: [1, 2", "cannot be read as YAML"),
         ("just words", "variant.yml: must be sections of keys"),
@@ -145,7 +185,7 @@ def test_mistakes_are_named_in_one_line(tmp_path, words, message):
     if not words.startswith("--"):
         (tmp_path / "variant.yml").write_text(words)
         words = f"--variant {tmp_path / 'variant.yml'}"
-    with pytest.raises(UsageError, match=message) as caught:
+    with pytest.raises(UsageError, match=message.translate(PLAIN)) as caught:
         parse(*words.split())
     assert "\n" not in str(caught.value)
 

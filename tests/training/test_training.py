@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 
 import pytest
 import scipy.signal
@@ -24,15 +25,18 @@ from asteroid_upsamplers.training import (
     SeparationSystem,
     SongSegments,
     best_so_far,
+    build_model,
     learning_curve,
     load_config,
     newest_checkpoint,
+    sizes,
 )
 from asteroid_upsamplers.training.memory import _saved_bytes, saved_bytes
 from tests.training.recipe import (
     CONF,
     LOCAL,
     RATE,
+    RECIPE,
     SMALL,
     assert_same_training,
     best_weights,
@@ -430,6 +434,48 @@ def test_a_dry_run_says_what_a_run_finds(songs, alone, capsys):
     assert f"model: DemucsLike, {summary(alone)['parameters']:,} parameters" in words
     assert f"{checkpoint(alone)['global_step']:,} in all 3 epochs, each of 4 segments" in words
     assert "2 songs to train on" in words and "2 to validate on" in words
+
+
+def test_the_disk_that_a_run_writes_is_what_the_dry_run_says(alone):
+    conf = load_config(alone / "conf.yml")
+    tensors = leaves(checkpoint(alone, part) for part in ("last", "previous", "best"))
+    files = sum(tensor.nbytes for tensor in tensors)
+    model = sum(tensor.nbytes for tensor in leaves(checkpoint(alone, "best")))
+    assert sizes(conf).kept == pytest.approx(files + model, rel=1e-3)
+    full = sizes(load_config(CONF))
+    said = (
+        f"{full.kept / 2**30:.1f} GB of checkpoints and models, and {full.checkpoint / 2**30:.1f}"
+    )
+    assert said in (RECIPE / "README.md").read_text()
+
+
+def leaves(content):
+    """All tensors in nested containers."""
+    if isinstance(content, torch.Tensor):
+        return [content]
+    parts = content.values() if isinstance(content, dict) else content
+    if isinstance(content, (str, bytes)) or not isinstance(parts, Iterable):
+        return []
+    return [tensor for part in parts for tensor in leaves(part)]
+
+
+@pytest.mark.parametrize(
+    ("options", "weights", "segment"),
+    [
+        ({}, 16, 4),  # bytes: weight, gradient and two moments; an activation
+        ({"ema": "0.9"}, 20, 4),
+        ({"optimizer": "sgd"}, 8, 4),
+        ({"precision": "bf16-mixed"}, 18, 2),
+        ({"precision": "bf16-true"}, 8, 2),
+    ],
+    ids=str,
+)
+def test_memory_follows_precision_and_optimizer(options, weights, segment):
+    conf = load_config(CONF, channels="4", segment="1", **options)
+    size, plain = sizes(conf), load_config(CONF, channels="4", segment="1")
+    parameters = sum(p.numel() for p in build_model(conf).parameters())
+    assert size.weights == pytest.approx(weights * parameters)
+    assert size.segment == pytest.approx(segment / 4 * sizes(plain).segment)
 
 
 def test_activations_are_counted_on_shapes_alone():

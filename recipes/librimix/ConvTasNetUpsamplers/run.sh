@@ -23,9 +23,9 @@ TEXT
 
 fail() { echo "error: $1" >&2; exit 2; }
 
-librimix_dir= demo=false stage=0 stop_stage=3 tag= id=${CUDA_VISIBLE_DEVICES-} python=python
+librimix_dir= demo=false stage=0 stop_stage=3 tag= id=all python=python
 upsampler=transposed,subpixel,tone_free,nearest,linear
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+here=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 exp_root=$here/exp data_root=$here/data
 
 while [ $# -gt 0 ]; do
@@ -35,21 +35,23 @@ while [ $# -gt 0 ]; do
     --demo) demo=true; shift ;;
     --librimix_dir | --stage | --stop_stage | --tag | --upsampler | --id | --exp_root | --data_root | \
       --python)
-      [[ $# -gt 1 && $2 != --* ]] || fail "$1 needs a value"
+      [[ $# -gt 1 && -n $2 && $2 != --* ]] || fail "$1 needs a value"
       declare "${1#--}=$2"; shift 2 ;;
     *) fail "unknown option $1 (./run.sh --help lists them; options of train.py go behind --)" ;;
   esac
 done
-[[ $stage =~ ^[0-3]$ && $stop_stage =~ ^[0-3]$ ]] || fail "stages are 0 to 3, not $stage to $stop_stage"
+[[ $stage =~ ^[0-3]$ && $stop_stage =~ ^[0-3]$ && $stage -le $stop_stage ]] ||
+  fail "stages are 0 to 3 and in order, not $stage to $stop_stage"
+[[ $id =~ ^(all|[0-9]+(,[0-9]+)*|(GPU|MIG)-[A-Za-z0-9/,-]+)$ ]] || fail "--id is '$id': must be numbers of GPUs, such as 0,1"
 [[ $upsampler =~ ^[a-z_]+(,[a-z_]+)*$ ]] || fail "--upsampler is '$upsampler', must be names separated by commas"
 [[ $tag =~ ^[A-Za-z0-9._-]*$ && $tag != . && $tag != .. ]] || fail "--tag is '$tag', must be letters, digits and . _ -"
 [ $demo = true ] || [ -n "$librimix_dir" ] || fail "--librimix_dir DIR or --demo is needed"
 [ $demo = false ] || [ -z "$librimix_dir" ] || fail "--librimix_dir and --demo exclude each other"
 
-absolute() { case $1 in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
+absolute() { case $1 in /*) printf '%s' "$1" ;; *) printf '%s' "$PWD/$1" ;; esac; }
 exp_root=$(absolute "$exp_root") data_root=$(absolute "$data_root")
 case $python in /*) ;; */*) python=$(absolute "$python") ;; esac
-[ -z "$id" ] || export CUDA_VISIBLE_DEVICES=$id
+[ "$id" = all ] || export CUDA_VISIBLE_DEVICES=$id
 if [ $demo = true ]; then
   tag=${tag:-demo}
   train_dir=$data_root/demo/metadata/train valid_dir=$data_root/demo/metadata/dev
@@ -60,7 +62,9 @@ else
   librimix_dir=$(absolute "${librimix_dir%/}") tag=${tag:-librimix} sizes=()
   train_dir=$librimix_dir/train-100 valid_dir=$librimix_dir/dev test_dir=$librimix_dir/test
 fi
-cd "$here"
+cd -- "$here"
+"$python" -c 'import asteroid_upsamplers' 2>/dev/null ||
+  fail "--python $python: cannot run Python with asteroid_upsamplers; name the one it is installed in"
 names=()
 IFS=, read -ra names <<<"$upsampler"
 exp_dirs=()
@@ -71,20 +75,16 @@ say() { echo "== stage $1: $2" >&2; }
 
 if runs 0 && [ $demo = true ]; then
   say 0 "data"
-  "$python" -W ignore local/render_mixtures.py "$data_root/demo"
+  "$python" local/render_mixtures.py "$data_root/demo"
 fi
 
 if runs 1; then
   for name in "${names[@]}"; do
     say 1 "train $name"
-    if [ -f "$exp_root/$tag/$name/best_model.pth" ]; then
-      echo "$exp_root/$tag/$name: trained already" >&2
-      continue
-    fi
     # a transposed convolution that cannot make a tone of a constant, whatever it learns
     row=(--upsampler "$name")
     [ "$name" != tone_free ] || row=(--upsampler transposed --upsampler_kwargs '{"tone_free": true}')
-    "$python" -W ignore train.py --exp_dir "$exp_root/$tag/$name" --train_dir "$train_dir" \
+    "$python" train.py --exp_dir "$exp_root/$tag/$name" --train_dir "$train_dir" \
       --valid_dir "$valid_dir" "${sizes[@]}" "${row[@]}" "$@"
   done
 fi
@@ -92,11 +92,11 @@ fi
 if runs 2; then
   for exp_dir in "${exp_dirs[@]}"; do
     say 2 "evaluate $(basename "$exp_dir")"
-    "$python" -W ignore eval.py --exp_dir "$exp_dir" --test_dir "$test_dir"
+    "$python" eval.py --exp_dir "$exp_dir" --test_dir "$test_dir"
   done
 fi
 
 if runs 3; then
   say 3 "table"
-  "$python" -W ignore local/table.py "${exp_dirs[@]}" --out "$exp_root/$tag/table"
+  "$python" local/table.py "${exp_dirs[@]}" --out "$exp_root/$tag/table"
 fi

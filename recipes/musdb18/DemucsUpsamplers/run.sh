@@ -41,13 +41,13 @@ EOF
 
 fail() { echo "error: $1" >&2; exit 2; }
 names() { (cd "$1" && ls | sed 's/\.yml$//' | tr '\n' ' '); }
-absolute() { case $1 in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
+absolute() { case $1 in /*) printf '%s' "$1" ;; *) printf '%s' "$PWD/$1" ;; esac; }
 
 # asked to end: when the command that runs has put its things away (SLURM asks all processes)
 trap 'exit 143' TERM
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-musdb18_dir= download_sample=false demo=false skip_bad_songs=false stage=0 stop_stage=5 tag= id=${CUDA_VISIBLE_DEVICES-} dry_run=
+here=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+musdb18_dir= download_sample=false demo=false skip_bad_songs=false stage=0 stop_stage=5 tag= id=all dry_run=
 model=DemucsLike upsampler= modified=false variant= size= python=python workers= num_nodes= torchrun= sources=
 exp_root=$here/exp data_root=$here/data separate=()
 while [ $# -gt 0 ]; do
@@ -64,7 +64,7 @@ while [ $# -gt 0 ]; do
       --modified | --variant | --size | --id | --num_nodes | --exp_root | --data_root | --workers | --python) ;;
     *) fail "unknown option $1 (./run.sh --help lists them; options of train.py go behind --)" ;;
   esac
-  [[ $# -gt 1 && $2 != --* ]] || fail "$1 needs a value"
+  [[ $# -gt 1 && -n $2 && $2 != --* ]] || fail "$1 needs a value"
   case $1 in
     --chunk | --overlap | --shifts | --batch) separate+=("$1" "$2") ;;
     *) declare "${1#--}=$2" ;;
@@ -74,11 +74,14 @@ done
 
 [[ $stage =~ ^[0-5]$ && $stop_stage =~ ^[0-5]$ && $stage -le $stop_stage ]] ||
   fail "--stage and --stop_stage must be 0 to 5 and in order, not $stage to $stop_stage"
+[[ $id =~ ^(all|[0-9]+(,[0-9]+)*|(GPU|MIG)-[A-Za-z0-9/,-]+)$ ]] || fail "--id is '$id': must be numbers of GPUs, such as 0,1"
 [[ $upsampler =~ ^[a-z_]*$ ]] || fail "--upsampler is '$upsampler': must be letters and _"
 [[ $modified =~ ^(true|false)$ ]] || fail "--modified is '$modified': must be true or false"
 [[ $num_nodes =~ ^([1-9][0-9]*)?$ ]] || fail "--num_nodes is '$num_nodes': must be at least 1"
 [[ $sources =~ ^[A-Za-z0-9_,-]*$ ]] || fail "--sources is '$sources': must be names with commas between"
 [[ $tag =~ ^[A-Za-z0-9._-]*$ && $tag != . && $tag != .. ]] || fail "--tag is '$tag': must be letters, digits and . _ -"
+[ -z "$torchrun" ] || [ -z "$num_nodes" ] || fail "--torchrun and --num_nodes exclude each other"
+[ -z "$variant" ] || [ "$upsampler/$modified" = /false ] || fail "--variant excludes --upsampler and --modified"
 [ -z "$musdb18_dir" ] || [ $demo$download_sample = falsefalse ] ||
   fail "--musdb18_dir, --demo and --download_sample exclude each other"
 
@@ -97,8 +100,10 @@ song_set=("${set_dirs[@]}")
 [ $skip_bad_songs = false ] || song_set+=(--skip_bad_songs)
 size=${size:-full}
 [ -n "$tag" ] || tag=$(basename "$musdb18_dir" | tr -c 'A-Za-z0-9._\n-' _)_$size
-[ -z "$id" ] || export CUDA_VISIBLE_DEVICES=$id
-cd "$here"
+[ "$id" = all ] || export CUDA_VISIBLE_DEVICES=$id
+cd -- "$here"
+"$python" -c 'import asteroid_upsamplers' 2>/dev/null ||
+  fail "--python $python: cannot run Python with asteroid_upsamplers; name the one it is installed in"
 
 known() { [[ $1 =~ ^[A-Za-z0-9_]+$ ]] && [ -e "$2/$1${3-}" ]; }
 [ "$size" = full ] || known "$size" local/sizes .yml || fail "unknown size '$size'. Known: full $(names local/sizes)"
@@ -147,7 +152,7 @@ files_of() {
 [ -z "$dry_run" ] || stage=1 stop_stage=1
 # Whether a stage is to be run; if so, says it.
 stage() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ] && echo "== stage $1: $2" >&2; }
-run() { "$python" -W ignore "$@"; }
+run() { "$python" "$@"; }
 
 if stage 0 data; then
   from=()

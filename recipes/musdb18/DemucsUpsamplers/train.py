@@ -10,18 +10,16 @@ import logging
 import sys
 from pathlib import Path
 
+from asteroid_upsamplers import training as engine  # before Lightning, which warns of itself
+
+# isort: split
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import (
-    Callback,
-    EarlyStopping,
-    EMAWeightAveraging,
-)
+from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from asteroid_upsamplers import training as engine
 from asteroid_upsamplers.data import Augment
 from asteroid_upsamplers.errors import one_line_errors
 from asteroid_upsamplers.files import alone_in
@@ -111,7 +109,7 @@ def make_trainer(conf: dict, exp_dir: Path) -> pl.Trainer:
         strategy=DDPStrategy(gradient_as_bucket_view=True) if several else "auto",
         sync_batchnorm=gpu and several,
         benchmark=gpu,
-        plugins=[engine.WholeCheckpoints(), *engine.slurm_plugins()],
+        plugins=[engine.WholeCheckpoints(), *engine.slurm_plugins(devices, nodes)],
         callbacks=callbacks,
         logger=[
             TensorBoardLogger(exp_dir / "logs", name="tensorboard"),
