@@ -67,7 +67,8 @@ class StopNotFinite(Callback):
             what = ", ".join(found) or "NaN in another process"
             raise UsageError(
                 f"epoch {trainer.current_epoch + 1}: {what}; training stops, and what was written "
-                "before stays. With another --tag, lower optim.lr or set training.gradient_clip"
+                "before stays. With another --tag, lower optim.lr or clip gradients "
+                "(training.gradient_clip)"
             )
 
 

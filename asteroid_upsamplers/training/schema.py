@@ -18,6 +18,10 @@ Config = dict[str, dict[str, Any]]
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
 
 
+LONGEST = 3600
+"""Of anything that is cut out of songs, in seconds."""
+
+
 def setting(
     least: float = -math.inf,
     most: float = math.inf,
@@ -38,8 +42,8 @@ class Data:
     skip_bad_songs: bool = setting(may_change=True)
     sources: list[str] = setting()  # noqa: RUF009
     sample_rate: int = setting(least=1)
-    segment: float = setting(least=1e-3)
-    segment_stride: float = setting(least=1e-3)
+    segment: float = setting(least=1e-3, most=LONGEST)
+    segment_stride: float = setting(least=1e-3, most=LONGEST)
     num_workers: int | None = setting(least=0, may_change=True)
 
 
@@ -47,7 +51,7 @@ class Data:
 class Augmentation:
     """How segments become new mixtures (:class:`asteroid_upsamplers.data.Augment`)."""
 
-    shift: float = setting(least=0)
+    shift: float = setting(least=0, most=LONGEST)
     flip_sign: bool = setting()
     flip_channels: bool = setting()
     remix_group: int = setting(least=1)

@@ -54,6 +54,19 @@ def test_two_processes_train_as_one_also_after_sigterm(songs, alone, tmp_path):
 
 
 @pytest.mark.slow
+def test_two_processes_end_where_nothing_is_finite(songs, tmp_path):
+    """All of them, and one says so."""
+    words = (*SHARED, "--epochs", 3, "--devices", 2, "--optimizer", "sgd", "--lr", 1e12)
+    with started(songs, tmp_path / "exp", *words) as process:
+        errors = process.communicate(timeout=120)[1]
+    assert process.returncode == 2
+    (line,) = [line for line in errors.splitlines() if "error" in line.lower()]
+    assert line.startswith("error: epoch 1: loss is ") and "Traceback" not in errors
+    wait_until(lambda: not family(process))
+    assert not list((tmp_path / "exp").rglob("*.ckpt"))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 def test_torchrun_starts_a_killed_rank_again(songs, alone, tmp_path, rank):
     start = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")

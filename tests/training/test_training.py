@@ -249,6 +249,8 @@ def test_what_is_not_finite_ends_a_training(
     written = {name: checkpoint(tmp_path / "exp", name)["epoch"] for name in ("last", "best")}
     assert written == {"last": 0, "best": 0}
     assert len(curve(tmp_path / "exp")) == 1 and not (tmp_path / "exp" / "best_model.pth").exists()
+    train(songs, tmp_path / "exp", "--epochs", 1)  # what a user can do with the epochs before
+    assert best_weights(tmp_path / "exp").isfinite().all()
     train(songs, tmp_path / "exp", "--epochs", 3)
     assert_same_training(tmp_path / "exp", alone, exact=True)
 
