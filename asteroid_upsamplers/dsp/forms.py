@@ -86,7 +86,7 @@ class InterpolatedConvolution(nn.Module):
         self.rounded["branches"] = kernel.branches
         for name in self.rounded:
             self.register_buffer(name, torch.empty(0), persistent=False)
-        self._place(torch.get_default_dtype())
+        self._place(torch.promote_types(torch.get_default_dtype(), torch.float32))
 
     def output_length(self, time: int) -> int:
         """Samples that come out for ``time`` samples in."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from ..dsp import covering_frames
 from ..dsp.polyphase import filtered_frames, joined
 from ..dsp.precision import becomes_a_program
+from ..errors import UsageError
 from .base import Upsampler
 from .measured import double_copy, linear_system
 
@@ -71,6 +74,12 @@ class FoldedUpsampler(nn.Module):
         """Samples that come out for ``time`` samples in."""
         return time * self.stride + self.more
 
+    def _save_to_state_dict(self, *args: Any) -> None:
+        raise UsageError("a folded model has no weights to save: save it before fold_for_inference")
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        raise UsageError("a folded model takes no weights: load them before fold_for_inference")
+
     def extra_repr(self) -> str:
         """The settings, for ``print(model)``."""
         return f"{self.in_channels}, {self.out_channels}, stride={self.stride}"
@@ -100,7 +109,7 @@ class FoldedUpsampler(nn.Module):
         head = max((p // self.stride + 1 for p in places if p < half), default=0)
         tail = max((max(1, time - p // self.stride) for p in places if p >= half), default=0)
         if head + tail >= time // 2:
-            raise ValueError(f"{layer.name}: its output is nowhere that of a linear filter")
+            raise UsageError(f"{layer.name}: its output is nowhere that of a linear filter")
         return head, tail
 
 

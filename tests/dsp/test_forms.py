@@ -91,6 +91,10 @@ def test_the_least_work(kernel, low_rate_taps, has_edges):
 def test_constants_are_rounded_once(dtype):
     exact = InterpolatedConvolution(sinc_kernel(3), 7, (3, 3)).double().steady
     moved = InterpolatedConvolution(sinc_kernel(3), 7, (3, 3)).bfloat16().to(dtype).steady
+    torch.set_default_dtype(dtype)
+    built = InterpolatedConvolution(sinc_kernel(3), 7, (3, 3)).steady
+    torch.set_default_dtype(torch.float32)
+    assert torch.equal(built, moved)
     assert moved.dtype == torch.promote_types(dtype, torch.float32)
     assert torch.equal(moved, exact.to(moved.dtype))
 

@@ -89,6 +89,9 @@ def test_a_network_is_folded_for_inference():
     for x, wanted in zip(inputs, before, strict=True):
         torch.testing.assert_close(run(x), wanted, rtol=1e-5, atol=1e-5)
     fold_for_inference(network)  # once more changes nothing
+    for stale in (network.state_dict, lambda: network.load_state_dict({"b.weight": torch.ones(1)})):
+        with pytest.raises(ValueError, match="before fold_for_inference"):
+            stale()
     torch.testing.assert_close(run(inputs[1]), before[1], rtol=1e-5, atol=1e-5)
     assert not network["c"].weight.requires_grad
 
