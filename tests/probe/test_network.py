@@ -2,7 +2,12 @@
 
 import json
 import math
+from collections import namedtuple
+from contextlib import nullcontext
+from dataclasses import dataclass
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -141,6 +146,15 @@ def test_networks_of_other_people(network, shape, rate, kinds):
     assert all(layer.tonal_fraction is not None for layer in report.layers[:4])
 
 
+@dataclass
+class Output:
+    loss: torch.Tensor
+    waveform: torch.Tensor
+
+
+Pair = namedtuple("Pair", "features audio")
+
+
 def test_the_audio_is_found_in_what_a_network_returns():
     vocoder = networks.vocoder()
     x = (1, 20, 100)
@@ -148,27 +162,102 @@ def test_the_audio_is_found_in_what_a_network_returns():
     for wrap in (
         lambda y: {"codes": torch.zeros(1, 8, 9000, dtype=torch.long), "audio": y},
         lambda y: (y.mean(), [torch.zeros(1, 80, 100), y]),
+        lambda y: Output(y.mean(), y),
+        lambda y: Pair(torch.zeros(1, 80, 9000), y),
+        lambda y: SimpleNamespace(table=torch.zeros(50_000, 2), y=y),
+        lambda y: {"other": 2 * y, "wav": y},
         lambda y: y.mT,
+        lambda y: y.detach().numpy(),
     ):
         assert probe(lambda x, wrap=wrap: wrap(vocoder(x)), 8000, x).silence == expected
+    pair = probe(lambda x: [vocoder(x), 2 * vocoder(x)], 8000, x, output="1")
+    assert pair.silence.rms == pytest.approx(2 * expected.rms)
+    assert pair.remarks == []
+    time_first = nn.Sequential(nn.Linear(20, 20), Transpose(), vocoder)
+    assert probe(time_first, 8000, (1, 100, 20)).total_factor == 32
 
 
-def test_the_network_is_left_as_it_was_and_its_own_noise_is_seeded():
-    class Noisy(nn.Sequential):
-        def forward(self, x):
-            y = super().forward(x)
-            return y + 0.003 * torch.randn_like(y)
+class Transpose(nn.Module):
+    def forward(self, x):
+        return x.mT
 
-    network = Noisy(nn.BatchNorm1d(2), nn.ConvTranspose1d(2, 1, 8, 4)).train()
-    network[0].eval()
-    before = {key: value.clone() for key, value in network.state_dict().items()}
-    reports = []
+
+class Noisy(nn.Sequential):
+    """Draws random numbers of three kinds."""
+
+    def __init__(self):
+        super().__init__(nn.ConvTranspose1d(2, 1, 8, 4))
+        self.generator = torch.Generator().manual_seed(7)
+
+    def forward(self, x):
+        y = super().forward(x)
+        y = y + 0.003 * torch.randn_like(y) + 0.003 * torch.rand(1, generator=self.generator)
+        return y + 0.003 * torch.from_numpy(np.random.randn(*y.shape)).float()
+
+
+def test_the_same_seed_gives_the_same_report_whatever_ran_before():
+    network, reports = Noisy(), []
     for outside in (1, 2):
         torch.manual_seed(outside)
+        np.random.seed(outside)
+        network.generator.manual_seed(outside)
         reports.append(probe(network, 8000, (1, 2, 8000)))
+        assert (torch.initial_seed(), network.generator.initial_seed()) == (outside, outside)
+    assert reports[0] == reports[1]
+    assert "random numbers" in reports[0].remarks[-1]
+    assert reports[0].silence.rms > 0.003
+
+
+def test_defaults_of_torch_change_nothing():
+    vocoder = networks.vocoder()
+    expected = probe(vocoder, 8000, (1, 20, 100))
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    try:
+        assert probe(vocoder, 8000, (1, 20, 100)) == expected
+        assert torch.get_default_dtype() == torch.float64
+        assert torch.get_default_device().type == "meta"
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+
+
+class Unruly(nn.Module):
+    """Changes itself in every way at every call, and may fail after that."""
+
+    def __init__(self, fails):
+        super().__init__()
+        self.norm, self.up = nn.BatchNorm1d(2), nn.ConvTranspose1d(2, 1, 8, 4)
+        self.register_buffer("calls", torch.zeros(()))
+        self.fails, self.log, self.plain = fails, [], torch.zeros(2)
+
+    def forward(self, x):
+        self.calls += 1
+        self.plain += 1
+        self.log.append(x)
+        self.cache = x
+        self.up.weight.requires_grad_(False)
+        self.up.weight.data.mul_(1.01)
+        self.register_forward_hook(lambda *_: None)
+        torch.set_grad_enabled(True)
+        y = self.up(self.norm.train()(x))
+        if self.fails:
+            raise RuntimeError("in vain")
+        return y
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_network_is_left_as_it_was(fails):
+    network = Unruly(fails).train()
+    network.norm.eval()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    with pytest.raises(UsageError, match="line [0-9]+: raise Runtime") if fails else nullcontext():
+        probe(network, 8000, (1, 2, 8000))
     assert [module.training for module in network.modules()] == [True, False, True]
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
-    assert reports[0] == reports[1]
+    assert (network.log, network.plain.tolist(), hasattr(network, "cache")) == ([], [0, 0], False)
+    assert network.up.weight.requires_grad
+    assert not network._forward_hooks
 
 
 def test_what_is_unknown_is_called_so():
@@ -176,6 +265,11 @@ def test_what_is_unknown_is_called_so():
     assert short.noise is None
     assert [("too few" in remark) for remark in short.remarks] == [True, True]
     assert short.layers[0].tonal_fraction > 0
+
+
+def with_nan(layer):
+    layer.weight.data[0, 0, 0] = math.nan
+    return layer
 
 
 @pytest.mark.parametrize(
@@ -186,8 +280,11 @@ def test_what_is_unknown_is_called_so():
         (lambda x: F.interpolate(x, scale_factor=2) / 0, (1, 1, 99), "infinities or NaN"),
         (nn.Upsample(scale_factor=2), (1, 1, 20), "40 samples .* at least 64"),
         (lambda x: {"codes": x.long()}, (1, 1, 99), r"gives a dict of codes int64 \(1, 1, 99\)"),
+        (lambda x: torch.fft.rfft(x).mT, (1, 1, 999), "complex64 .* inverse STFT must follow"),
+        (nn.Sequential(Transpose(), nn.LayerNorm(1, 0.0), nn.Linear(1, 4)), (1, 1, 99), r"in 1 \("),
+        (with_nan(nn.ConvTranspose1d(1, 1, 4, 2)), (1, 1, 99), "weight holds NaN"),
     ],
-    ids=["none", "shape", "nan", "short", "codes"],
+    ids=["none", "shape", "nan", "short", "codes", "complex", "layer", "weights"],
 )
 def test_what_cannot_be_probed_is_one_line(network, shape, words):
     with pytest.raises(UsageError, match=words) as caught:

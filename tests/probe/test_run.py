@@ -87,6 +87,7 @@ def network():
     return layer
 """
 CONV1D = '{"in_channels": 1, "out_channels": 1, "kernel_size": 3}'
+UPSAMPLE = ["torch.nn:Upsample", "--settings", '{"scale_factor": 2}', "--seconds", "1"]
 REFUSED = {
     "no such file, and no package.module:factory": ["nowhere.wav"],
     "nowhere.pth: no such file": ["nowhere.pth"],
@@ -97,6 +98,11 @@ REFUSED = {
     "gives a dict, but must give a network": ["builtins:dict"],
     "stranger:network: weight holds NaN": ["stranger:network"],
     "stranger:leave: cannot be built with no settings: SystemExit": ["stranger:leave"],
+    "is a recording: --seconds, --seed cannot": ["text.wav", "--seconds", "3", "--seed", "1"],
+    "the given shape: --seconds cannot": [DEMUCS, "--seconds", "3", "--input_shape", "1,2,9999"],
+    "strides are [1]": ["text.wav", "--strides", "1"],
+    "no audio is called 'x': the network gives a Tensor": [*UPSAMPLE, "--output", "x"],
+    "user.py, line 2: return factory.missing": ["user:factory"],
     "must be positive integers": [DEMUCS, "--input_shape", "1,x"],
     "must be a JSON object": [DEMUCS, "--settings", "[1]"],
     "torch.nn:Conv1d: no upsampling layer was seen": ["torch.nn:Conv1d", "--settings", CONV1D],
