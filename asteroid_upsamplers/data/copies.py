@@ -6,13 +6,13 @@ import glob
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
 from ..files import LOCK, discard, locked, tell_full_disk, whole_or_nothing
-from .identity import Identity, identities, is_unchanged, read_notes, same_content
+from .identity import Identity, identify, identities, is_unchanged, read_notes, same_content
 from .parallel import failures
 
 logger = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ def update_copies(
     base: Path,
     song_set: Path,
     originals: Originals,
+    songs: Collection[Path],
     make: Callable[[Path, Sequence[Path]], None],
     how: str,
     title: str,
@@ -41,13 +42,14 @@ def update_copies(
 
     A copy appears under its name only when it is whole, so an interrupted run goes on where it
     stopped. Of processes that start together, the first one makes the copies. Copies of songs that
-    are no longer in the set are removed.
+    have changed or are no longer in the set are removed where no new copy can be made.
 
     Args:
         base: Folder of all copies. Where it belongs to another set of songs, a folder beside it is
             taken whose name ends in a digest of ``song_set``.
         song_set: Folder of the set. One that was moved keeps its copies: their contents tell.
-        originals: What copies are made from; every song of the subsets that occur in it.
+        originals: What copies are made from.
+        songs: Every song of the same subsets, also those of which this run wants no copy.
         make: Writes a copy: called with an empty folder and the originals.
         how: How copies are made, in words; copies that were made in another way are made again.
         title: Of the progress bar.
@@ -57,13 +59,14 @@ def update_copies(
     Returns:
         The folder of all copies; and by their folders, why some copies could not be made.
     """
-
     root = _folder_of_set(base, song_set, originals)
 
     def make_one(folder: Path) -> None:
         paths = originals[folder]
         if _is_current(root / folder, paths, how):
             return
+        if (root / folder).exists():
+            discard(root / folder)
         before = identities(paths)
         with (
             whole_or_nothing(root / folder) as partial,
@@ -76,13 +79,13 @@ def update_copies(
             _note(partial, how, before, identities(_files_in(partial), folder=partial))
 
     missing = [f for f, paths in originals.items() if not _is_as_noted(root / f, paths, how)]
-    gone = _without_original(root, originals)
+    gone = _outdated(root, originals, songs)
     if not (missing or gone):
         return root, {}
     with locked(root / LOCK, wait=True):
         for folder in gone:
             if folder.exists():  # another process may have been first
-                logger.info("%s: removed; its song is not in %s", folder, song_set)
+                logger.info("%s: removed; its song is gone from %s or changed", folder, song_set)
                 discard(folder)
         return root, failures(make_one, missing, title, jobs, progress)
 
@@ -131,11 +134,22 @@ def _note(
         partial.write_text(json.dumps({"how": how, "made from": made_from, "files": files}))
 
 
-def _without_original(root: Path, originals: Originals) -> list[Path]:
-    """Copies, in the subsets of the originals, of songs that are not among them any more."""
-    subsets = {folder.parts[0] for folder in originals}
-    paths = [path for subset in sorted(subsets) for path in root.glob(f"{subset}/*/{ORIGIN}")]
-    return [path.parent for path in paths if path.parent.relative_to(root) not in originals]
+def _outdated(root: Path, originals: Originals, songs: Collection[Path]) -> list[Path]:
+    """Copies, in the subsets of some songs, that no run can use any more."""
+    subsets = sorted({folder.parts[0] for folder in songs})
+    paths = [path.parent for subset in subsets for path in root.glob(f"{subset}/*/{ORIGIN}")]
+    unused = [path for path in paths if path.relative_to(root) not in originals]
+    return [p for p in unused if p.relative_to(root) not in songs or not _is_of_its_files(p)]
+
+
+def _is_of_its_files(folder: Path) -> bool:
+    """Whether the files that a copy was made from are there, and have the same content."""
+    noted = read_notes(folder / ORIGIN).get("made from")
+    files = noted if isinstance(noted, dict) else {}
+    paths = {Path(one["path"]): one for one in files.values() if isinstance(one, dict)}
+    return all(path.is_file() for path in paths) and same_content(
+        {path.name: identify(path, one) for path, one in paths.items()}, noted
+    )
 
 
 def _folder_of_set(base: Path, song_set: Path, originals: Originals) -> Path:

@@ -162,7 +162,7 @@ def _decode(
         else:
             found.problems[path] = f"{path}: a folder among {STEMS} files; keep them apart"
     root, problems = update_copies(
-        wav_dir, musdb18_dir, stems, decode, "16-bit wav", "converting stems", jobs, progress
+        wav_dir, musdb18_dir, stems, stems, decode, "16-bit wav", "converting stems", jobs, progress
     )
     found.problems |= {stems[folder][0]: problem for folder, problem in problems.items()}
     return root, {f.name: root / f for f in stems if f not in problems}
@@ -189,6 +189,7 @@ def _resample(
         wav_dir.with_name(f"{wav_dir.name}_{sample_rate}"),
         musdb18_dir,
         {folder: [*song.files.values()] for folder, song in by_folder.items()},
+        {Path(subset, name) for name in found.entries},
         resample,
         f"{sample_rate} Hz by julius {metadata.version('julius')}",
         f"resampling to {sample_rate} Hz",

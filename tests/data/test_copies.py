@@ -25,9 +25,9 @@ class Copying:
     """Copies of a set; ``made`` are the songs that the last update copied."""
 
     def __init__(self, base):
-        self.base, self.how, self.then = base, "as it is", lambda: None
+        self.base, self.how, self.then, self.bad = base, "as it is", lambda: None, ()
 
-    def update(self, root):
+    def update(self, root, songs=()):
         self.made = set()
 
         def make(folder, paths):
@@ -37,8 +37,9 @@ class Copying:
             self.then()
 
         originals = {s: sorted((root / s).glob("*.wav")) for s in SONGS if (root / s).exists()}
+        originals = {s: paths for s, paths in originals.items() if s not in self.bad}
         folder, problems = update_copies(
-            self.base, root, originals, make, self.how, "copying", progress=False
+            self.base, root, originals, songs or originals, make, self.how, "", progress=False
         )
         for song in originals.keys() - problems.keys():
             for path in originals[song]:
@@ -87,6 +88,15 @@ def test_stems_and_songs_that_come_go_or_are_other_files_are_noticed(copying, tm
     (songs / "b").rename(songs / "gone")
     assert copying.update(tmp_path / "set") == set()
     assert sorted(p.name for p in (copying.folder / "train").iterdir()) == ["a", "c"]
+
+
+def test_copies_that_a_run_does_not_want_are_kept_as_long_as_they_are_right(copying, tmp_path):
+    copying.bad = SONGS[:1]
+    assert copying.update(tmp_path / "set", SONGS) == set()
+    assert (copying.folder / SONGS[0]).exists()
+    (tmp_path / "set" / SONGS[0] / "bass.wav").write_text("other")
+    assert copying.update(tmp_path / "set", SONGS) == set()
+    assert not (copying.folder / SONGS[0]).exists()
 
 
 def test_damaged_and_edited_copies_and_those_of_other_settings_are_made_again(copying, tmp_path):
