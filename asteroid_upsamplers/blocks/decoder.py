@@ -20,6 +20,7 @@ from .fitting import (
     fitting_wanted,
     impulse_responses,
     tap_responses,
+    taps_of,
 )
 
 
@@ -30,7 +31,8 @@ class UpsamplerDecoder(Decoder):
     of the filterbank (sinc, analytic, STFT, pseudo-inverse), under the same names. Any other layer
     has weights of its own, which are learned. They start as the filters of the filterbank, or as
     near as the family can come to them (:func:`fit_responses`), unless ``upsampler_kwargs``
-    has an ``init``. Frames count as silent beyond both ends, as in a transposed convolution.
+    has an ``init`` or the layer has several weights. Frames count as silent beyond both ends, as in
+    a transposed convolution.
 
     Args:
         filterbank: Asteroid's filterbank; gives the features, the stride and the length of a frame.
@@ -82,7 +84,8 @@ class UpsamplerDecoder(Decoder):
         layer = _layer(family, len(filters), filters.shape[1], self.stride, settings)
         self.layer[family.name] = layer
         place = (filters.shape[1], padding, output_padding)
-        if "init" in settings or filters.is_meta or not fitting_wanted():
+        drawn = "init" in settings or filters.is_meta or not fitting_wanted()
+        if drawn or taps_of(layer) is None:
             self.alignment = align(layer, *place)
         else:
             taps = tap_responses(layer)
@@ -130,7 +133,7 @@ class UpsamplerDecoder(Decoder):
         layer = self.upsampler
         if layer is None:
             return super().filters()
-        return impulse_responses(layer).values[:, None].to(layer.weight)
+        return impulse_responses(layer).values[:, None].to(next(layer.parameters()))
 
     def get_filters(self) -> Tensor:
         """As :meth:`filters`, or the pseudo-inverse of the filterbank's in Asteroid's decoder."""

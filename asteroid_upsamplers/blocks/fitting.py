@@ -16,6 +16,7 @@ import functools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -72,6 +73,17 @@ class TapResponses(Responses):
     shape: torch.Size
 
 
+def taps_of(layer: layers.Upsampler) -> str | None:
+    """The name of the parameter that holds the taps; ``None`` if there are several that do.
+
+    It is ``weight``, or, in a layer that has none of its own, the only weight of its modules.
+    """
+    if isinstance(getattr(layer, "weight", None), Tensor):
+        return "weight"
+    names = [name for name, _ in layer.named_parameters() if not _is_bias(name)]
+    return names[0] if len(names) == 1 else None
+
+
 @torch.no_grad()
 def impulse_responses(layer: layers.Upsampler) -> Responses:
     """The response of ``layer`` to an impulse in each of its input channels.
@@ -117,13 +129,19 @@ def tap_responses(layer: layers.Upsampler) -> TapResponses:
     before = max(0, -(start // twin.stride)) + 1
     after = max(0, stop // twin.stride) + 1
     first = before * twin.stride + start
+    name = taps_of(twin)
+    if name is None:
+        raise UsageError(
+            f"{layer.name}: which taps come nearest to given filters can only be found for a layer "
+            "with one weight; draw them (init='random')"
+        )
 
     def response(taps: Tensor) -> Tensor:
-        return _run(twin, taps, impulse)[0, 0, first : first + stop - start]
+        return _run(twin, {name: taps}, impulse)[0, 0, first : first + stop - start]
 
     with torch.device("cpu"):
         impulse = F.pad(torch.ones(1, 1, 1, dtype=torch.float64), (before, after))
-        shape = twin.weight.shape
+        shape = _tensor(twin, name).shape
         units = torch.eye(shape.numel(), dtype=torch.float64).unflatten(1, shape)
         try:
             columns = torch.func.vmap(response, chunk_size=TAPS_AT_ONCE)(units)
@@ -163,12 +181,15 @@ def fit_responses(
     orthogonal, square = torch.linalg.qr(matrix)  # the same problem, with a row for each tap
     reached = orthogonal.T @ target
     taps = torch.linalg.lstsq(square, reached, RCOND, driver="gelsd").solution
-    one, whole = columns.shape, layer.weight.shape
+    name = cast(str, taps_of(layer))
+    weight = _tensor(layer, name)
+    one, whole = columns.shape, weight.shape
     along = next((axis for axis, size in enumerate(one) if size != whole[axis]), one.index(1))
     values = taps.reshape(*one, count).movedim(-1, along).squeeze(along + 1)
-    layers.assign(layer, "weight", values.to(layer.weight))
-    if layer.bias is not None:
-        layers.assign(layer, "bias", torch.zeros_like(layer.bias))
+    _assign(layer, name, values.to(weight))
+    own = ["bias"] if getattr(layer, "bias", None) is not None else []
+    for bias in own or [other for other, _ in layer.named_parameters() if _is_bias(other)]:
+        _assign(layer, bias, torch.zeros_like(_tensor(layer, bias)))
     energy = float(target.square().sum())
     error = energy - float(reached.square().sum()) + float((square @ taps - reached).square().sum())
     return max(0.0, error) / energy if energy else 0.0
@@ -192,7 +213,7 @@ def covering_kernel_size(family: type[layers.Upsampler], stride: int, samples: i
         if missing <= 0:
             return layer.kernel_size
         step = heard(family(1, 1, stride, layer.kernel_size + 2)) - heard(layer)
-    return layer.kernel_size + 2 * -(-missing // step)
+    return layer.kernel_size + 2 * -(-missing // step) if step > 0 else layer.kernel_size
 
 
 _FITTING = contextvars.ContextVar("fitting", default=True)
@@ -213,9 +234,24 @@ def fitting_wanted() -> bool:
     return _FITTING.get()
 
 
-def _run(layer: layers.Upsampler, weight: Tensor, x: Tensor) -> Tensor:
-    """The output of ``layer`` with other taps."""
-    return torch.func.functional_call(layer, {"weight": weight}, (x,))
+def _is_bias(name: str) -> bool:
+    return name.rpartition(".")[2] == "bias"
+
+
+def _tensor(layer: layers.Upsampler, name: str) -> Tensor:
+    """A parameter, or what a parametrization from outside makes of it."""
+    path, _, last = name.rpartition(".")
+    return getattr(layer.get_submodule(path), last)
+
+
+def _assign(layer: layers.Upsampler, name: str, values: Tensor) -> None:
+    path, _, last = name.rpartition(".")
+    layers.assign(layer.get_submodule(path), last, values)
+
+
+def _run(layer: layers.Upsampler, weights: dict[str, Tensor], x: Tensor) -> Tensor:
+    """The output of ``layer`` with other parameters."""
+    return torch.func.functional_call(layer, weights, (x,))
 
 
 @functools.lru_cache(maxsize=256)
@@ -223,9 +259,14 @@ def _span(family: type[layers.Upsampler], settings: str) -> tuple[int, int]:
     """:func:`span`, once for all layers of the same settings."""
     layer = _made(family, settings)
     with torch.device("cpu"):
-        weight = 0.5 + torch.rand(layer.weight.shape, generator=torch.Generator().manual_seed(0))
+        generator, taps = torch.Generator().manual_seed(0), taps_of(layer)
+        weights = {
+            name: (0.5 + torch.rand(value.shape, generator=generator)).double()
+            for name, value in layer.named_parameters()
+            if taps in (None, name)
+        }
         impulse = torch.ones(1, 1, dtype=torch.float64)
-        found = _heard(lambda x: _run(layer, weight.double(), x), impulse, layer.stride)
+        found = _heard(lambda x: _run(layer, weights, x), impulse, layer.stride)
     return found.start, found.stop
 
 

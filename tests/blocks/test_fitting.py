@@ -2,8 +2,11 @@
 
 import pytest
 import torch
+from asteroid_filterbanks.free_fb import FreeFB
+from torch import nn
 
 from asteroid_upsamplers import layers
+from asteroid_upsamplers.blocks import UpsamplerDecoder
 from asteroid_upsamplers.blocks.fitting import (
     Responses,
     covering_kernel_size,
@@ -85,11 +88,37 @@ class Looping(layers.Transposed):
         return y[..., self.stride // 2 : self.stride // 2 + x.shape[-1] * self.stride]
 
 
-def test_a_users_layer_is_fitted_too():
+class OfModules(layers.Upsampler):
+    """A user's layer that has no weight of its own, but modules with theirs."""
+
+    name = "of_modules"
+
+    def __init__(self, in_channels, out_channels, stride, kernel_size=8, bias=True, deep=False):
+        super().__init__(in_channels, out_channels, stride, kernel_size, bias)
+        self.deep = deep
+        self.first = nn.Conv1d(in_channels, in_channels, 1, bias=False) if deep else nn.Identity()
+        self.last = nn.ConvTranspose1d(in_channels, out_channels, kernel_size, stride, bias=bias)
+
+    def upsample(self, x):
+        return self.last(self.first(x))[..., 2 : 2 + x.shape[-1] * self.stride]
+
+
+@pytest.mark.parametrize("cls", [Looping, OfModules])
+def test_a_users_layer_is_fitted_too(cls):
     torch.manual_seed(0)
-    theirs, ours = layers.Transposed(3, 1, stride=4), Looping(3, 1, stride=4)
+    theirs, ours = layers.Transposed(3, 1, stride=4), cls(3, 1, stride=4)
     fit_responses(ours, impulse_responses(theirs))
-    torch.testing.assert_close(ours.weight, theirs.weight, atol=1e-6, rtol=0)
+    x = torch.randn(1, 3, 9)
+    bias = theirs.bias.detach()[:, None]
+    torch.testing.assert_close(ours(x), theirs(x) - bias, atol=1e-6, rtol=0)
+
+
+def test_a_users_layer_of_several_weights_stays_as_it_was_drawn():
+    upsampler = {"upsampler": OfModules, "upsampler_kwargs": {"kernel_size": 8, "deep": True}}
+    decoder = UpsamplerDecoder(FreeFB(6, 8, stride=4), **upsampler)
+    assert decoder(torch.randn(2, 6, 5)).shape == (2, 1, 24)
+    with pytest.raises(ValueError, match="of_modules: .* a layer with one weight"):
+        decoder.start_from(Responses(torch.randn(6, 8), 0))
 
 
 @pytest.mark.parametrize("name", [name for name in layers.available() if name != "transposed"])
