@@ -1,42 +1,26 @@
 """Training: it learns, goes on exactly where it was, and says what it cannot use."""
 
-import errno
 import itertools
 import math
 import os
-import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Iterable
 
 import pytest
 import scipy.signal
 import torch
 from asteroid.models import BaseModel
 
-from asteroid_upsamplers import files
 from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.files import LOCK
-from asteroid_upsamplers.models import DemucsLike
 from asteroid_upsamplers.training import (
     LOSSES,
-    LearningCurve,
     SeparationSystem,
     SongSegments,
-    best_so_far,
-    build_model,
-    learning_curve,
     load_config,
-    newest_checkpoint,
-    sizes,
 )
-from asteroid_upsamplers.training.memory import _saved_bytes, saved_bytes
 from tests.training.recipe import (
-    CONF,
     LOCAL,
     RATE,
-    RECIPE,
     SMALL,
     assert_same_training,
     best_weights,
@@ -191,172 +175,6 @@ def test_where_nothing_gets_better_the_rate_is_halved_and_training_stops(songs, 
     assert "trained already" in caplog.text
 
 
-def test_the_best_epoch_is_kept_also_in_a_folder_that_was_moved(songs, tmp_path):
-    words = ("--valid_every", 2, "--lr", 0.01)
-    train(songs, tmp_path / "here", "--epochs", 4, *words)
-    moved = (tmp_path / "here").rename(tmp_path / "moved")
-    state = checkpoint(moved)
-    state["optimizer_states"][0]["param_groups"][0]["lr"] = 0.5  # from here on it gets worse
-    torch.save(state, moved / "checkpoints" / "last.ckpt")
-    train(songs, moved, "--epochs", 8, *words)
-    losses = {epoch: loss for epoch, (_, loss) in enumerate(curve(moved), 1) if loss is not None}
-    assert sorted(losses) == [2, 4, 6, 8]
-    best = min(losses, key=losses.get)
-    assert best <= 4
-    assert summary(moved)["best_epoch"] == best
-    assert summary(moved)["best_val_loss"] == losses[best]
-
-
-def spoil(system, what):
-    """One number that is not finite, where nothing else would show it at once."""
-    bias = next(p for name, p in system.model.named_parameters() if name.endswith("bias"))
-    if what == "weight":
-        bias.data[0] = -torch.inf  # a ReLU hides it
-    elif what == "optimizer":
-        system.optimizers().state[bias]["exp_avg_sq"][0] = torch.inf
-    elif what == "loss":
-        system.loss_func = lambda estimates, sources: estimates.sum() * torch.nan
-    else:
-        system.losses[:] = torch.nan
-
-
-@pytest.mark.parametrize(
-    ("hook", "what", "said"),
-    [
-        ("on_train_epoch_start", "loss", "loss is nan"),
-        ("on_before_zero_grad", "weight", "weight.model.*bias has NaN"),
-        ("on_before_zero_grad", "optimizer", "optimizer.*exp_avg_sq has NaN"),
-        ("on_validation_epoch_end", "val_loss", "val_loss is nan"),
-    ],
-)
-def test_what_is_not_finite_ends_a_training(
-    songs, alone, tmp_path, monkeypatch, caplog, hook, what, said
-):
-    """At its epoch; all that was written is of the epoch before, from where it can go on."""
-    before = getattr(SeparationSystem, hook)
-
-    def spoiled(system, *args):
-        if system.current_epoch == 1:
-            spoil(system, what)
-        return before(system, *args)
-
-    with monkeypatch.context() as spoiling:
-        spoiling.setattr(SeparationSystem, hook, spoiled)
-        with pytest.raises(UsageError, match=f"epoch 2: .*{said}.*lower optim.lr") as caught:
-            train(songs, tmp_path / "exp", "--epochs", 3)
-    assert "\n" not in str(caught.value)
-    assert "validation: the loss of" in caplog.text or what != "val_loss"
-    written = {name: checkpoint(tmp_path / "exp", name)["epoch"] for name in ("last", "best")}
-    assert written == {"last": 0, "best": 0}
-    assert len(curve(tmp_path / "exp")) == 1 and not (tmp_path / "exp" / "best_model.pth").exists()
-    train(songs, tmp_path / "exp", "--epochs", 1)  # what a user can do with the epochs before
-    assert best_weights(tmp_path / "exp").isfinite().all()
-    train(songs, tmp_path / "exp", "--epochs", 3)
-    assert_same_training(tmp_path / "exp", alone, exact=True)
-
-
-def test_what_is_not_finite_is_found_where_nothing_is_validated(songs, tmp_path):
-    words = ("--optimizer", "sgd", "--lr", 1e12, "--epochs", 3, "--valid_every", 2)
-    with pytest.raises(UsageError, match="epoch 1: loss is (nan|inf), weight.* has NaN"):
-        train(songs, tmp_path / "exp", *words)
-    assert not list((tmp_path / "exp").rglob("*.pth")) + list((tmp_path / "exp").rglob("*.ckpt"))
-
-
-class Payload:
-    """Its pickle makes a file when it is loaded."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (self.path, "w")
-
-
-DAMAGES = ["truncated", "one bit", "pickle", "something else", "NaN"]
-
-
-def damage(last, kind, mark):
-    """Spoil a checkpoint; code in it would make the file ``mark``."""
-    if kind == "truncated":
-        last.write_bytes(last.read_bytes()[:5000])
-    elif kind == "one bit":
-        content = bytearray(last.read_bytes())
-        content[len(content) // 2] ^= 1
-        last.write_bytes(content)
-    elif kind == "pickle":
-        torch.save({**torch.load(last), "note": Payload(str(mark))}, last)
-    elif kind == "NaN":
-        content = torch.load(last)
-        next(iter(content["state_dict"].values()))[0] = torch.nan
-        torch.save(content, last)
-    else:
-        torch.save({"weights": torch.zeros(3)}, last)
-
-
-@pytest.mark.parametrize("kind", DAMAGES)
-def test_behind_a_bad_checkpoint_is_the_previous_one(songs, alone, tmp_path, kind, caplog):
-    """The epoch is trained again, and the end is that of an unbroken run."""
-    shutil.copytree(alone, tmp_path / "exp")
-    last, mark = tmp_path / "exp" / "checkpoints" / "last.ckpt", tmp_path / "mark"
-    damage(last, kind, mark)
-    folder = last.parent
-    assert newest_checkpoint(folder, epochs=3) == folder / "previous.ckpt"
-    assert "last.ckpt: " in caplog.text and "going on from" in caplog.text
-    if kind == "one bit":
-        (tmp_path / "exp" / "training.json").unlink()  # as if it had been stopped
-        train(songs, tmp_path / "exp", "--epochs", 3)
-        assert_same_training(tmp_path / "exp", alone, exact=True)
-    else:
-        damage(folder / "previous.ckpt", kind, mark)
-        with pytest.raises(UsageError, match=r"last\.ckpt: .*delete it") as caught:
-            newest_checkpoint(folder, epochs=3)
-        assert "\n" not in str(caught.value)
-    assert not mark.exists()
-
-
-def test_after_a_full_disk_it_goes_on(alone, songs, tmp_path, monkeypatch):
-    """torch says "unexpected pos" where it means that the disk is full."""
-
-    def save(*args):
-        raise RuntimeError("unexpected pos 7744576 vs 7744464")
-
-    def write(path):
-        raise OSError(errno.ENOSPC, "No space left on device", str(path))
-
-    with monkeypatch.context() as full:
-        full.setattr(torch, "save", save)
-        full.setattr(files, "_write_more", write)
-        with pytest.raises(OSError, match="No space left"):
-            train(songs, tmp_path / "exp", "--epochs", 3)
-    assert not list(tmp_path.rglob("*.ckpt*"))
-    train(songs, tmp_path / "exp", "--epochs", 3)
-    assert_same_training(tmp_path / "exp", alone, exact=True)
-
-
-def test_a_folder_holds_one_run_at_a_time(songs, alone, tmp_path):
-    """The lock of a process that died is no hindrance."""
-    script = "import sys, time; from filelock import FileLock; lock = FileLock(sys.argv[1]); "
-    script += "lock.acquire(); print('held', flush=True); time.sleep(600)"
-    (tmp_path / "exp").mkdir()
-    words = [sys.executable, "-c", script, str(tmp_path / "exp" / LOCK)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout.readline() == "held\n"
-        with pytest.raises(UsageError, match="exp: another run is at work here"):
-            train(songs, tmp_path / "exp")
-        other.kill()
-    train(songs, tmp_path / "exp", "--epochs", 1)
-
-
-def test_out_of_memory_names_the_settings_to_lower(songs, tmp_path, monkeypatch):
-    def forward(self, mixture):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has")
-
-    monkeypatch.setattr(DemucsLike, "forward", forward)
-    with pytest.raises(UsageError, match=r"raise training\.accumulate \(1\) or set") as caught:
-        train(songs, tmp_path / "exp")
-    assert "\n" not in str(caught.value)
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -371,121 +189,6 @@ def test_what_cannot_be_trained_is_said_in_one_line(songs, tmp_path, words, mess
     with pytest.raises(UsageError, match=message):
         train(songs, tmp_path / "exp", *words.split())
     assert not (tmp_path / "exp" / "conf.yml").exists()
-
-
-@pytest.mark.parametrize("lost", ["best_model.pth", "best.ckpt", "curve", "curve's end"])
-def test_what_is_lost_of_a_finished_training_is_made_from_the_rest(alone, tmp_path, lost):
-    """Without any songs, in another place; a run of more epochs knows the best one, too."""
-    exp_dir = tmp_path / "copy"
-    shutil.copytree(alone, exp_dir)
-    path = exp_dir / "checkpoints" / lost if lost == "best.ckpt" else exp_dir / lost
-    if lost.startswith("curve"):
-        path = exp_dir / "learning_curve.json"
-        path.write_text(path.read_text()[: 50 if lost == "curve's end" else 0])
-        (exp_dir / "training.json").write_text("{")
-    else:
-        path.unlink()
-    best, losses = best_so_far(exp_dir), dict(enumerate(loss for _, loss in curve(alone)))
-    assert best["val_loss"] == losses[best["epoch"]] == min(losses.values())
-    assert learning_curve(exp_dir) == learning_curve(alone)
-    train(tmp_path / "not there", exp_dir, "--epochs", 3)
-    assert torch.equal(best_weights(exp_dir), best_weights(alone))
-    same = summary(exp_dir)
-    assert [same[key] for key in KEYS] == [summary(alone)[key] for key in KEYS]
-
-
-KEYS = ("epochs", "best_epoch", "best_val_loss", "seconds_per_epoch", "parameters")
-
-
-def test_checkpoints_as_often_as_asked_for(songs, alone, tmp_path):
-    """Ended between two, a run repeats the epochs behind the last; the end has one of its own."""
-    end, before = [], LearningCurve.on_train_epoch_end
-
-    def epoch_end(self, trainer, system):
-        before(self, trainer, system)
-        end.append(trainer.current_epoch)
-        if end == [0, 1, 2]:
-            raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as ending:
-        ending.setattr(LearningCurve, "on_train_epoch_end", epoch_end)
-        with pytest.raises(KeyboardInterrupt):
-            train(songs, tmp_path / "exp", "--epochs", 3, "--checkpoint_every", 2)
-        assert checkpoint(tmp_path / "exp")["epoch"] == 1
-        train(songs, tmp_path / "exp", "--epochs", 3, "--checkpoint_every", 2)
-    assert end == [0, 1, 2, 2]
-    assert_same_training(tmp_path / "exp", alone, exact=True)
-    assert checkpoint(tmp_path / "exp", "previous")["epoch"] == 1
-    for name in ("last", "previous"):
-        (tmp_path / "exp" / "checkpoints" / f"{name}.ckpt").unlink()
-    with pytest.raises(UsageError, match=r"neither last.ckpt nor previous.ckpt to go on from"):
-        train(songs, tmp_path / "exp", "--epochs", 5)
-
-
-def test_a_finished_training_needs_no_songs(songs, alone, tmp_path, caplog):
-    with caplog.at_level("INFO"):
-        train(tmp_path / "not there", alone, "--epochs", 3)
-    assert "trained already" in caplog.text
-    with pytest.raises(UsageError, match="another experiment .model.channels 4 -> 5"):
-        train(songs, alone, "--epochs", 3, "--channels", 5)
-
-
-def test_a_dry_run_says_what_a_run_finds(songs, alone, capsys):
-    train(songs, alone, "--epochs", 3, "--dry_run")
-    words = capsys.readouterr().out
-    assert f"model: DemucsLike, {summary(alone)['parameters']:,} parameters" in words
-    assert f"{checkpoint(alone)['global_step']:,} in all 3 epochs, each of 4 segments" in words
-    assert "2 songs to train on" in words and "2 to validate on" in words
-
-
-def test_the_disk_that_a_run_writes_is_what_the_dry_run_says(alone):
-    conf = load_config(alone / "conf.yml")
-    tensors = leaves(checkpoint(alone, part) for part in ("last", "previous", "best"))
-    files = sum(tensor.nbytes for tensor in tensors)
-    model = sum(tensor.nbytes for tensor in leaves(checkpoint(alone, "best")))
-    assert sizes(conf).kept == pytest.approx(files + model, rel=1e-3)
-    full = sizes(load_config(CONF))
-    said = (
-        f"{full.kept / 2**30:.1f} GB of checkpoints and models, and {full.checkpoint / 2**30:.1f}"
-    )
-    assert said in (RECIPE / "README.md").read_text()
-
-
-def leaves(content):
-    """All tensors in nested containers."""
-    if isinstance(content, torch.Tensor):
-        return [content]
-    parts = content.values() if isinstance(content, dict) else content
-    if isinstance(content, (str, bytes)) or not isinstance(parts, Iterable):
-        return []
-    return [tensor for part in parts for tensor in leaves(part)]
-
-
-@pytest.mark.parametrize(
-    ("options", "weights", "segment"),
-    [
-        ({}, 16, 4),  # bytes: weight, gradient and two moments; an activation
-        ({"ema": "0.9"}, 20, 4),
-        ({"optimizer": "sgd"}, 8, 4),
-        ({"precision": "bf16-mixed"}, 18, 2),
-        ({"precision": "bf16-true"}, 8, 2),
-    ],
-    ids=str,
-)
-def test_memory_follows_precision_and_optimizer(options, weights, segment):
-    conf = load_config(CONF, channels="4", segment="1", **options)
-    size, plain = sizes(conf), load_config(CONF, channels="4", segment="1")
-    parameters = sum(p.numel() for p in build_model(conf).parameters())
-    assert size.weights == pytest.approx(weights * parameters)
-    assert size.segment == pytest.approx(segment / 4 * sizes(plain).segment)
-
-
-def test_activations_are_counted_on_shapes_alone():
-    """As on real tensors, but for the LSTM, which keeps other ones there."""
-    conf = load_config(CONF, channels="16", depth="5")
-    counted = saved_bytes(conf, 44100)
-    assert counted == pytest.approx(_saved_bytes(conf, 44100, "cpu"), rel=0.2)
-    assert saved_bytes(conf, 88200) == pytest.approx(2 * counted, rel=0.1)
 
 
 @pytest.mark.parametrize("name", sorted(p.name for p in (LOCAL / "models").iterdir()))
