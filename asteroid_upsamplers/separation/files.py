@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -97,7 +98,9 @@ def _problem(path: Path, error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError) and error.strerror:
         return f"{path}: {error.strerror}"
-    return f"{path}: {type(error).__name__}: {one_line(error)}"
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{where.filename}, line {where.lineno}"
+    return f"{path}: {type(error).__name__}: {one_line(error)} ({place})"
 
 
 def load_on_device(path: Path, device: str | None = None) -> BaseModel:
@@ -184,5 +187,6 @@ def _audio_in(folder: Path) -> list[Path]:
             (found if path.suffix.lower() in AUDIO_SUFFIXES else others).append(path)
     if others:
         example = min(others).relative_to(folder)
-        logger.info("%s: %d files are no audio by their names (%s)", folder, len(others), example)
+        words = "%s: left out %d file(s) whose names are not those of audio, such as %s"
+        logger.info(words, folder, len(others), printable(str(example)))
     return sorted(found)

@@ -99,9 +99,12 @@ def test_headers_are_not_believed(name, tmp_path, caplog):
         assert not caplog.text
 
 
-def test_a_broken_off_rf64_file_is_read(tmp_path):
+def test_a_broken_off_rf64_file_is_read(tmp_path, caplog):
     path = write(tmp_path / "a.wav", format="RF64")
     content = bytearray(path.read_bytes())
+    path.write_bytes(content[: -4 * RATE])
+    assert read_audio(path)[0].shape[1] == 2 * RATE
+    assert "cut off; 2.0 s of 3.0 s announced" in caplog.text
     at = content.index(b"ds64") + 8
     content[at : at + 24] = bytes(24)
     path.write_bytes(content)

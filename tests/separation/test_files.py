@@ -1,6 +1,7 @@
 """Anybody's files: formats, rates, channels, lengths, order of sources, what is kept or refused."""
 
 import errno
+import re
 import subprocess
 
 import julius
@@ -260,7 +261,10 @@ def test_a_bad_file_is_named_and_the_others_are_separated(tmp_path, caplog):
         (None, "the model gives NaN or infinite samples; nothing was written"),
         (MemoryError(), "the device is out of memory: lower batch"),
         (OSError(errno.EIO, "Input/output error"), "Input/output error"),
-        (RuntimeError("sizes differ:\n3, 4"), "RuntimeError: sizes differ: 3, 4"),
+        (
+            RuntimeError("sizes differ:\n3, 4"),
+            r"RuntimeError: sizes differ: 3, 4 \(.*, line \d+\)",
+        ),
     ],
 )
 def test_what_fails_on_one_file_does_not_end_a_batch(tmp_path, caplog, error, words):
@@ -268,7 +272,7 @@ def test_what_fails_on_one_file_does_not_end_a_batch(tmp_path, caplog, error, wo
     soundfile.write(loud, 5 * read(soft).T, RATE, subtype="FLOAT")
     with pytest.raises(UsageError, match="1 of 2 files could not be separated"):
         separate_files(fails(error), [loud, soft], progress=False)
-    assert f"{loud}: {words}" in caplog.text
+    assert re.search(f"{loud}: {words}", caplog.text)
     assert sorted(p.name for p in tmp_path.glob("*_est*")) == ["b_est1.wav", "b_est2.wav"]
     assert not list(tmp_path.glob(".*"))
     with pytest.raises((UsageError, OSError), match=words):
