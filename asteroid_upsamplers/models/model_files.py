@@ -54,9 +54,10 @@ KINDS = {
 """What is often taken for a model file, by how it begins, in lower case."""
 
 DEEPEST, MOST_VALUES, LONGEST_NAME, LONGEST_TEXT = 8, 10_000, 100, 10_000
-LARGEST = {"depth": 64, "n_filters": 8192, "": 10_000_000}
+LARGEST = {"depth": 64, "n_filters": 8192, "stride": 10_000, "": 10_000_000}
 """The largest integer of a setting with that in its name. Some networks make 2 ** depth channels,
-some filterbanks n_filters ** 2 numbers, before anything could be compared with the file."""
+some filterbanks n_filters ** 2 numbers, and decoders run their layer over many strides, before
+anything could be compared with the file."""
 
 
 def regular_file(path: Path) -> Path:
@@ -142,7 +143,7 @@ def refuse_other_archives(file: Path | io.BytesIO, size: int) -> None:
         raise UsageError(f"it is compressed (to {unpacked} bytes unpacked), as torch never does")
     damage = damage_of(file)
     if damage is not None:
-        raise UsageError(f"damaged: {damage}")
+        raise UsageError(f"damaged: {printable(damage)}")
     if "constants.pkl" in names:
         raise UsageError(
             "it is a TorchScript program, which is code and is never run here; save the network's "
