@@ -96,14 +96,18 @@ def render_demo_mixtures(
                     path = partial / kind / f"{name}.wav"
                     path.parent.mkdir(parents=True, exist_ok=True)
                     write_wav(path, signal, sample_rate, subtype="PCM_16")
-        with whole_or_nothing(folders[subset]) as partial:
-            partial.mkdir()
-            with (partial / f"mixture_{subset}_mix_clean.csv").open("w", newline="") as file:
-                writer = csv.DictWriter(file, rows[0])
-                writer.writeheader()
-                writer.writerows(rows)
-            (partial / SETTINGS).write_text(json.dumps(noted))
+        _write_table(folders[subset], rows, noted)
     return folders
+
+
+def _write_table(folder: Path, rows: list[dict[str, str | int]], settings: dict) -> None:
+    with whole_or_nothing(folder) as partial:
+        partial.mkdir()
+        with (partial / f"mixture_{folder.name}_mix_clean.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+        (partial / SETTINGS).write_text(json.dumps(settings))
 
 
 def _is_rendered(folder: Path, settings: dict) -> bool:
