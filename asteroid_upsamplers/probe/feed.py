@@ -12,7 +12,6 @@ from torch import Tensor
 
 from .. import errors
 from ..errors import UsageError, one_line
-from ..layers.weights import refuse_non_finite
 from .outputs import audio_in, named_tensors
 from .state import modules_of, roots_of, seeded, their_defaults
 from .trace import Change, Trace, tracing
@@ -22,6 +21,9 @@ LEAST_TIME = 64
 
 DRAWS = 4
 """So many outputs of a network that draws random numbers are looked at."""
+
+NEAR = 20
+"""A change is heard in one place if most of it is within so small a part of the output."""
 
 ROUNDED = 0.05
 """Where a change moves to is known to some samples, so that its speed is rounded."""
@@ -54,6 +56,7 @@ class Feed:
         trace: What the network did for the noise.
         shorter: What it did for noise of another length; ``None`` if it takes no other.
         factor: Samples of output for each frame of input; ``None`` if that is unknown.
+        speed: The same, measured by a change in one frame; ``None`` if what it changes lies apart.
         change: By how many samples more the longer input gives; 0 if that is unknown.
         audio: Which of its outputs is looked at.
         made_by: Index of the operation that gave that output.
@@ -68,9 +71,13 @@ class Feed:
         self._defaults = their_defaults()
         self.random, self.factor, self.change, other = False, None, 0, None
         self.shorter: Trace | None = None
-        for root in roots_of(network):
-            refuse_non_finite(root)
+        for name, weight in (
+            pair for root in roots_of(network) for pair in root.named_parameters()
+        ):
+            if not weight.isfinite().all():
+                raise UsageError(f"{name} holds NaN or infinite numbers: training diverged")
         output, self.trace, made_by = self._traced(noise)
+        self.axis = noise.dim() - 1
         for axis, x in _other_lengths(noise):
             try:
                 other, self.shorter, _ = self._traced(x)
@@ -81,14 +88,15 @@ class Feed:
             long, short = (named_tensors(y)[self.audio.name].shape for y in (output, other))
             change = long[self.audio.axis] - short[self.audio.axis]
             self.factor = change / (noise.shape[axis] - x.shape[axis])
-            self.change = abs(change)
+            self.change, self.axis = abs(change), axis
             break
         else:
             self.audio = audio_in(output, None, wanted, tuple(noise.shape))
         self.made_by = made_by[self.audio.name]
         self.output = self._signal(output, noise)
+        self.speed = self._speed()
         if self.factor is None:
-            self.factor = self._speed()
+            self.factor = self.speed
 
     def run(self, level: float, changes: Mapping[int, Change] | None = None) -> Tensor:
         """The output for the noise at a level, ``(channels, time)`` in float64.
@@ -160,17 +168,22 @@ class Feed:
 
     def _speed(self) -> float | None:
         """By how many samples the output moves if a change in the input moves by one frame."""
-        time = self.noise.shape[-1]
+        time, reach = self.noise.shape[self.axis], self.output.shape[-1] // NEAR
+        frames = time // 3, 2 * time // 3
         places = []
-        for frame in (time // 3, 2 * time // 3):
+        for frame in frames:
             x = self.noise.clone()
-            x[..., frame] *= -1
+            x.select(self.axis, frame).neg_()
             change = self._signal(self._called(x, self.seed), x) - self.output
             energy = change.square().sum(0).cumsum(0)
-            if not energy[-1] > 0:
+            middle = int(torch.searchsorted(energy, energy[-1] / 2))
+            inside = energy[min(middle + reach, len(energy) - 1)] - energy[max(middle - reach, 0)]
+            if not inside > energy[-1] / 2:
                 return None
-            places.append(int(torch.searchsorted(energy, energy[-1] / 2)))
-        speed = (places[1] - places[0]) / (2 * time // 3 - time // 3)
+            places.append(middle)
+        speed = (places[1] - places[0]) / max(1, frames[1] - frames[0])
+        if speed <= 0:
+            return None
         whole = round(speed)
         return float(whole) if whole and abs(speed / whole - 1) < ROUNDED else speed
 

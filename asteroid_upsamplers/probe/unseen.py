@@ -13,6 +13,9 @@ from .kinds import UNKNOWN
 from .lengths import Lengths
 from .results import ProbeReport
 
+DOUBTFUL = 0.2
+"""The growth by lengths and the speed of a change differ by no more than this share."""
+
 TOLERANCE = 1.5
 """Lengths are rounded: strides that multiply to less than so many times the growth are missing."""
 
@@ -58,6 +61,11 @@ def _on_growth(report: ProbeReport, feed: Feed, grid: ToneGrid) -> list[str]:
         remarks.append(
             f"part of the upsampling was not seen: the signal gets {report.unseen_factor:g} times "
             f"longer in a way that is unknown; {looked}"
+        )
+    if feed.speed and feed.factor and abs(feed.speed / feed.factor - 1) > DOUBTFUL:
+        remarks.append(
+            f"the output gets {feed.factor:g} samples longer for each frame of input, but a change "
+            f"in one frame moves by {feed.speed:g} samples a frame: the total factor is uncertain"
         )
     if report.unattributed:
         share = min(report.unattributed_share or 0, 1)

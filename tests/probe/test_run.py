@@ -81,6 +81,8 @@ def test_a_recording(recording, tmp_path, capsys):
 STRANGER = """
 import sys, torch
 leave = sys.exit
+def fails():
+    return leave.nothing
 def network():
     layer = torch.nn.ConvTranspose1d(1, 1, 4, 2)
     layer.weight.data[0, 0, 0] = float("nan")
@@ -98,11 +100,11 @@ REFUSED = {
     "gives a dict, but must give a network": ["builtins:dict"],
     "stranger:network: weight holds NaN": ["stranger:network"],
     "stranger:leave: cannot be built with no settings: SystemExit": ["stranger:leave"],
+    "(stranger.py, line 5: return leave.nothing)": ["stranger:fails"],
     "is a recording: --seconds, --seed cannot": ["text.wav", "--seconds", "3", "--seed", "1"],
     "the given shape: --seconds cannot": [DEMUCS, "--seconds", "3", "--input_shape", "1,2,9999"],
     "strides are [1]": ["text.wav", "--strides", "1"],
     "no audio is called 'x': the network gives a Tensor": [*UPSAMPLE, "--output", "x"],
-    "user.py, line 2: return factory.missing": ["user:factory"],
     "must be positive integers": [DEMUCS, "--input_shape", "1,x"],
     "must be a JSON object": [DEMUCS, "--settings", "[1]"],
     "torch.nn:Conv1d: no upsampling layer was seen": ["torch.nn:Conv1d", "--settings", CONV1D],
