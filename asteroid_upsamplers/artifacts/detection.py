@@ -24,10 +24,12 @@ import functools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import scipy  # its parts are imported when they are first used
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..dsp.spectra import decibels
 from ..errors import UsageError
@@ -39,6 +41,9 @@ BANDWIDTH = 8.0
 
 WINDOWS = 14
 LEAST_TIME = 64
+LONGEST_PERIOD = 2**14
+"""In samples; tones that share a longer one are looked at one by one."""
+
 LONGEST_PART = 2**18
 """Samples; a longer signal is tested in parts, their p-values combined by Fisher's method."""
 
@@ -118,7 +123,12 @@ def detect_in_parts(
     tests = []
     for part in parts:
         samples = real_signal(part, LEAST_TIME)
-        tests.append([_f_test(samples, f, sample_rate) for f in frequencies])
+        windows = _windows(samples.shape[1])
+        spectra = _spectra(samples, windows, frequencies, sample_rate)
+        pairs = zip(frequencies, spectra, strict=True)
+        tests.append(
+            [_f_test(s, windows.sum(1), f == sample_rate / 2, sample_rate) for f, s in pairs]
+        )
     found = [_surest(column) for column in zip(*tests, strict=True)]
     return Detection(
         frequencies,
@@ -142,24 +152,44 @@ def _surest(tests: Sequence[list[list[float]]]) -> tuple[float, float, float]:
     return float(powers[best].mean()), float(floors[best].mean()), p_value
 
 
-def _f_test(channels: Tensor, frequency: float, sample_rate: float) -> list[list[float]]:
+def _spectra(
+    channels: Tensor, windows: Tensor, frequencies: Sequence[float], sample_rate: float
+) -> Iterable[Tensor]:
+    """Of each frequency ``(channels, windows)``, complex.
+
+    Multiples of the sample rate over one whole number of samples are those of one short Fourier
+    transform: of the windowed signal, folded to that many samples.
+    """
+    ratios = [Fraction(f / sample_rate).limit_denominator(LONGEST_PERIOD) for f in frequencies]
+    exact = all(abs(r - f / sample_rate) < 1e-12 for r, f in zip(ratios, frequencies, strict=True))
+    period = math.lcm(*(ratio.denominator for ratio in ratios))
+    if exact and period <= LONGEST_PERIOD:
+        missing = -channels.shape[1] % period
+        folded = [
+            F.pad(channels * window, (0, missing)).unflatten(1, (-1, period)).sum(1)
+            for window in windows
+        ]
+        lines = torch.fft.fft(torch.stack(folded, 1))
+        yield from (lines[..., int(ratio * period)] for ratio in ratios)
+        return
+    for frequency in frequencies:
+        turns = torch.arange(channels.shape[1], dtype=torch.float64)
+        turns = turns * (2 * math.pi * frequency / sample_rate)
+        yield torch.complex(
+            (channels * turns.cos()) @ windows.T, -(channels * turns.sin()) @ windows.T
+        )
+
+
+def _f_test(spectra: Tensor, sums: Tensor, real: bool, sample_rate: float) -> list[list[float]]:
     """Powers of the tone, powers of the rest in one Hz, and p-values, each of all channels.
 
     No tensors, which would scatter over the memory of large ones if many are kept.
     """
-    windows = _windows(channels.shape[1])
-    sums = windows.sum(1)
-    turns = torch.arange(channels.shape[1], dtype=torch.float64)
-    turns = turns * (2 * math.pi * frequency / sample_rate)
-    spectra = torch.complex(
-        (channels * turns.cos()) @ windows.T, -(channels * turns.sin()) @ windows.T
-    )
     amplitude = (spectra @ sums.to(spectra.dtype)) / sums.square().sum()
     explained = amplitude.abs().square() * sums.square().sum()
     rest = (spectra - amplitude[:, None] * sums).abs().square().sum(1)
     ratio = ((WINDOWS - 1) * explained / rest).nan_to_num(nan=0.0)
     # at half the sample rate everything is real: half the degrees of freedom, no negative frequency
-    real = frequency == sample_rate / 2
     degrees = (1, WINDOWS - 1) if real else (2, 2 * WINDOWS - 2)
     sides = 1 if real else 2
     p_values = torch.from_numpy(scipy.stats.f.sf(ratio.numpy(), *degrees))

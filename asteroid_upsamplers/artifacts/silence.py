@@ -10,6 +10,7 @@ estimate has left in the windows where its source is silent.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -214,10 +215,15 @@ def _power_near(windows: Tensor, sample_rate: float, frequencies: Sequence[float
     time = windows.shape[-1]
     taper = torch.hann_window(time, dtype=torch.float64)
     sample = torch.arange(time, dtype=torch.float64)
-    tapered, rows = windows * taper, []
-    for frequency in frequencies:
-        places = frequency / sample_rate + torch.tensor(OFFSETS, dtype=torch.float64) / time
-        turns = 2 * math.pi * sample[:, None] * places
-        spectra = (tapered @ turns.cos()).square() + (tapered @ turns.sin()).square()
-        rows.append(spectra.mean((0, 1)) / taper.sum().square())
-    return torch.stack(rows)
+    offsets = torch.tensor(OFFSETS).long()
+    places: dict[float, list[tuple[int, int]]] = defaultdict(list)  # by what is beyond whole bins
+    for row, frequency in enumerate(frequencies):
+        place = frequency * time / sample_rate
+        places[round(place % 1, 9)].append((row, int(place // 1)))
+    rows = torch.zeros(len(frequencies), len(OFFSETS), dtype=torch.float64)
+    for rest, members in places.items():
+        turned = windows * torch.polar(taper, -2 * math.pi * rest / time * sample)
+        spectrum = torch.fft.fft(turned).abs().square().mean((0, 1)) / taper.sum().square()
+        for row, index in members:
+            rows[row] = spectrum[(index + offsets) % time]
+    return rows

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .lengths import Lengthened, Lengths
-from .trace import WRITE, Op, Shape, Source
+from .operations import WRITE, Op, Shape, Source
 
 VIEWS = {"view", "_unsafe_view", "_reshape_alias"}
 """Operations that keep the order of the numbers, and give them another shape."""

@@ -21,7 +21,7 @@ from .calls import (
 from .growth import INDEXING, MOVES, SCATTERING, Growth
 from .lengths import Lengths
 from .moves import fraction_repeated, moved_from, shuffled_rows
-from .trace import WRITE, Op
+from .operations import WRITE, Op
 
 CONVOLUTIONS = {"convolution", "_convolution"}
 KEEPS = {"constant_pad_nd", "clone", "_to_copy", "detach", "alias", "reflection_pad1d"}

@@ -6,7 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable
 from typing import NamedTuple
 
-from .trace import INPUT, WRITE, Op, Shape, Trace, is_factory
+from .operations import INPUT, WRITE, Op, Shape, is_factory
+from .trace import Trace
 
 
 class Lengthened(NamedTuple):

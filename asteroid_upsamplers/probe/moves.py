@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from .growth import INDEXING, LENGTHENING, MOVES, VIEWS
-from .trace import WRITE, Op, Shape, Source
+from .operations import WRITE, Op, Shape, Source
 
 COPIES = {"clone", "_to_copy", "detach", "alias"}
 REPEATED = MOVES | COPIES | INDEXING | LENGTHENING

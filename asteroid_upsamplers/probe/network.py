@@ -105,6 +105,7 @@ def examine(
     output: str | None = None,
 ) -> tuple[ProbeReport, ProbeSignals]:
     """:func:`probe`, with the signals that it looked at."""
+    network = getattr(network, "_orig_mod", network)  # of a compiled one
     with undisturbed(network):
         feed = Feed(network, white_noise(network, tuple(input_shape), seed), seed, output)
         return _examined(feed, sample_rate, strides)

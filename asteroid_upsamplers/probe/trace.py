@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,14 +19,11 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from ..layers import Upsampler
 from ..layers.inference import FoldedUpsampler
+from .operations import INPUT, WRITE, Op, Source, is_factory
 from .state import roots_of
 
 OPAQUE = (Upsampler, FoldedUpsampler, nn.RNNBase)
 """Modules that count as one operation; recurrent ones take many, one a frame."""
-
-INPUT, WRITE = "input", "write"
-"""Names of operations that are none of torch's: the network's input, and a whole tensor after one
-of its parts was changed in place."""
 
 INFINITE = {
     "full",
@@ -41,57 +37,10 @@ INFINITE = {
 }
 """Operations that make masks, which hold infinities on purpose."""
 
-FACTORIES = ("new_", "_like")
-"""Start or end of the names of operations that take no more than the kind of a tensor."""
-
 MOST_KEPT = 2**24
 """Weights and indices of more numbers are not kept."""
 
-Shape = tuple[int, ...]
 Change = Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Source:
-    """A tensor that an operation takes.
-
-    Args:
-        op: Index of the operation that made it; ``None`` for what no operation of torch made.
-        shape: Of the tensor.
-        weight: Whether it is a parameter.
-        output: Which of the operation's outputs it is.
-    """
-
-    op: int | None
-    shape: Shape
-    weight: bool = False
-    output: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class Op:
-    """One operation.
-
-    Args:
-        name: In torch's dispatcher, such as ``convolution``; of the class, for a whole module.
-        place: Name of the innermost module that ran it.
-        sources: The tensors that it takes.
-        shapes: Of the tensors that it gives.
-        heard: Whether its output depends on the network's input.
-        arguments: As they were passed. What depends on the network's input is a :class:`Source`;
-            weights and indices are tensors.
-        named: The arguments that were passed by name, in the same way.
-        function: What was called: an operation of torch, or a module.
-    """
-
-    name: str
-    place: str
-    sources: list[Source]
-    shapes: list[Shape]
-    heard: bool
-    arguments: tuple[Any, ...] = ()
-    named: Mapping[str, Any] | None = None
-    function: Any = None
 
 
 class Trace(TorchDispatchMode):
@@ -281,11 +230,6 @@ def tracing(
     finally:
         before.remove()
         after.remove()
-
-
-def is_factory(name: str) -> bool:
-    """Whether an operation takes no more of a tensor than its kind."""
-    return name.startswith(FACTORIES[0]) or name.endswith(FACTORIES[1])
 
 
 def _is_tensor(value: Any) -> bool:
