@@ -16,6 +16,7 @@ from . import demo_synths as synths
 from .songs import SOURCES
 
 LEVELS = {"drums": -17.0, "bass": -19.0, "other": -21.0, "vocals": -18.0}  # dBFS rms while playing
+FLOOR = -90.0  # dBFS rms of the hiss of each channel while its source plays, as recordings have it
 STEPS = 16  # per bar of four beats
 SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 3, 5, 7, 9, 10))  # semitones
 PROGRESSIONS = ("0453", "0534", "5304", "0304", "0234", "1405", "0654", "0034")  # scale degrees
@@ -215,4 +216,8 @@ def render_song(
         stems[source] = stem * 10 ** ((LEVELS[source] + rng.uniform(-2, 2)) / 20) / rms
     gain = 0.89 / np.abs(sum(stems.values())).max()
     # Whole multiples of 2**-23 add up without rounding errors in float32, in any order.
-    return {k: (np.round(gain * v * 2**23) / 2**23).astype(np.float32) for k, v in stems.items()}
+    for stem, rng in zip(stems.values(), rngs, strict=True):
+        hiss = 10 ** (FLOOR / 20) * rng.standard_normal(stem.shape)
+        stem *= gain
+        stem += hiss * (np.round(stem * 2**23) != 0)
+    return {k: (np.round(v * 2**23) / 2**23).astype(np.float32) for k, v in stems.items()}
