@@ -229,15 +229,28 @@ def separation(rows: list[Row]) -> list[str]:
 
 
 def scoring(rows: list[Row]) -> list[str]:
-    """Both totals, and how near the parallel one comes to an even share."""
-    body = []
+    """Every scorer of every length, and against museval on as many cores."""
+    words = (
+        "One process each. Memory: the most that it had, beyond what it had with the song before. "
+        "Difference: the largest against museval in any window, in dB, of SDR, and of the others."
+    )
+    head = ["song", "scorer", "cores", "s", "CPU s", "museval / this", "same in CPU s", "MiB"]
+    head += ["song MiB", "difference: SDR", "others"]
+    body, musevals = [], {}
     for row in rows:
-        one, many = (statistics.median(row[key]) for key in ("serial_s", "parallel_s"))
-        name = f"{row['songs']} songs of {row['seconds'][0]:g} to {row['seconds'][-1]:g} s"
-        cells = [name, str(row["cores"]), f"{one:.1f}", f"{many:.1f}"]
-        body.append([*cells, f"{many * row['cores'] / one:.2f}"])
-    head = ["", "cores", "one process, s", "a worker a core, s", "against an even share"]
-    return [table(head, body)]
+        if row["scorer"] == "museval":
+            musevals[row["seconds"], row["threads"]] = row
+    for row in rows:
+        theirs = musevals.get((row["seconds"], row["threads"]), row)
+        gaps = row["difference_db"]
+        others = [gap for metric, gap in gaps.items() if metric != "SDR"]
+        cells = [f"{row['seconds']:g} s", row["scorer"], str(row["threads"])]
+        cells += [f"{row['wall_s']:.2f}", f"{row['cpu_s']:.2f}"]
+        cells += [f"{theirs[key] / max(row[key], 0.01):.1f}" for key in ("wall_s", "cpu_s")]
+        cells += [str(row["peak_mib"]), str(row["song_mib"])]
+        cells += [f"{gaps['SDR']:.0e}" if gaps else ""]
+        body.append([*cells, f"{max(others):.0e}" if others else ""])
+    return [words, table(head, body)]
 
 
 TABLES = {"layers": layers, "training": training, "inference": inference, "loader": loader}

@@ -64,7 +64,7 @@ def cpu_sections() -> list[Section]:
         ("layers", {"channels": 100, "seconds": 10, "batch": 4, **single, "rounds": 2}),
         ("inference", {"channels": 24, "seconds": 10, "batch": 1}),
         ("separation", {"channels": 24, "seconds": 30, "long_seconds": 7200}),
-        ("scoring", {"songs": 8, "rounds": 2}),
+        ("scoring", {}),
         ("loader", {"channels": 24, "songs": 100, "seconds": 10, "batch": 4}),
     ]
 

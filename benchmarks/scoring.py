@@ -1,71 +1,160 @@
-"""How well BSS Eval uses the cores when songs are scored in parallel.
+"""BSS Eval of four stereo stems: ours, museval's, and what other packages compute of it.
 
-Songs of seeded noise are scored by one worker process and by one for every core, each with one
-BLAS thread. That the workers start is part of both times.
+Every scorer has a process of its own, which makes the song (seeded noise; estimates are it, a
+little of another source, and other noise), takes the time of one call, and looks how much memory
+the process had at most, beyond what it had with the song before. Two packages are measured where
+they are installed, and do not score the same windows: ``mir_eval`` knows no filters for the whole
+song, so its images version scores it as one window; ``fast_bss_eval`` scores one channel as one
+window, by BSS Eval's older definition.
 
-    python benchmarks/run.py scoring songs=8 least_seconds=15 most_seconds=40
+    python benchmarks/run.py scoring lengths=[20,60,240]
 """
 
 from __future__ import annotations
 
+import argparse
+import importlib.util
+import json
+import os
+import resource
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 import torch
-from layers import SAMPLE_RATE
-from steps import SOURCES
 from tqdm import tqdm
 
 from asteroid_upsamplers.data import cores
-from asteroid_upsamplers.evaluation import ScoringJob, score_songs
 
-LOUDEST = 8000
-"""Of the references, in steps of 16 bits."""
+RATE = 44100
+METRICS = ("SDR", "ISR", "SIR", "SAR")
+LONGEST = {"mir_eval": 20, "fast_bss_eval": 60}
+"""Seconds of song beyond which another package is left out."""
 
 
 def run(
-    device: torch.device,
-    songs: int = 8,
-    least_seconds: float = 15,
-    most_seconds: float = 40,
-    rounds: int = 1,
+    device: torch.device, lengths: list[float] = (20, 60, 240), taps: int = 512
 ) -> list[dict[str, Any]]:
-    """One row.
+    """One row for each scorer and length.
 
     Args:
-        device: As every benchmark has it; BSS Eval runs on the CPU.
-        songs: To score, of four stereo stems at 44.1 kHz.
-        least_seconds: Length of the shortest.
-        most_seconds: Length of the longest; those between are at equal steps.
-        rounds: How often all of them are scored, by one worker and then by all.
+        device: Of our own third row, beside one core and all cores, if it is a GPU.
+        lengths: Seconds of song.
+        taps: Length of the filters.
     """
-    lengths = [round(float(s), 2) for s in np.linspace(least_seconds, most_seconds, songs)]
-    row: dict[str, Any] = {"songs": songs, "seconds": lengths, "cores": cores()}
-    row |= {"serial_s": [], "parallel_s": []}
+    found = {"ours": [1, cores()], "ours, SDR only": [1], "museval": [1, cores()]}
+    found |= {name: [1] for name in LONGEST if importlib.util.find_spec(name)}
+    if device.type == "cuda":
+        found["ours, GPU"] = [cores()]
+    todo = [
+        (scorer, threads, seconds)
+        for seconds in lengths
+        for scorer, counts in found.items()
+        for threads in dict.fromkeys(counts)
+        if seconds <= LONGEST.get(scorer, seconds)
+    ]
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
-        jobs = [write_song(Path(folder) / str(n), n, length) for n, length in enumerate(lengths)]
-        for _ in tqdm(range(rounds), desc="scoring", leave=False):
-            for key, workers in (("serial_s", 1), ("parallel_s", row["cores"])):
-                begin = time.perf_counter()
-                score_songs(jobs, workers=workers, progress=False, force=True)
-                row[key].append(round(time.perf_counter() - begin, 3))
-    return [row]
+        for scorer, threads, seconds in tqdm(todo, desc="scoring", leave=False):
+            path = Path(folder) / f"{scorer} {threads} {seconds}.npy"
+            row = in_process(scorer, threads, seconds, taps, path)
+            own, theirs = path, Path(folder) / f"museval 1 {seconds}.npy"
+            rows.append({"scorer": scorer, "threads": threads, "seconds": seconds, **row})
+            rows[-1]["path"] = own, theirs
+        for row in rows:
+            row |= {"difference_db": difference(*row.pop("path"))}
+    return rows
 
 
-def write_song(folder: Path, number: int, seconds: float) -> ScoringJob:
-    """Noise; estimates are it and other noise: scoring takes as long whatever the samples are."""
-    shape, half = (round(seconds * SAMPLE_RATE), 2), LOUDEST // 2
-    rng = np.random.default_rng(number)
-    for source in SOURCES:
-        reference = rng.integers(-LOUDEST, LOUDEST + 1, shape, dtype=np.int16)
-        estimate = reference + rng.integers(-half, half + 1, shape, dtype=np.int16)
-        for kind, samples in (("true", reference), ("estimated", estimate)):
-            path = folder / kind / f"{source}.wav"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(path, samples, SAMPLE_RATE, subtype="PCM_16")
-    names = folder / "true", folder / "estimated"
-    return ScoringJob(folder.name, *names, SOURCES, folder / "scores.json")
+def in_process(scorer: str, threads: int, seconds: float, taps: int, path: Path) -> dict[str, Any]:
+    """Wall and CPU seconds; MiB at most, beyond the song, and of the song."""
+    variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    command = [sys.executable, "-W", "ignore", __file__, scorer, str(threads), str(seconds)]
+    done = subprocess.run(
+        [*command, str(taps), str(path)],
+        env=os.environ | dict.fromkeys(variables, str(threads)),
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def difference(own: Path, theirs: Path) -> dict[str, float]:
+    """The largest of each metric against museval's, in dB, if both scored the same windows."""
+    mine, others = np.load(own), np.load(theirs)
+    if mine.shape != others.shape:
+        return {}
+    gaps = np.abs(mine - others).reshape(len(METRICS), -1).max(axis=1)
+    return {m: float(gap) for m, gap in zip(METRICS, gaps, strict=True) if not np.isnan(gap)}
+
+
+def song(seconds: float) -> tuple[np.ndarray, np.ndarray]:
+    """References and estimates, ``(4, time, 2)``."""
+    rng = np.random.default_rng(0)
+    references, estimates = (rng.standard_normal((4, round(seconds * RATE), 2)) for _ in range(2))
+    references *= 0.1
+    estimates *= 0.02
+    for number, estimate in enumerate(estimates):
+        estimate += references[number]
+        estimate += 0.1 * references[number - 1]
+    return references, estimates
+
+
+def scorer_of(name: str, threads: int, taps: int) -> Callable[..., Any]:
+    """A function of references and estimates; gives four metrics, or what it has of them."""
+    if name.startswith("ours"):
+        from asteroid_upsamplers.evaluation.bss_eval import bss_eval
+
+        device = "cuda" if name.endswith("GPU") else "cpu"
+        more = {"sdr_only": name.endswith("only"), "threads": threads, "device": device}
+        return lambda r, e: bss_eval(r, e, RATE, RATE, taps, **more)[:4]
+    if name == "museval":
+        from asteroid_upsamplers.evaluation._museval import load_museval
+
+        bss = load_museval().metrics.bss_eval
+        return lambda r, e: bss(r, e, RATE, RATE, filters_len=taps)[:4]
+    if name == "mir_eval":
+        from mir_eval.separation import bss_eval_images
+
+        return lambda r, e: bss_eval_images(r, e, compute_permutation=False)[:4]
+    import fast_bss_eval
+
+    def left_channel(*pair: np.ndarray) -> Any:  # by torch: of NumPy it wants version 1
+        tensors = [torch.from_numpy(signals[..., 0].copy()) for signals in pair]
+        how = {"filter_length": taps, "compute_permutation": False}
+        return fast_bss_eval.bss_eval_sources(*tensors, **how)[:3]
+
+    return left_channel
+
+
+def main() -> None:
+    """What a process of :func:`in_process` does."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("scorer")
+    parser.add_argument("threads", type=int)
+    parser.add_argument("seconds", type=float)
+    parser.add_argument("taps", type=int)
+    parser.add_argument("path", type=Path)
+    args = parser.parse_args()
+    scorer_of(args.scorer, args.threads, 8)(*song(1))  # imports, and first calls of libraries
+    score = scorer_of(args.scorer, args.threads, args.taps)
+    references, estimates = song(args.seconds)
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    before = pages * resource.getpagesize() / 2**20
+    wall, cpu = time.perf_counter(), time.process_time()
+    found = score(references, estimates)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    np.save(args.path, np.array([np.asarray(values) for values in found]))
+    row = {"wall_s": round(wall, 2), "cpu_s": round(cpu, 2), "peak_mib": round(most - before)}
+    print(json.dumps(row | {"song_mib": round(2 * references.nbytes / 2**20)}))
+
+
+if __name__ == "__main__":
+    main()

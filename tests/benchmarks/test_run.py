@@ -84,6 +84,6 @@ def test_multiply_adds_are_those_of_the_network_written_out(scripts, upsampler, 
 @pytest.mark.slow
 def test_scoring_is_measured():
     command = [sys.executable, BENCHMARKS / "run.py", "scoring", "--device", "cpu"]
-    command += ["songs=2", "least_seconds=0.1", "most_seconds=0.2"]
+    command += ["lengths=[1.5]", "taps=8"]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
-    assert "| 2 songs of 0.1 to 0.2 s |" in done.stdout
+    assert "| 1.5 s | ours | 1 |" in done.stdout
