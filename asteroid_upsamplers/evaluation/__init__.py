@@ -1,4 +1,4 @@
-"""Separation of a set's test songs, museval per song, and the figures of a results table."""
+"""Separation of a set's test songs, BSS Eval of each, and the figures of a results table."""
 
 from .aggregation import METRICS, aggregate, load_scores
 from .experiments import (
@@ -8,11 +8,12 @@ from .experiments import (
     separate_experiments,
     songs_to_test,
 )
-from .scoring import ScoringJob, score_song, score_songs
+from .scoring import SCORERS, ScoringJob, score_song, score_songs
 
 __all__ = [
     "BASELINE",
     "METRICS",
+    "SCORERS",
     "ScoringJob",
     "aggregate",
     "load_music_separator",

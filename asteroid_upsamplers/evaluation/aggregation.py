@@ -44,8 +44,9 @@ def read_scores(path: str | os.PathLike) -> pd.DataFrame:
         path: The file; what its name holds before ``.json`` or ``.json.gz`` is the track.
 
     Returns:
-        Columns ``track``, ``target``, ``metric``, ``time`` (s), ``score`` (dB), one row per frame
-        and metric.
+        Columns ``track``, ``target``, ``metric``, ``time`` (s), ``score`` (dB) and ``reliable``
+        (false for ISR, SIR and SAR where the file says so), one row per frame and metric; and
+        ``.attrs["metrics"]``, those that were asked for.
 
     Raises:
         UsageError: The file is no museval JSON (damaged, cut short, or something else).
@@ -55,7 +56,8 @@ def read_scores(path: str | os.PathLike) -> pd.DataFrame:
         data = path.read_bytes()
         if path.name.endswith(".gz"):
             data = gzip.decompress(data)
-        targets = json.loads(data)["targets"]
+        content = json.loads(data)
+        targets = content["targets"]
         rows = [
             (_track_name(path), target["name"], metric, frame["time"], frame["metrics"][metric])
             for metric in METRICS
@@ -63,6 +65,8 @@ def read_scores(path: str | os.PathLike) -> pd.DataFrame:
             for frame in target["frames"]
         ]
         scores = pd.DataFrame(rows, columns=_COLUMNS).astype({"time": float, "score": float})
+        scores["reliable"] = (scores["metric"] == "SDR") | (content.get("reliable") is not False)
+        scores.attrs["metrics"] = content.get("metrics", METRICS)
         stems = [target["name"] for target in targets]
         if not all(isinstance(stem, str) for stem in stems):
             raise TypeError("a stem whose name is no text")
@@ -95,12 +99,15 @@ def stems_of_mean(stems: Iterable[str]) -> list[str]:
     return [stem for stem in stems if stem in counted] or stems
 
 
-def is_scored(path: str | os.PathLike, stems: Collection[str]) -> bool:
-    """Whether ``path`` is a whole museval JSON, plain or gzipped, of exactly these stems."""
+def is_scored(
+    path: str | os.PathLike, stems: Collection[str], metrics: Collection[str] = METRICS
+) -> bool:
+    """Whether ``path`` is a whole museval JSON, plain or gzipped, of these stems and metrics."""
     try:
-        return set(read_scores(path)["target"]) == set(stems)
+        scores = read_scores(path)
     except UsageError:
         return False
+    return set(scores["target"]) == set(stems) and set(metrics) <= set(scores.attrs["metrics"])
 
 
 def write_scores(store: Any, path: str | os.PathLike) -> None:
@@ -123,8 +130,8 @@ def load_scores(folder: str | os.PathLike) -> pd.DataFrame:
         folder: Where museval's files are; subfolders are searched too.
 
     Returns:
-        Columns ``track``, ``target``, ``metric``, ``time`` (s), ``score`` (dB), one row per song,
-        stem, metric and frame, songs in the order of their sorted paths.
+        As :func:`read_scores`, one row per song, stem, metric and frame, songs in the order of
+        their sorted paths.
 
     Raises:
         UsageError: No score files; a file that is no museval JSON; two files of one song; or a
@@ -168,7 +175,8 @@ def aggregate(scores: pd.DataFrame) -> pd.DataFrame:
         stems that it sums is none of them), NaN where one of them is. Columns: for each of
         :data:`METRICS` ``<metric>`` (median of medians, dB) and ``<metric>_mean`` (mean of
         medians, dB); ``songs`` with at least one finite SDR frame; ``songs_total``;
-        ``nan_frames`` without a finite SDR; ``frames``. Counts are floats because of ``mean``.
+        ``nan_frames`` without a finite SDR; ``frames``; ``unreliable``, songs whose files say that
+        their ISR, SIR and SAR say nothing. Counts are floats because of ``mean``.
 
     Example:
         >>> frames = [("song", stem, m, t, t) for stem in "ab" for m in METRICS for t in (1, 2, 9)]
@@ -191,6 +199,10 @@ def aggregate(scores: pd.DataFrame) -> pd.DataFrame:
     table["songs_total"] = per_stem.size()["SDR"].astype(float)
     table["nan_frames"] = (sdr.size() - sdr.count()).astype(float)
     table["frames"] = sdr.size().astype(float)
+    reliable = finite.get("reliable", pd.Series(True, index=finite.index)).astype(bool)
+    unreliable = finite[finite["score"].notna() & ~reliable]
+    table["unreliable"] = unreliable.groupby("target")["track"].nunique()
+    table["unreliable"] = table["unreliable"].fillna(0.0)
     table.loc["mean"] = table.loc[stems_of_mean(table.index)].mean(skipna=False)
     return table
 

@@ -19,7 +19,8 @@ from ..errors import UsageError
 from ..files import LOCK, alone_in, discard, locked, whole_or_nothing, write_json
 from ..models import MusicSeparator
 from ..separation import Chunking, load_on_device, separate_file, source_names
-from .scoring import ScoringJob, score_songs
+from .aggregation import METRICS
+from .scoring import SCORERS, ScoringJob, check_choices, score_songs
 
 MODEL = "best_model.pth"
 ESTIMATES, SCORES = Path("estimates/test"), Path("scores/test")
@@ -27,7 +28,7 @@ SETTINGS = Path("estimates/separation.json")
 """How the estimates beside it were made, and from which files."""
 
 ORIGINS = "score_origins.json"
-"""Which files the scores were made from."""
+"""Which files the scores were made from, and by whom."""
 
 EVALUATION = "evaluation.json"
 """How fast the test songs were separated."""
@@ -153,20 +154,22 @@ def _discard_outdated(exp_dir: Path, songs: Sequence[Song], settings: dict[str, 
     write_json(exp_dir / SETTINGS, settings | {"model": model, "songs": before | now})
 
 
-def _discard_outdated_scores(folder: Path, jobs: Sequence[ScoringJob]) -> None:
-    """Remove scores of other songs or files than those of the jobs, and note these files."""
+def _discard_outdated_scores(folder: Path, jobs: Sequence[ScoringJob], scorer: str) -> None:
+    """Remove scores of other songs, files or scorers than those of the jobs, and note these."""
     files: dict[str, Iterable[Path]] = {}
     for job in jobs:
         references, estimates = zip(*(job.files(source) for source in job.sources), strict=True)
         files[f"references of {job.json_path.stem}"] = references
         files[f"estimates of {job.json_path.stem}"] = dict.fromkeys(estimates)
     there = {name: [path for path in paths if path.exists()] for name, paths in files.items()}
-    now, changed = changed_since(read_notes(folder / ORIGINS), there)
+    noted = read_notes(folder / ORIGINS)
+    by_another = noted.pop("scorer", None) != scorer
+    now, changed = changed_since(noted, there)
     for path in (folder / SCORES).glob("*.json"):
         names = {f"references of {path.stem}", f"estimates of {path.stem}"}
-        if names & changed or not names <= now.keys():
+        if by_another or names & changed or not names <= now.keys():
             path.unlink()
-    write_json(folder / ORIGINS, now)
+    write_json(folder / ORIGINS, now | {"scorer": scorer})
 
 
 def score_experiments(
@@ -176,6 +179,8 @@ def score_experiments(
     workers: int | None = None,
     progress: bool = True,
     skip_bad_songs: bool = False,
+    metrics: Sequence[str] = METRICS,
+    scorer: str = SCORERS[0],
 ) -> None:
     """Score the estimates of each experiment into ``scores/test/<song>.json``.
 
@@ -188,11 +193,14 @@ def score_experiments(
         workers: How many songs are scored at a time; one a core if ``None``.
         progress: Whether to show a progress bar.
         skip_bad_songs: Whether to leave out (and name) songs that cannot be used.
+        metrics: As :func:`score_songs` takes them.
+        scorer: As :func:`score_songs` takes it.
 
     Raises:
         UsageError: If songs cannot be scored (the others are scored all the same), or another run
             is at work in a folder.
     """
+    check_choices(metrics, scorer)
     exp_dirs = list(dict.fromkeys(exp_dir.resolve() for exp_dir in exp_dirs))
     sources: dict[Path, dict[str, None]] = {}
     for exp_dir in exp_dirs:
@@ -217,6 +225,6 @@ def score_experiments(
                 path = folder / SCORES / f"{song.name}.json"
                 name = f"{folder.name}: {song.name}"
                 own_jobs.append(ScoringJob(name, song.folder, estimates, tuple(names), path))
-            _discard_outdated_scores(folder, own_jobs)
+            _discard_outdated_scores(folder, own_jobs, scorer)
             jobs += own_jobs
-        score_songs(jobs, workers=workers, progress=progress)
+        score_songs(jobs, workers=workers, progress=progress, metrics=metrics, scorer=scorer)

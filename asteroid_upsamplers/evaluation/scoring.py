@@ -1,13 +1,12 @@
-"""BSS Eval v4 of separated songs by museval, many songs at a time.
+"""BSS Eval v4 of separated songs, many songs at a time, into museval's JSON files.
 
-museval 0.4.1 needs 0.5 s of CPU time for a second of four-stem stereo song and takes songs singly.
-Here they are scored in parallel, and a stem silent throughout, which it refuses, has NaN frames.
+Songs are scored in parallel, by :func:`.bss_eval.bss_eval` or by museval itself, and a stem silent
+throughout, which museval refuses, has NaN frames.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import os
 import signal
@@ -31,8 +30,13 @@ from ..errors import UsageError
 from ..files import file_names
 from ._museval import load_museval
 from .aggregation import METRICS, is_scored, write_scores
+from .bss_eval import bss_eval
 
 logger = logging.getLogger(__name__)
+
+
+SCORERS = ("asteroid_upsamplers", "museval")
+"""Who may score: :func:`.bss_eval.bss_eval`, or museval, which takes many times as long."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,9 @@ def score_song(
     *,
     win: float = 1.0,
     hop: float = 1.0,
+    metrics: Sequence[str] = METRICS,
+    scorer: str = SCORERS[0],
+    threads: int = 1,
 ) -> Any:
     """Score one song as ``museval.eval_mus_track`` does (BSS Eval v4), silence allowed.
 
@@ -89,9 +96,14 @@ def score_song(
         sources: Names of two or more stems, in the order of the result.
         win: Window in s, at least a sample.
         hop: Hop in s, at least a sample.
+        metrics: All four, or ``["SDR"]``, which takes milliseconds; the others are NaN then.
+        scorer: One of :data:`SCORERS`.
+        threads: How many cores to use.
 
     Returns:
-        museval's store (``.scores``, ``.json``, ``.df``): SDR, ISR, SIR, SAR per frame in dB.
+        museval's store (``.scores``, ``.json``, ``.df``): SDR, ISR, SIR, SAR per frame in dB. Its
+        JSON says more than museval's only where ISR, SIR and SAR say nothing of the estimates
+        (``"reliable": false``, see :class:`.bss_eval.Scores`), and of SDR alone (``"metrics"``).
 
     Raises:
         UsageError: A wrong setting; a file that is missing, unreadable, or has NaN or infinite
@@ -99,7 +111,8 @@ def score_song(
     """
     folder = Path(references)
     job = ScoringJob(folder.name, folder, Path(estimates), sources)
-    store, silent = _score(job, win, hop)
+    check_choices(metrics, scorer)
+    store, silent = _score(job, metrics, scorer, threads, win, hop)
     _warn_of_silence(job, silent)
     return store
 
@@ -110,18 +123,23 @@ def score_songs(
     workers: int | None = None,
     progress: bool = True,
     force: bool = False,
+    metrics: Sequence[str] = METRICS,
+    scorer: str = SCORERS[0],
 ) -> list[Path]:
-    """Score songs in parallel processes, one BLAS thread each, and write museval's JSON files.
+    """Score songs in parallel processes and write museval's JSON files.
 
-    A file that already holds scores of a job's sources is kept, so that an interrupted run goes on
-    where it was. A worker needs about 1 GB of memory and 1.5 GB more per minute of four-stem
-    stereo song at 44.1 kHz. A script that calls this needs ``if __name__ == "__main__":``.
+    A file that already holds such scores of a job's sources is kept, so that an interrupted run
+    goes on where it was. A worker needs about 1 GB of memory and 0.2 GB more per minute of
+    four-stem stereo song at 44.1 kHz (museval: 1.5 GB more). A script that calls this needs
+    ``if __name__ == "__main__":``.
 
     Args:
         jobs: The songs; the largest is scored first.
         workers: Number of processes; by default one a core, but not more than songs.
         progress: Whether to show a progress bar.
         force: Whether to score again what is already scored.
+        metrics: As for :func:`score_song`.
+        scorer: As for :func:`score_song`; files do not say who made them.
 
     Returns:
         The JSON paths in the order of ``jobs``.
@@ -135,14 +153,18 @@ def score_songs(
         raise UsageError("two songs have the same json_path")
     if workers is not None and workers < 1:
         raise UsageError(f"workers is {workers}, must be at least 1")
-    todo = [job for job in jobs if force or not is_scored(job.json_path, job.sources)]
+    check_choices(metrics, scorer)
+    done = [is_scored(job.json_path, job.sources, metrics) for job in jobs]
+    todo = [job for job, is_done in zip(jobs, done, strict=True) if force or not is_done]
     todo.sort(key=lambda job: _bytes_in(job.references), reverse=True)
-    workers = max(1, min(workers or cores(), len(todo)))
+    allowed = workers or cores()
+    workers = max(1, min(allowed, len(todo)))
+    how = metrics, scorer, allowed // workers
     failed: dict[Path, str] = {}
     bar = tqdm(total=len(jobs), initial=len(jobs) - len(todo), unit="song", disable=not progress)
     with bar, _pool(workers) as pool:
         with _interrupts_blocked():  # the workers start here, and inherit it
-            futures = {pool.submit(_score, job): job for job in todo}
+            futures = {pool.submit(_score, job, *how): job for job in todo}
         for future in as_completed(futures):
             job = futures[future]
             try:
@@ -163,7 +185,26 @@ def _bytes_in(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("*"))
 
 
-def _score(job: ScoringJob, win: float = 1.0, hop: float = 1.0) -> tuple[Any, list[str]]:
+def check_choices(metrics: Sequence[str], scorer: str) -> None:
+    """Refuse metrics and scorers that there are not.
+
+    Raises:
+        UsageError: Naming those that there are.
+    """
+    if set(metrics) not in ({"SDR"}, set(METRICS)):
+        raise UsageError(f"metrics are {', '.join(metrics)}, must be SDR or {', '.join(METRICS)}")
+    if scorer not in SCORERS:
+        raise UsageError(f"scorer is {scorer!r}, must be {' or '.join(SCORERS)}")
+
+
+def _score(
+    job: ScoringJob,
+    metrics: Sequence[str],
+    scorer: str,
+    threads: int,
+    win: float = 1.0,
+    hop: float = 1.0,
+) -> tuple[Any, list[str]]:
     """museval's store of a song, and the stems that were left out as silent."""
     museval = load_museval()
     first, rate = _read(job.files(job.sources[0])[0])
@@ -177,21 +218,33 @@ def _score(job: ScoringJob, win: float = 1.0, hop: float = 1.0) -> tuple[Any, li
             pairs[source] = pair
     frames = museval.metrics.Framing(window, step, len(first)).nwin
     scores = dict.fromkeys(job.sources, np.full((len(METRICS), frames), np.nan))
+    reliable, sdr_only = True, "SAR" not in metrics
     if len(pairs) >= 2:
         references, estimates = zip(*pairs.values(), strict=True)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            found = np.array(museval.evaluate(references, estimates, window, step))
-        scores |= dict(zip(pairs, found.swapaxes(0, 1), strict=True))
+        *values, reliable = bss_eval(
+            references, estimates, window, step, sdr_only=sdr_only, threads=threads
+        )
+        if scorer == "museval":
+            values = _by_museval(references, estimates, window, step)
+        values[1:] = [np.nan * others if sdr_only else others for others in values[1:]]
+        scores |= dict(zip(pairs, np.swapaxes(values, 0, 1), strict=True))
     store = museval.TrackStore(job.name, win=win, hop=hop)
-    for source, values in scores.items():
-        store.add_target(source, dict(zip(METRICS, values.tolist(), strict=True)))
+    for source, found in scores.items():
+        store.add_target(source, dict(zip(METRICS, found.tolist(), strict=True)))
+    store.scores |= {"metrics": ["SDR"]} if sdr_only else {} if reliable else {"reliable": False}
     store.validate()
     return store, [source for source in job.sources if source not in pairs]
 
 
+def _by_museval(references: Any, estimates: Any, window: int, hop: int) -> list[np.ndarray]:
+    pair = (np.array(sources, dtype=float) for sources in (references, estimates))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return list(load_museval().evaluate(*pair, window, hop))
+
+
 def _read(path: Path, like: np.ndarray | None = None, rate: int = 0) -> tuple[np.ndarray, int]:
     """Samples ``(time, channels)``, refused unless they fit to others, and their rate in Hz."""
-    audio = read_wav(path).T.double().numpy()
+    audio = read_wav(path).T.numpy()
     own_rate = soundfile.info(path).samplerate
     if like is not None and (own_rate, *audio.shape) != (rate, *like.shape):
         own, other = f"{audio.shape} at {own_rate} Hz", f"{like.shape} at {rate} Hz"
@@ -237,11 +290,6 @@ def _begin_worker() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     load_museval()
     threadpool_limits(1)
-    # Let glibc keep museval's large arrays for the next ones instead of asking the system for new
-    # memory: 15.8 s instead of 20.7 s of CPU time for a song of 25 s.
-    if hasattr(ctypes.pythonapi, "mallopt"):
-        ctypes.pythonapi.mallopt(-4, 0)  # M_MMAP_MAX
-        ctypes.pythonapi.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
 
 
 def _end_with_parent() -> None:

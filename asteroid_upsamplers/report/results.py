@@ -13,9 +13,9 @@ from ..evaluation import METRICS, aggregate
 from .models import Run, ScoredModel, read_models
 from .paper import quoted_rows
 
-_COUNTS = ("songs", "songs_total", "nan_frames", "frames")
+_COUNTS = ("songs", "songs_total", "nan_frames", "frames", "unreliable")
 _INTEGERS = re.compile(
-    r"(songs|nan_frames)(_.+)?|frames|channels|parameters|epochs|best_epoch|seeds|stems"
+    r"(songs|nan_frames)(_.+)?|frames|unreliable|channels|parameters|epochs|best_epoch|seeds|stems"
 )
 
 
@@ -49,7 +49,8 @@ def tabulate(models: Sequence[ScoredModel], quoted: bool = False) -> pd.DataFram
           median over songs; ending in ``_mean_of_medians``: mean over songs; each of these ending
           in ``_std``: standard deviation over several seeds (with n - 1);
         - ``seeds`` (how many), ``seed`` (all of them, as text), ``songs``, ``songs_total``,
-          ``nan_frames``, ``frames``, ``songs_<stem>``, ``nan_frames_<stem>``;
+          ``nan_frames``, ``frames``, ``unreliable`` (songs whose ISR, SIR and SAR say nothing),
+          ``songs_<stem>``, ``nan_frames_<stem>``;
         - ``seconds_per_epoch``, ``real_time_factor``, ``epochs``, ``best_epoch``, commit, versions
           and device;
         - what [1] Table 1 prints for this network: ``paper_sdr``, ``paper_seconds_per_epoch``,
@@ -84,7 +85,7 @@ def _run_row(run: Run, stems: Sequence[str]) -> dict[str, Any]:
             row[f"{metric}_{group}_mean_of_medians"] = table.loc[group, f"{metric}_mean"]
     for count in _COUNTS:
         row[count] = int(table.loc[list(stems), count].max())
-    for count in _COUNTS[::2]:
+    for count in ("songs", "nan_frames"):
         row |= {f"{count}_{stem}": int(table.loc[stem, count]) for stem in stems}
     if run.seed is not None:
         row["seed"] = str(run.seed)

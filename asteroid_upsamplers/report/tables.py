@@ -17,6 +17,7 @@ UNUSUAL = ("noise", "sweep", "voice", "quiet song")
 """Sounds unlike the training songs, as stage 4 names them."""
 
 MISSING = "-"
+MARK = "*"
 
 _MODELS = {
     "mean SDR": ("SDR_mean", "{:.2f}"),
@@ -54,6 +55,11 @@ SUMS_NOTE = "Stems that are sums of others are in the score files, but in no tab
 SONGS_NOTE = (
     "The models were not scored on the same songs: each row is over a model's own songs, of which "
     "all models have {}. Song by song, the songs that both have are compared."
+)
+UNRELIABLE_NOTE = (
+    "* The references of some songs (of {} for a stem, at most) do not determine the filters of "
+    "BSS Eval: inaudible noise on them, at -120 dB, moves a median of ISR, SIR or SAR by over 0.1 "
+    "dB. Marked values say little of the estimates. SDR does not depend on these filters."
 )
 SEEDS_NOTE = (
     "Values of several seeds: mean ± standard deviation over the seeds (n - 1); of songs the least "
@@ -112,6 +118,7 @@ def _formatted(values: pd.DataFrame, columns: dict[str, tuple[str, str]]) -> pd.
         {
             heading: _text(values, key, form)
             + _text(values, f"{key}_std", " ± {:.2f}").replace(MISSING, "")
+            + _marks(values, key)
             for heading, (key, form) in columns.items()
         }
     )
@@ -120,6 +127,17 @@ def _formatted(values: pd.DataFrame, columns: dict[str, tuple[str, str]]) -> pd.
 def _text(values: pd.DataFrame, key: str, form: str) -> pd.Series:
     column = values.get(key, pd.Series(index=values.index, dtype=object))
     return column.map(form.format, na_action="ignore").astype(object).fillna(MISSING)
+
+
+def _marks(values: pd.DataFrame, key: str) -> pd.Series:
+    """A mark for scores that say nothing, because the filters of BSS Eval are not determined."""
+    marked = _unreliable(values) & values.get(key, pd.Series(index=values.index)).notna()
+    return marked.map({True: MARK, False: ""}) if key.startswith(METRICS[1:]) else ""
+
+
+def _unreliable(results: pd.DataFrame) -> pd.Series:
+    counts = results.get("unreliable", pd.Series(0, index=results.index))
+    return counts.gt(0).fillna(False).astype(bool)
 
 
 def _stems(results: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
@@ -173,6 +191,8 @@ def make_notes(results: pd.DataFrame, pairs: pd.DataFrame, reading: Reading) -> 
     common = set.intersection(*tracks)
     if any(common != own for own in tracks):
         notes.append(SONGS_NOTE.format(len(common)))
+    if _unreliable(results).any():
+        notes.append(UNRELIABLE_NOTE.format(results["unreliable"].max()))
     if results["seeds"].max() > 1:
         notes.append(SEEDS_NOTE)
     if len(pairs):

@@ -20,7 +20,13 @@ import soundfile
 import threadpoolctl
 
 from asteroid_upsamplers.errors import UsageError
-from asteroid_upsamplers.evaluation.aggregation import METRICS, read_scores
+from asteroid_upsamplers.evaluation.aggregation import (
+    METRICS,
+    aggregate,
+    is_scored,
+    read_scores,
+    write_scores,
+)
 from asteroid_upsamplers.evaluation.scoring import ScoringJob, score_song, score_songs
 
 RATE = 8000
@@ -144,26 +150,45 @@ def test_a_short_song_has_one_frame_of_musevals_own_number(tmp_path, samples):
     values = frames(score_song(*write(tmp_path, references, estimates), STEMS[:2]))
     for stem in STEMS[:2]:
         wanted = musevals(references, estimates, STEMS[:2])[stem] if samples else np.nan
-        np.testing.assert_allclose(values[stem], wanted * np.ones((4, 1)), atol=1e-5)
+        wanted = np.minimum(wanted, 200)  # beyond, it is rounding noise: one sample is all filters
+        np.testing.assert_allclose(
+            np.minimum(values[stem], 200), wanted * np.ones((4, 1)), atol=1e-5
+        )
 
 
-def test_equal_channels_are_solved_by_least_squares(tmp_path, monkeypatch):
+def test_equal_channels_are_no_error_and_their_scores_are_marked(tmp_path):
     """A loud click in two equal channels makes museval's matrix singular to the last bit."""
-    calls = []
-
-    def quick_least_squares(matrix, right_side):  # NumPy's takes 4 s each
-        calls.append(matrix.shape)
-        return (np.linalg.solve(matrix + 1e-6 * np.eye(len(matrix)), right_side),)
-
-    monkeypatch.setattr(np.linalg, "lstsq", quick_least_squares)
     click = np.zeros((RATE, 1))
     click[0] = 16
     stems = dict.fromkeys(STEMS[:2], click)
     store = score_song(*write(tmp_path, stems, dict.fromkeys(stems, 0.5 * click)), STEMS[:2])
-    assert calls
     # Half the amplitude: the error is half the reference, all of it a matter of filtering.
     for values in frames(store).values():
         np.testing.assert_allclose(values[:2], 20 * math.log10(2), atol=1e-3)
+    assert store.scores["reliable"] is False
+    write_scores(store, tmp_path / "song.json")
+    assert read_scores(tmp_path / "song.json").groupby("metric")["reliable"].all().to_dict() == {
+        metric: metric == "SDR" for metric in METRICS
+    }
+    assert aggregate(read_scores(tmp_path / "song.json"))["unreliable"].to_list() == [1, 1, 1]
+
+
+def test_sdr_alone_and_museval_itself(tmp_path):
+    folders = write(tmp_path, *song(seconds=1.0))
+    by_museval, ours = (
+        frames(score_song(*folders, STEMS, **how)) for how in ({"scorer": "museval"}, {})
+    )
+    path = tmp_path / "song.json"
+    job = ScoringJob("song", *folders, STEMS, path)
+    score_songs([job], metrics=["SDR"], progress=False)
+    alone = json.loads(path.read_text())
+    assert is_scored(path, STEMS, ["SDR"]) and not is_scored(path, STEMS)
+    for target in alone["targets"]:
+        stem = target["name"]
+        np.testing.assert_allclose(ours[stem], by_museval[stem], atol=1e-5)
+        found = target["frames"][0]["metrics"]
+        assert found["SDR"] == ours[stem][0, 0]
+        assert all(found[metric] is None for metric in METRICS[1:])
 
 
 UNFIT = {  # of the estimate of the drums: samples, rate, words of the message
@@ -191,6 +216,12 @@ def test_wrong_settings_are_refused(tmp_path):
     for sources in ("vocals", ["vocals"], ["vocals", "vocals"]):
         with pytest.raises(UsageError, match="sources (is|are|must be) .*(list|different)"):
             score_song(*folders, sources)
+    for settings, words in (
+        ({"scorer": "mir_eval"}, "must be asteroid_upsamplers or museval"),
+        ({"metrics": ["SAR"]}, "must be SDR or SDR, ISR, SIR, SAR"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            score_song(*folders, STEMS, **settings)
     for settings in ({"win": 0.0}, {"win": math.inf}, {"hop": -1.0}, {"win": math.nan}):
         with pytest.raises(UsageError, match="win and hop must be"):
             score_song(*folders, STEMS, **settings)

@@ -86,6 +86,21 @@ def test_text_files(exp_dirs, tmp_path):
     assert "data:image/png;base64," in html and "http" not in html
 
 
+def test_scores_that_say_nothing_are_marked_sdr_is_not(tmp_path):
+    """A model with one song whose references do not determine the filters, and one without."""
+    written = {f"song {k}": [1.0, 2.0, 3.0, 4.0] for k in range(2)}
+    folders = [write_scores(tmp_path / name / "scores", written) for name in ("a", "b")]
+    path = folders[0] / "song 1.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"reliable": False}))
+    write_report([folder.parent for folder in folders], tmp_path / "report")
+    text = (tmp_path / "report.md").read_text()
+    rows = {name: next(r for r in text.splitlines() if f"| {name} | 1.00" in r) for name in "ab"}
+    first, second = rows["a"], rows["b"]
+    assert first.count("3.50\\*") == 3 and "*" not in second
+    assert "2.50\\*" not in text and "(of 1 for a stem, at most)" in text
+    assert collect([folder.parent for folder in folders])["unreliable"].to_list() == [1, 0]
+
+
 def test_the_chart_shows_the_songs(tmp_path):
     values = songs(1, 9)
     values["song 0"][0] = -40.0

@@ -26,6 +26,8 @@ stages
   --dry_run             print parameters, memory, songs and steps of stage 1, and stop
 how to separate (stage 2; eval.py --help)
   --chunk SECONDS, --overlap SHARE, --shifts N, --batch N
+how to score (stage 3; eval.py --help)
+  --metrics SDR         SDR alone (default: SDR,ISR,SIR,SAR), --scorer museval
 where, and on what
   --tag NAME            folder of the experiments in the experiment root (default: set and size)
   --exp_root DIR        where experiments go (default: exp beside this script)
@@ -48,8 +50,8 @@ trap 'exit 143' TERM
 
 here=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 musdb18_dir= download_sample=false demo=false skip_bad_songs=false stage=0 stop_stage=5 tag= id=all dry_run=
-model=DemucsLike upsampler= modified=false variant= size= python=python workers= num_nodes= torchrun= sources=
-exp_root=$here/exp data_root=$here/data separate=()
+model=DemucsLike upsampler= modified=false variant= size= python=python num_nodes= torchrun= sources=
+exp_root=$here/exp data_root=$here/data separate=() score=()
 while [ $# -gt 0 ]; do
   case $1 in
     --) shift; break ;;
@@ -60,13 +62,14 @@ while [ $# -gt 0 ]; do
   esac
   [[ $1 == --* ]] || fail "unexpected word '$1'"
   case $1 in
-    --chunk | --overlap | --shifts | --batch | --musdb18_dir | --sources | --stage | --stop_stage | --tag | --model | --upsampler | \
+    --chunk | --overlap | --shifts | --batch | --metrics | --scorer | --musdb18_dir | --sources | --stage | --stop_stage | --tag | --model | --upsampler | \
       --modified | --variant | --size | --id | --num_nodes | --exp_root | --data_root | --workers | --python) ;;
     *) fail "unknown option $1 (./run.sh --help lists them; options of train.py go behind --)" ;;
   esac
   [[ $# -gt 1 && -n $2 && $2 != --* ]] || fail "$1 needs a value"
   case $1 in
     --chunk | --overlap | --shifts | --batch) separate+=("$1" "$2") ;;
+    --metrics | --scorer | --workers) score+=("$1" "$2") ;;
     *) declare "${1#--}=$2" ;;
   esac
   shift 2
@@ -177,7 +180,7 @@ if stage 1 train; then
 fi
 
 if stage 2 separate; then run eval.py separate "${song_set[@]}" "${separate[@]}" "${exp_dirs[@]}"; fi
-if stage 3 evaluate; then run eval.py score "${song_set[@]}" ${workers:+--workers "$workers"} "${exp_dirs[@]}"; fi
+if stage 3 evaluate; then run eval.py score "${song_set[@]}" "${score[@]}" "${exp_dirs[@]}"; fi
 if stage 4 artifacts; then run eval.py artifacts "${song_set[@]}" "${exp_dirs[@]}"; fi
 if stage 5 report; then
   title="Systems of Table 1"
