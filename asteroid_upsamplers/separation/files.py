@@ -71,7 +71,7 @@ def separate_files(
     for problem in problems:
         logger.error("%s", printable(problem))
     written: list[Path] = []
-    with tqdm(desc="separating", unit="s", unit_scale=True, disable=not progress) as bar:
+    with tqdm(desc="separating", unit="s", unit_scale=True, disable=not progress, delay=1) as bar:
         for path, outputs in tasks.items():
             try:
                 made = separate_file(model, path, outputs, chunking, force_overwrite, bar=bar)
