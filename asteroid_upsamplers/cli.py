@@ -184,11 +184,14 @@ def _add_probe(commands: argparse._SubParsersAction) -> None:
         help="find the tones that upsampling layers make, in a network or a recording",
         description="Find the upsampling layers of a network, measure the tones that they make "
         "of silence and of noise, and attribute these to layers; or look for such tones in a "
-        "recording. Nothing in a model file is run; a factory is code and is run, so name only one "
-        "that you trust.",
+        "recording. Nothing in a model file or an ONNX file is run as code; a factory is code and "
+        "is run, so name only one that you trust.",
     )
     add = parser.add_argument
-    add("target", help="Asteroid model file, recording, or package.module:factory of a network")
+    add(
+        "target",
+        help="Asteroid model file, ONNX file, recording, or package.module:factory of a network",
+    )
     add("--json", action="store_true", help="print the results as JSON")
     add(
         "--html",
@@ -217,7 +220,8 @@ def _add_probe(commands: argparse._SubParsersAction) -> None:
         "--settings",
         type=_settings,
         metavar="JSON",
-        help="arguments of the factory, such as '{\"channels\": 16}'",
+        help="arguments of the factory, or values of an ONNX file's further inputs, such as "
+        "'{\"channels\": 16}'",
     )
     add(
         "--strides",

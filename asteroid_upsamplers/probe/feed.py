@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from torch import Tensor
 
 from .. import errors
 from ..errors import UsageError, one_line
+from .onnx_file import OnnxNetwork
+from .onnx_trace import traced
+from .operations import Record
 from .outputs import audio_in, named_tensors
 from .state import modules_of, roots_of, seeded, their_defaults
-from .trace import Change, Trace, tracing
+from .trace import Change, tracing
 
 LEAST_TIME = 64
 """Samples of output, without which nothing can be said of it."""
@@ -70,7 +74,7 @@ class Feed:
         self.network, self.noise, self.seed = network, noise, seed
         self._defaults = their_defaults()
         self.random, self.factor, self.change, other = False, None, 0, None
-        self.shorter: Trace | None = None
+        self.shorter: Record | None = None
         for name, weight in (
             pair for root in roots_of(network) for pair in root.named_parameters()
         ):
@@ -117,11 +121,11 @@ class Feed:
             outputs.append(self._signal(output, x))
         return torch.cat(outputs)
 
-    def _called(self, x: Tensor, seed: int) -> Any:
+    def _called(self, x: Tensor, seed: int, run: Callable[[Tensor], Any] | None = None) -> Any:
         shape = tuple(x.shape)
         try:
             with self._defaults(), seeded(self.network, seed) as drawn:
-                output = self.network(x)
+                output = (run or self.network)(x)
                 self.random = self.random or drawn()
         except Exception as error:  # whatever a stranger's network raises
             raise UsageError(
@@ -136,11 +140,15 @@ class Feed:
         seed: int | None = None,
         changes: Mapping[int, Change] | None = None,
         check: bool = False,
-    ) -> tuple[Any, Trace, dict[str, int | None]]:
+    ) -> tuple[Any, Record, dict[str, int | None]]:
         """The output, and for each tensor in it the operation that made it."""
+        seed = self.seed if seed is None else seed
+        if isinstance(self.network, OnnxNetwork):
+            run = partial(traced, self.network, changes=changes, check=check)
+            return self._called(x, seed, run)
         with tracing(self.network, changes, check) as trace:
             trace.mark_input(x)
-            output = self._called(x, self.seed if seed is None else seed)
+            output = self._called(x, seed)
             tensors = named_tensors(output).items()
             made_by = {name: trace.made_by(tensor.detach()) for name, tensor in tensors}
         return output, trace, made_by

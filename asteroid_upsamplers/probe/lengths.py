@@ -6,8 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable
 from typing import NamedTuple
 
-from .operations import INPUT, WRITE, Op, Shape, is_factory
-from .trace import Trace
+from .operations import INPUT, WRITE, Op, Record, Shape, is_factory
 
 
 class Lengthened(NamedTuple):
@@ -44,7 +43,7 @@ class Lengths:
         consumers: By the index of an operation: those that take its output.
     """
 
-    def __init__(self, trace: Trace, other: Trace):
+    def __init__(self, trace: Record, other: Record):
         self.ops = trace.ops
         self.partners = _pairs(trace.ops, other.ops)
         self.consumers: dict[int, list[int]] = defaultdict(list)

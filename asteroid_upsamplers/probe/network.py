@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -29,6 +30,7 @@ from .attribution import attributions
 from .calls import UpsamplingCall
 from .feed import Feed, Network, white_noise
 from .grid import ToneGrid, grid_of, output_rates
+from .onnx_file import OnnxNetwork
 from .results import LayerReport, NoiseReport, ProbeReport, ProbeSignals, SilenceReport
 from .state import undisturbed
 from .trace import Change
@@ -63,7 +65,7 @@ ONE_LENGTH = (
 
 
 def probe(
-    network: Network,
+    network: Network | str | Path,
     sample_rate: float,
     input_shape: Sequence[int],
     seed: int = 0,
@@ -74,7 +76,8 @@ def probe(
 
     Args:
         network: From a tensor of ``input_shape`` to audio, or to something that holds it (a tuple,
-            a dictionary, a data class). It is run in evaluation mode, and left as it was.
+            a dictionary, a data class). It is run in evaluation mode, and left as it was. Or path
+            of an ONNX file.
         sample_rate: Of its output, in Hz.
         input_shape: What it takes, the batch included, such as ``(1, 2, 441000)``; long enough for
             a few seconds of output.
@@ -97,7 +100,7 @@ def probe(
 
 
 def examine(
-    network: Network,
+    network: Network | str | Path,
     sample_rate: float,
     input_shape: Sequence[int],
     seed: int = 0,
@@ -105,9 +108,10 @@ def examine(
     output: str | None = None,
 ) -> tuple[ProbeReport, ProbeSignals]:
     """:func:`probe`, with the signals that it looked at."""
-    network = getattr(network, "_orig_mod", network)  # of a compiled one
-    with undisturbed(network):
-        feed = Feed(network, white_noise(network, tuple(input_shape), seed), seed, output)
+    run: Network = OnnxNetwork(Path(network)) if isinstance(network, (str, Path)) else network
+    run = getattr(run, "_orig_mod", run)  # of a compiled one
+    with undisturbed(run):
+        feed = Feed(run, white_noise(run, tuple(input_shape), seed), seed, output)
         return _examined(feed, sample_rate, strides)
 
 

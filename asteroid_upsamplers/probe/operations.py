@@ -13,6 +13,9 @@ of its parts was changed in place."""
 FACTORIES = ("new_", "_like")
 """Start or end of the names of operations that take no more than the kind of a tensor."""
 
+MOST_KEPT = 2**24
+"""Weights and indices of more numbers are not kept."""
+
 Shape = tuple[int, ...]
 
 
@@ -57,6 +60,19 @@ class Op:
     arguments: tuple[Any, ...] = ()
     named: Mapping[str, Any] | None = None
     function: Any = None
+
+
+@dataclass(eq=False)
+class Record:
+    """What a network did.
+
+    Args:
+        ops: In the order in which they ran.
+        broken: Index of the first operation whose output has NaN or infinities.
+    """
+
+    ops: list[Op]
+    broken: int | None = None
 
 
 def is_factory(name: str) -> bool:

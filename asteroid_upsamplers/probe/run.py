@@ -16,7 +16,7 @@ from .network import examine
 from .pictures import network_pictures, recording_pictures
 from .recording import USUAL_STRIDES, RecordingReport, probe_blocks
 from .results import ProbeReport
-from .targets import is_model_file, load_network, rate_of, usual_shape
+from .targets import is_model_file, is_onnx, load_network, rate_of, usual_shape
 from .text import describe_network, describe_recording
 
 SHOWN_SECONDS = 120
@@ -44,16 +44,16 @@ def run_probe(
     output: str | None = None,
     page: Path | None = None,
 ) -> ProbeResult:
-    """Probe a model file, a ``package.module:factory``, or a recording.
+    """Probe a model file, an ONNX file, a ``package.module:factory``, or a recording.
 
     Args:
-        target: Path of an Asteroid model file or of a recording, or ``package.module:factory``,
-            which is called with ``settings`` and gives a network.
+        target: Path of an Asteroid model file, of an ONNX file or of a recording, or
+            ``package.module:factory``, which is called with ``settings`` and gives a network.
         sample_rate: Of the network's output, in Hz; the network's own if ``None``.
         input_shape: Of the test signal, with the batch; if ``None`` one example of as many channels
             as the network says, or as its first convolution takes.
         seconds: Length of the test signal if ``input_shape`` is ``None``; by default 6.
-        settings: Arguments of the factory.
+        settings: Arguments of the factory, or values of an ONNX file's further inputs.
         strides: To look for in a recording, the usual ones if ``None``; in a network's output, in
             addition to those of its layers.
         seed: Of the noise that a network is given; by default 0.
@@ -74,7 +74,7 @@ def run_probe(
         "sample_rate": sample_rate,
     }
     of_networks |= {"settings": settings, "seed": seed, "output": output}
-    if path.is_file() and not is_model_file(target):
+    if path.is_file() and not is_model_file(target) and not is_onnx(target):
         _refuse(target, "is a recording", of_networks)
         return _probe_recording(path, strides or USUAL_STRIDES, page)
     if is_model_file(target):

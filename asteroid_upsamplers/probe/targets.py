@@ -12,8 +12,10 @@ from torch import nn
 
 from ..errors import UsageError
 from .feed import Network, cause_of
+from .onnx_file import OnnxNetwork
 
 MODEL_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".th")
+ONNX = ".onnx"
 RATE_ATTRIBUTES = ("sample_rate", "samplerate", "sampling_rate")
 CHANNEL_ATTRIBUTES = ("in_channels", "audio_channels", "n_mels")
 HOP_ATTRIBUTES = ("hop", "hop_length", "hop_size")
@@ -25,7 +27,9 @@ DEFAULT_RATE = 44100
 
 
 def load_network(target: str, settings: dict[str, Any]) -> Network:
-    """The network of an Asteroid model file, or that a factory makes with the settings."""
+    """The network of an Asteroid model file, of an ONNX file, or that a factory makes."""
+    if is_onnx(target):
+        return OnnxNetwork(Path(target), settings)
     if is_model_file(target):
         # of the same rank, so imported here; it registers our models with Asteroid
         return importlib.import_module("asteroid_upsamplers.models").load_model(target)
@@ -33,8 +37,13 @@ def load_network(target: str, settings: dict[str, Any]) -> Network:
         return _built(target, settings)
     raise UsageError(
         f"{target}: no such file, and no package.module:factory; pass a model file "
-        f"({', '.join(MODEL_SUFFIXES)}), a recording, or package.module:factory"
+        f"({', '.join((*MODEL_SUFFIXES, ONNX))}), a recording, or package.module:factory"
     )
+
+
+def is_onnx(target: str) -> bool:
+    """Whether a target is an ONNX file, by its name."""
+    return Path(target).suffix.lower() == ONNX and ":" not in target
 
 
 def is_model_file(target: str) -> bool:
@@ -79,6 +88,8 @@ def _built(target: str, settings: dict[str, Any]) -> Network:
 
 def usual_shape(network: Network, rate: float, seconds: float) -> tuple[int, ...]:
     """One example of samples or frames, of as many channels as the network seems to take."""
+    if isinstance(network, OnnxNetwork):
+        return network.shape(round(seconds * rate), FRAMES, MOST_WAVEFORM_CHANNELS)
     channels = _attribute(network, CHANNEL_ATTRIBUTES)
     if channels is None and isinstance(network, nn.Module):
         first = (m for m in network.modules() if isinstance(m, (nn.Conv1d, nn.ConvTranspose1d)))

@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from ..layers import Upsampler
 from ..layers.inference import FoldedUpsampler
-from .operations import INPUT, WRITE, Op, Source, is_factory
+from .operations import INPUT, MOST_KEPT, WRITE, Op, Record, Source, is_factory
 from .state import roots_of
 
 OPAQUE = (Upsampler, FoldedUpsampler, nn.RNNBase)
@@ -37,13 +37,10 @@ INFINITE = {
 }
 """Operations that make masks, which hold infinities on purpose."""
 
-MOST_KEPT = 2**24
-"""Weights and indices of more numbers are not kept."""
-
 Change = Callable[[Tensor], Tensor]
 
 
-class Trace(TorchDispatchMode):
+class Trace(TorchDispatchMode, Record):
     """What a network did; see :func:`tracing`.
 
     Attributes:

@@ -46,7 +46,11 @@ def _growth(feed: Feed) -> float:
 
 def remarks_on(report: ProbeReport, feed: Feed, grid: ToneGrid, coarse: ToneGrid) -> list[str]:
     """What could not be measured, and why."""
-    return [*_on_growth(report, feed, grid), *_on_lengths(report, grid, coarse, feed)]
+    return [
+        *getattr(feed.network, "remarks", []),
+        *_on_growth(report, feed, grid),
+        *_on_lengths(report, grid, coarse, feed),
+    ]
 
 
 def _on_growth(report: ProbeReport, feed: Feed, grid: ToneGrid) -> list[str]:

@@ -16,6 +16,7 @@ from .calls import UpsamplingCall
 from .growth import Growth, growths
 from .kinds import CONVOLUTIONS, call_of
 from .lengths import Lengthened, Lengths
+from .operations import Record
 from .trace import Trace, tracing
 
 
@@ -39,7 +40,7 @@ def watching(network: Callable[..., Any]) -> Iterator[list[UpsamplingCall]]:
 
 
 def upsampling_calls(
-    trace: Trace, other: Trace | None, output: int | None = None
+    trace: Record, other: Record | None, output: int | None = None
 ) -> list[UpsamplingCall]:
     """The upsampling layers of a run.
 
