@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .lengths import Lengthened, Lengths
-from .operations import WRITE, Op, Shape, Source
+from .operations import INDEXING, WRITE, Op, Shape, Source
 
 VIEWS = {"view", "_unsafe_view", "_reshape_alias"}
 """Operations that keep the order of the numbers, and give them another shape."""
@@ -35,7 +35,6 @@ SCATTERING |= {f"scatter{name}{end}" for name in ("", "_add", "_reduce") for end
 SCATTERING |= {"_index_put_impl_", "_unsafe_index_put", "put_", "index_reduce"}
 """Operations that put numbers at places that an index says."""
 
-INDEXING = {"index", "index_select", "gather", "take", "_unsafe_index"}
 LEAST = Fraction(1, 25)
 """The rate rises if it rises by more than this; from 44.1 to 48 kHz it is twice as much."""
 

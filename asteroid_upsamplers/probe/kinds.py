@@ -18,10 +18,10 @@ from .calls import (
     subpixel_system,
     transposed_system_2d,
 )
-from .growth import INDEXING, MOVES, SCATTERING, Growth
+from .growth import MOVES, SCATTERING, Growth
 from .lengths import Lengths
 from .moves import fraction_repeated, moved_from, shuffled_rows
-from .operations import WRITE, Op
+from .operations import INDEXING, WRITE, Op
 
 CONVOLUTIONS = {"convolution", "_convolution"}
 KEEPS = {"constant_pad_nd", "clone", "_to_copy", "detach", "alias", "reflection_pad1d"}

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable
 from typing import NamedTuple
 
 from .operations import INPUT, WRITE, Op, Record, Shape, is_factory
+from .written_out import joined
 
 
 class Lengthened(NamedTuple):
@@ -44,8 +45,8 @@ class Lengths:
     """
 
     def __init__(self, trace: Record, other: Record):
-        self.ops = trace.ops
-        self.partners = _pairs(trace.ops, other.ops)
+        self.ops, others = joined(trace.ops), joined(other.ops)
+        self.partners = _pairs(self.ops, others)
         self.consumers: dict[int, list[int]] = defaultdict(list)
         marked = any(op.name == INPUT for op in self.ops)
         self.heard = set() if marked else set(range(len(self.ops)))

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from .growth import INDEXING, LENGTHENING, MOVES, VIEWS
-from .operations import WRITE, Op, Shape, Source
+from .growth import LENGTHENING, MOVES, VIEWS
+from .operations import INDEXING, WRITE, Op, Shape, Source
 
 COPIES = {"clone", "_to_copy", "detach", "alias"}
 REPEATED = MOVES | COPIES | INDEXING | LENGTHENING

@@ -137,6 +137,12 @@ class _Recorder:
             mode = _text(settings.get("mode", "nearest"))
             other = mode != "nearest" and not self._as_torch(settings)
             return f"upsample_{mode}", (given[0], other), None
+        if node.op_type == "DFT":
+            axis = settings.get("axis", -2 if self.network.version > 19 else 1)
+            axis = int(given[2]) if len(given) > 2 else axis
+            half, inverse = settings.get("onesided", 0), settings.get("inverse", 0)
+            name = "_fft_c2r" if half and inverse else "_fft_r2c" if half else "_fft_c2c"
+            return name, (given[0], [axis]), None
         name = NAMES.get(node.op_type, node.op_type.lower())
         if node.op_type == "Pad" and len(given) > 1:
             name = PADS.get(_text(settings.get("mode", "constant")), "pad")

@@ -13,6 +13,9 @@ of its parts was changed in place."""
 FACTORIES = ("new_", "_like")
 """Start or end of the names of operations that take no more than the kind of a tensor."""
 
+INDEXING = {"index", "index_select", "gather", "take", "_unsafe_index"}
+"""Operations that take numbers from places that an index says."""
+
 MOST_KEPT = 2**24
 """Weights and indices of more numbers are not kept."""
 
