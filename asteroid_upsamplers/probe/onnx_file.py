@@ -11,7 +11,16 @@ import torch
 from torch import Tensor
 
 from ..errors import UsageError, one_line
-from .onnx_read import Values, all_nodes, input_of, inputs_of, rate_of, read_model, weights_of
+from .onnx_read import (
+    UNSTATED,
+    Values,
+    all_nodes,
+    input_of,
+    inputs_of,
+    rate_of,
+    read_model,
+    weights_of,
+)
 
 NO_ONNX = "ONNX files need onnx and onnxruntime: pip install asteroid-upsamplers[onnx]"
 DEFAULT = ("", "ai.onnx")
@@ -25,7 +34,8 @@ class OnnxNetwork:
 
     Args:
         path: Of the file; weights in files beside it are found.
-        values: Of further inputs than the signal, by their names; by default they are zeros.
+        values: Of further inputs than the signal, by their names; by default they are zeros,
+            or the signal's length if their name says that they are lengths.
 
     Attributes:
         nodes: Of the graph, in the order in which they can run.
@@ -52,7 +62,7 @@ class OnnxNetwork:
         self.nodes, self.weights = list(graph.node), weights_of(path, graph)
         self._makers = {name: k for k, node in enumerate(self.nodes) for name in node.output}
         self._initializers = {tensor.name: tensor for tensor in graph.initializer}
-        self.outputs = [value.name for value in graph.output]
+        self.outputs = [v.name for v in graph.output if v.name not in self.weights]
         self.version = max(o.version for o in self._model.opset_import if o.domain in DEFAULT)
         self.random = any(node.op_type.startswith(RANDOM) for node in all_nodes(graph))
         self.sample_rate = rate_of(self._model)
@@ -66,14 +76,14 @@ class OnnxNetwork:
     @property
     def remarks(self) -> list[str]:
         """What is assumed of its inputs."""
-        zeros = ", ".join(str(one) for one in self.further if one.name not in self._values)
-        found = [f"further inputs are zeros (--settings gives others): {zeros}"] if zeros else []
-        return found
+        assumed = [one for one in self.further if one.name not in self._values]
+        names = ", ".join(f"{one} is {'its length' if one.is_length else '0'}" for one in assumed)
+        return [f"of the inputs besides the signal, {names} (--settings)"] if names else []
 
     def shape(self, samples: int, frames: int, most_channels: int) -> tuple[int, ...]:
         """Of a test signal of so many samples, or of so many frames if it has more channels."""
         sizes, time = self.signal.sizes, self.signal.time
-        if not sizes:
+        if sizes == UNSTATED:
             raise UsageError(f"{self.path}: states no shape of its input (--input_shape)")
         fixed = [size if isinstance(size, int) else 1 for size in sizes]
         if time is not None:
@@ -90,7 +100,10 @@ class OnnxNetwork:
         for one in self.further:
             sizes = [s if isinstance(s, int) else free.get(s, 1) for s in one.sizes]
             value = self._values.get(one.name)
-            found[one.name] = np.zeros(sizes, one.dtype) if value is None else value
+            if value is None:
+                length = x.shape[self.signal.time or -1] if one.is_length else 0
+                value = np.full(sizes, length).astype(one.dtype)
+            found[one.name] = value
         return found
 
     def evaluate(self, wanted: Sequence[str], given: Values) -> Values:

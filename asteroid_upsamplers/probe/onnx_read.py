@@ -15,6 +15,9 @@ NOT_CODE = ("ai.onnx", "com.microsoft")
 
 RATES = ("sample_rate", "samplerate", "sampling_rate")
 
+UNSTATED = ("...",)
+"""Sizes of an input of which the file states none."""
+
 Values = dict[str, Any]
 """Tensors of a graph by their names, as arrays of numpy."""
 
@@ -38,6 +41,11 @@ class Taken(NamedTuple):
         first = 0 if len(self.sizes) == 1 else 1
         free = [k for k, size in enumerate(self.sizes) if isinstance(size, str) and k >= first]
         return free[-1] if free else None
+
+    @property
+    def is_length(self) -> bool:
+        """Whether it says how long the signal is, by its name."""
+        return self.dtype.kind == "i" and "len" in self.name.lower()
 
     def __str__(self) -> str:
         return f"{self.name} {self.dtype} ({', '.join(map(str, self.sizes))})"
@@ -128,4 +136,4 @@ def input_of(onnx: Any, value: Any) -> Taken:
         size.dim_value if size.HasField("dim_value") else size.dim_param or f"{value.name}.{k}"
         for k, size in enumerate(kind.shape.dim)
     ]
-    return Taken(value.name, dtype, tuple(sizes))
+    return Taken(value.name, dtype, tuple(sizes) if kind.HasField("shape") else UNSTATED)
