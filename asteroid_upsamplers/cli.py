@@ -236,6 +236,14 @@ def _add_probe(commands: argparse._SubParsersAction) -> None:
         help="which of several outputs of the network is the audio: a key, or a position from 0",
     )
     add("--seed", type=int, help="seed of the test noise (default 0)")
+    lint = "name what makes tones in the construction of the network, which does not run; exit "
+    add("--lint", action="store_true", help=lint + "status 1 if there is anything")
+    save = "write the results, for --baseline to compare with"
+    add("--save_baseline", "--save-baseline", type=Path, metavar="FILE", help=save)
+    compare = "compare with this file of --save-baseline; exit status 1 if a tone is louder or new"
+    add("--baseline", type=Path, metavar="FILE", help=compare)
+    tolerance = "by how much a level may be above the baseline (default 1)"
+    add("--tolerance", type=float, metavar="DB", help=tolerance)
     parser.set_defaults(run=_probe)
 
 
@@ -263,16 +271,25 @@ def _settings(text: str) -> dict:
     return settings
 
 
-def _probe(json: bool, **options: Any) -> None:
-    from .probe import run_probe
+def _probe(json: bool, lint: bool, target: str, **options: Any) -> None:
+    from . import probe
 
-    result = run_probe(**options)
+    if lint:
+        found = probe.run_lint(target, **options)
+        _print_json(found.to_dict()) if json else sys.stdout.write(str(found))
+        sys.exit(int(bool(found.findings)))
+    gate = {name: options.pop(name) for name in ("save_baseline", "baseline", "tolerance")}
+    result, comparison = probe.gated_probe({"target": target, **options}, **gate)
+    text = comparison.text(gate["baseline"]) if comparison else result.text
     if json:
-        _print_json(result.report.to_dict())
+        compared = comparison.to_dict() if comparison else {}
+        _print_json(result.report.to_dict() | compared)
     else:
-        sys.stdout.write(result.text)
-    if options["page"]:
-        logging.getLogger(__name__).info("written: %s", options["page"])
+        sys.stdout.write(text)
+    for path in filter(None, (options["page"], gate["save_baseline"])):
+        logging.getLogger(__name__).info("written: %s", path)
+    if comparison and comparison.regressions:
+        sys.exit(1)
 
 
 def _add_figures(commands: argparse._SubParsersAction) -> None:
