@@ -152,6 +152,7 @@ class OnnxNetwork:
     def _started(self, model: Any) -> Any:
         options = self._runtime.SessionOptions()
         options.log_severity_level = 4
+        options.enable_cpu_mem_arena = False  # many sessions would keep what one needs
         options.intra_op_num_threads = torch.get_num_threads()
         return self._runtime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
