@@ -117,13 +117,15 @@ def _separate_experiment(
     settings = asdict(chunking) | {"sources": names}
     settings["chunk"] = chunking.chunk if math.isfinite(chunking.chunk) else "whole song"
     _discard_outdated(exp_dir, songs, settings)
-    todo = [song for song in songs if not (exp_dir / ESTIMATES / song.name).is_dir()]
+    todo = [song for song in songs if not _is_separated(song, exp_dir, names)]
     if not todo:
         return
     total = sum(soundfile.info(song.path(MIXTURE)).duration for song in todo)
     start = time.perf_counter()
     with tqdm(None, exp_dir.name, total, disable=not progress, unit="s", unit_scale=True) as bar:
         for song in todo:
+            if (exp_dir / ESTIMATES / song.name).exists():
+                discard(exp_dir / ESTIMATES / song.name)
             with whole_or_nothing(exp_dir / ESTIMATES / song.name) as folder:
                 outputs = [folder / f"{name}.wav" for name in names]
                 separate_file(model, song.path(MIXTURE), outputs, chunking, bar=bar)
@@ -137,6 +139,34 @@ def _separate_experiment(
         "threads": torch.get_num_threads(),
     }
     write_json(exp_dir / EVALUATION, note)
+
+
+def _is_separated(song: Song, exp_dir: Path, names: Sequence[str]) -> bool:
+    """Whether the estimates of a song are all there, at its length."""
+    paths = [exp_dir / ESTIMATES / song.name / f"{name}.wav" for name in names]
+    frames = soundfile.info(song.path(MIXTURE)).frames
+    try:
+        return all(soundfile.info(path).frames == frames for path in paths)
+    except soundfile.SoundFileError:
+        return False
+
+
+def _check_current(exp_dir: Path, songs: Sequence[Song]) -> None:
+    """Refuse estimates that were made of another mixture, or with another model."""
+    notes = read_notes(exp_dir / SETTINGS)
+    made, model = notes.get("songs"), exp_dir / MODEL
+    made = made if isinstance(made, dict) else {}
+    files = {song.name: [song.path(MIXTURE)] for song in songs if song.name in made}
+    changed = sorted(changed_since(made, files)[1])
+    if changed:
+        raise UsageError(
+            f"{exp_dir}: estimates of {', '.join(changed)} were made of another mixture; "
+            "separate again (stage 2)"
+        )
+    if "model" in notes and model.exists() and changed_since(notes["model"], {MODEL: [model]})[1]:
+        raise UsageError(
+            f"{exp_dir}: estimates were made with another {MODEL}; separate again (stage 2)"
+        )
 
 
 def _discard_outdated(exp_dir: Path, songs: Sequence[Song], settings: dict[str, Any]) -> None:
@@ -197,8 +227,8 @@ def score_experiments(
         scorer: As :func:`score_songs` takes it.
 
     Raises:
-        UsageError: If songs cannot be scored (the others are scored all the same), or another run
-            is at work in a folder.
+        UsageError: If songs cannot be scored (the others are scored all the same), estimates were
+            made of another mixture or with another model, or another run is at work in a folder.
     """
     check_choices(metrics, scorer)
     exp_dirs = list(dict.fromkeys(exp_dir.resolve() for exp_dir in exp_dirs))
@@ -219,6 +249,8 @@ def score_experiments(
         for folder, names in sources.items():
             own_jobs = []
             songs = songs_to_test(musdb18_dir, wav_dir, tuple(names), skip_bad_songs, progress)
+            if folder in exp_dirs:
+                _check_current(folder, songs)
             for song in songs:
                 estimates = folder / ESTIMATES / song.name
                 estimates = estimates if folder in exp_dirs else song.path(MIXTURE)

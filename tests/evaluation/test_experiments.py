@@ -158,3 +158,26 @@ def test_scores_follow_a_reference_that_was_exchanged(experiment, songs):
     soundfile.write(songs[0] / "test" / "test 0" / "drums.wav", samples[::-1], rate)
     evaluation.score_experiments([experiment], *songs, workers=1, progress=False)
     assert path.read_text() != before
+
+
+def test_estimates_of_another_mixture_or_model_are_not_scored(experiment, songs, monkeypatch):
+    monkeypatch.setattr(evaluation.experiments, "score_songs", lambda *_, **__: None)
+    evaluation.separate_experiments([experiment], *songs, CHUNKING, progress=False)
+    exchange(songs[0] / "test" / "test 0" / "mixture.wav")
+    with pytest.raises(UsageError, match=r"estimates of test 0 were made of another mixture"):
+        evaluation.score_experiments([experiment], *songs)
+    evaluation.separate_experiments([experiment], *songs, CHUNKING, progress=False)
+    exchange(experiment / "best_model.pth")
+    with pytest.raises(UsageError, match=r"made with another best_model\.pth"):
+        evaluation.score_experiments([experiment], *songs)
+
+
+def test_estimates_that_are_cut_or_missing_are_made_again(experiment, songs):
+    evaluation.separate_experiments([experiment], *songs, CHUNKING, progress=False)
+    first, second = (experiment / ESTIMATES / f"test {index}" / "drums.wav" for index in (0, 1))
+    whole = first.read_bytes()
+    first.write_bytes(whole[: len(whole) // 2])
+    second.unlink()
+    evaluation.separate_experiments([experiment], *songs, CHUNKING, progress=False)
+    assert first.read_bytes() == whole
+    assert second.exists()
