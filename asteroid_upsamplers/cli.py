@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import __version__, layers
+from . import __version__
 from .errors import one_line_errors
 from .files import json_text
 
@@ -41,6 +42,8 @@ def _add_list(commands: argparse._SubParsersAction) -> None:
 
 
 def _list(json: bool) -> None:
+    from . import layers
+
     summaries = {
         name: (layers.get(name).__doc__ or "").strip().splitlines()[0]
         for name in layers.available()
@@ -84,13 +87,19 @@ def _add_separate(commands: argparse._SubParsersAction) -> None:
 
 
 def _separate(model: Path, device: str | None, json: bool, **options: Any) -> None:
-    from .separation import load_on_device, separate_files
+    from .separation import SomeFailedError, load_on_device, separate_files
 
-    written = separate_files(load_on_device(model, device), **options)
+    failure = None
+    try:
+        written = separate_files(load_on_device(model, device), **options)
+    except SomeFailedError as error:
+        written, failure = error.written, error
     if json:
         _print_json([str(path) for path in written])
     else:
         _print(written)
+    if failure:
+        raise failure
 
 
 def _add_force(parser: argparse.ArgumentParser) -> None:
@@ -128,7 +137,7 @@ def _add_demo_data(commands: argparse._SubParsersAction) -> None:
     add("--n_train", type=int, default=8, help="training songs (default 8)")
     add("--n_test", type=int, default=2, help="test songs (default 2)")
     add("--seconds", type=float, default=12.0, help="length of a song (default 12)")
-    add("--seed", type=int, default=0, help="chooses the songs (default 0)")
+    add("--seed", type=_seed, default=0, help="chooses the songs (default 0)")
     parser.set_defaults(run=_demo_data)
 
 
@@ -235,7 +244,7 @@ def _add_probe(commands: argparse._SubParsersAction) -> None:
         metavar="KEY",
         help="which of several outputs of the network is the audio: a key, or a position from 0",
     )
-    add("--seed", type=int, help="seed of the test noise (default 0)")
+    add("--seed", type=_seed, help="seed of the test noise (default 0)")
     lint = "name what makes tones in the construction of the network, which does not run; exit "
     add("--lint", action="store_true", help=lint + "status 1 if there is anything")
     save = "write the results, for --baseline to compare with"
@@ -259,6 +268,12 @@ def _shape(text: str) -> tuple[int, ...]:
     return sizes
 
 
+def _seed(text: str) -> int:
+    if not (text.isdecimal() and int(text) < 2**32):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be an integer from 0 to {2**32 - 1}")
+    return int(text)
+
+
 def _settings(text: str) -> dict:
     try:
         settings = json.loads(text)
@@ -276,7 +291,7 @@ def _probe(json: bool, lint: bool, target: str, **options: Any) -> None:
 
     if lint:
         found = probe.run_lint(target, **options)
-        _print_json(found.to_dict()) if json else sys.stdout.write(str(found))
+        _print_json(found.to_dict()) if json else _write(str(found))
         sys.exit(int(bool(found.findings)))
     gate = {name: options.pop(name) for name in ("save_baseline", "baseline", "tolerance")}
     result, comparison = probe.gated_probe({"target": target, **options}, **gate)
@@ -285,7 +300,7 @@ def _probe(json: bool, lint: bool, target: str, **options: Any) -> None:
         compared = comparison.to_dict() if comparison else {}
         _print_json(result.report.to_dict() | compared)
     else:
-        sys.stdout.write(text)
+        _write(text)
     for path in filter(None, (options["page"], gate["save_baseline"])):
         logging.getLogger(__name__).info("written: %s", path)
     if comparison and comparison.regressions:
@@ -303,7 +318,7 @@ def _add_figures(commands: argparse._SubParsersAction) -> None:
     add("numbers", nargs="*", type=int, help="figures 1 to 10 (default: all)")
     add("--out", type=Path, default=Path("figures"), help="folder to write to (default: figures)")
     add("--music", type=Path, metavar="FILE", help="audio file for Fig. 6 (default: a demo song)")
-    add("--seed", type=int, default=0, help="seed of random weights and noise (default: 0)")
+    add("--seed", type=_seed, default=0, help="seed of random weights and noise (default: 0)")
     parser.set_defaults(run=_figures)
 
 
@@ -314,11 +329,20 @@ def _figures(numbers: list[int], **options: Any) -> None:
 
 
 def _print(lines: Iterable[object]) -> None:
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    _write("".join(f"{line}\n" for line in lines))
 
 
 def _print_json(values: object) -> None:
-    sys.stdout.write(json_text(values))
+    _write(json_text(values))
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()  # a full disk or a closed pipe is noticed here, not after the end
+    except OSError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 # where Python flushes at the end
+        raise
 
 
 if __name__ == "__main__":

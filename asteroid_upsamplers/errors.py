@@ -51,6 +51,8 @@ _NO_MEMORY = (
 )
 TERMINATED = 143
 """Exit status of a process that SIGTERM ended."""
+PIPE_CLOSED = 141
+"""Exit status of a process that SIGPIPE ended."""
 
 
 class Terminated(BaseException):
@@ -70,7 +72,8 @@ def raise_terminated(*args: Any) -> NoReturn:
 def one_line_errors() -> Iterator[None]:
     """Turn what a user can cause into one line on standard error and an exit status.
 
-    Exit status: 2 for a :class:`UsageError`, 1 for a failing disk, 130 for Ctrl-C, 143 for SIGTERM.
+    Exit status: 2 for a :class:`UsageError`, 1 for a failing disk, 130 for Ctrl-C, 143 for SIGTERM,
+    141 without a line for a reader that closed the pipe.
     Any other exception is a mistake of ours and keeps its traceback.
     """
     in_main = threading.current_thread() is threading.main_thread()
@@ -83,6 +86,8 @@ def one_line_errors() -> Iterator[None]:
         _leave(TERMINATED, "terminated: run the same command again to go on")
     except KeyboardInterrupt:
         _leave(130, "interrupted: run the same command again to go on")
+    except BrokenPipeError:  # whoever read our output has seen enough, as ``head`` has
+        sys.exit(PIPE_CLOSED)
     except FileExistsError as error:
         _leave(2, f"error: {error.filename}: is a file, must be a folder")
     except OSError as error:

@@ -1,9 +1,11 @@
 """The command line: parsing, exit statuses, one-line errors."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import soundfile
@@ -61,6 +63,12 @@ def test_separate_a_file_of_asteroid(capsys, tmp_path):
     written = json.loads(capsys.readouterr().out)
     assert written == [str(tmp_path / f"it's a mix_est{i}.wav") for i in (1, 2)]
     assert all(soundfile.info(path).frames == 4000 for path in written)
+    again = ["-d", "cpu", "--json", "-o", str(tmp_path / "new")]
+    with pytest.raises(SystemExit) as stop:
+        main(["separate", str(model), str(tmp_path / "none.wav"), str(song), *again])
+    assert stop.value.code == 2
+    names = [Path(path).name for path in json.loads(capsys.readouterr().out)]
+    assert names == ["it's a mix_est1.wav", "it's a mix_est2.wav"]  # of the file that is there
     for arguments in (
         [str(song), str(song)],
         [str(model), str(tmp_path / "none.wav")],
@@ -82,6 +90,8 @@ def test_separate_a_file_of_asteroid(capsys, tmp_path):
         (["convert", "nowhere.th", "model.pth"], "nowhere.th: not a checkpoint of Demucs"),
         (["convert", "x", "."], ".: is a folder, must be the name of a file"),
         (["lst"], "invalid choice: 'lst'"),
+        (["figures", "--seed", "-1"], "'-1': must be an integer from 0"),
+        (["probe", "x", "--seed", str(2**32)], "must be an integer from 0"),
         ([], "required: command"),
     ],
     ids=str,
@@ -106,3 +116,22 @@ def test_the_installed_command():
     command = os.path.join(os.path.dirname(sys.executable), "asteroid-upsamplers")
     output = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
     assert output.stdout.strip() == __version__
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(capsys, monkeypatch):
+    read, write = os.pipe()
+    os.close(read)
+    closed = os.fdopen(write, "w")
+    monkeypatch.setattr(sys, "stdout", closed)
+    with pytest.raises(SystemExit) as caught:
+        main(["list"])
+    assert caught.value.code == 141
+    assert sys.stdout is not closed  # which Python would flush at its end, and complain
+    assert capsys.readouterr().err == ""
+    with contextlib.suppress(BrokenPipeError):
+        closed.close()
+
+
+def test_ctrl_c_while_the_program_starts_is_one_line():
+    code = "import asteroid_upsamplers.cli, sys; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)  # torch is loaded within main()

@@ -4,13 +4,14 @@ from .channels import source_names
 from .chunks import Context, no_context, overlap_add, separate_chunks
 from .devices import visible_gpus
 from .file import Chunking, separate_file
-from .files import load_on_device, output_paths, separate_files
+from .files import SomeFailedError, load_on_device, output_paths, separate_files
 from .shifts import MAX_SHIFT, shift_averaged, shifted_context
 
 __all__ = [
     "MAX_SHIFT",
     "Chunking",
     "Context",
+    "SomeFailedError",
     "load_on_device",
     "no_context",
     "output_paths",

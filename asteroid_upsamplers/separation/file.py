@@ -195,4 +195,6 @@ def _separate_wav(
             for file, estimate in zip(files, block, strict=True):
                 file.write(estimate.T.numpy())
             if bar is not None:
-                bar.update(block.shape[-1] / rate)
+                seconds = block.shape[-1] / rate
+                bar.total = max(bar.total or 0, bar.n + seconds)  # sums are rounded
+                bar.update(seconds)

@@ -28,6 +28,19 @@ AUDIO_SUFFIXES = {
 """What is taken from a folder; a file that is named is tried whatever its name."""
 
 
+class SomeFailedError(UsageError):
+    """Some of several files could not be separated.
+
+    Args:
+        message: As of any :class:`UsageError`.
+        written: What was written of the others.
+    """
+
+    def __init__(self, message: str, written: list[Path]):
+        super().__init__(message)
+        self.written = written
+
+
 def separate_files(
     model: BaseModel,
     paths: Sequence[Path],
@@ -60,7 +73,8 @@ def separate_files(
 
     Raises:
         UsageError: If two outputs would have one name, or an output would replace a file that is to
-            be separated, or, after all others are separated, if some files could not be.
+            be separated.
+        SomeFailedError: After all others are separated, if some files could not be.
     """
     chunking = Chunking(chunk, overlap, shifts, batch)
     model.eval()
@@ -88,7 +102,8 @@ def separate_files(
                 logger.info("%s: separated already (-f separates it again)", path)
             written += made
     if problems:
-        raise UsageError(f"{len(problems)} of {total} files could not be separated, see above")
+        message = f"{len(problems)} of {total} files could not be separated, see above"
+        raise SomeFailedError(message, written)
     return written
 
 
