@@ -8,9 +8,12 @@ from typing import Any, ClassVar, cast
 
 import asteroid.models
 import asteroid_filterbanks
+import numpy as np
+import torch
 from asteroid.models import BaseModel
 from asteroid.models.base_models import BaseEncoderMaskerDecoder
 from asteroid_filterbanks import Decoder
+from torch import Tensor
 
 from .. import layers
 from ..blocks import UpsamplerDecoder, exchange_upsamples
@@ -77,6 +80,23 @@ class UpsamplerModel(PortableModel):
     def get_model_args(self) -> dict[str, Any]:
         """Asteroid's plain values, with those of the upsampler."""
         return {**self.asteroid_class.get_model_args(self), **copy.deepcopy(self._own_args)}
+
+    def torch_separate(self, wav: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Asteroid's, but silence is separated into silence, where its scaling gives NaN."""
+        estimates = super().torch_separate(wav, *args, **kwargs)
+        return estimates if wav.any() else torch.zeros_like(estimates)
+
+    def numpy_separate(self, wav: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
+        """:meth:`torch_separate` for arrays."""
+        return self.torch_separate(torch.from_numpy(wav), *args, **kwargs).numpy()
+
+    def separate(self, wav: Any, *args: Any, **kwargs: Any) -> Any:
+        """Asteroid's, by type of ``wav``: a tensor, an array, or the name of a file."""
+        if isinstance(wav, Tensor):
+            return self.torch_separate(wav, *args, **kwargs)
+        if isinstance(wav, np.ndarray):
+            return self.numpy_separate(wav, *args, **kwargs)
+        return super().separate(wav, *args, **kwargs)
 
     @classmethod
     def adapted(cls, package: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import copy
 import io
 
 import asteroid.models
+import numpy as np
 import pytest
 import torch
 from asteroid.models.base_models import BaseEncoderMaskerDecoder, BaseModel
@@ -235,6 +236,13 @@ def test_other_settings_than_the_saved_ones_are_refused(asked, words):
         cls.from_pretrained(package, **asked)
     same = {"upsampler": layers.Cubic, "upsampler_kwargs": settings, "masker_upsampler": None}
     assert cls.from_pretrained(package, **same).get_model_args() == ours.get_model_args()
+
+
+def test_silence_is_separated_into_silence():
+    _, ours = pair("ConvTasNet", upsampler="subpixel")
+    assert not ours.separate(torch.zeros(1, 300)).any()
+    assert not ours.separate(np.zeros((1, 300), "float32")).any()
+    assert ours.separate(torch.randn(1, 300)).any()
 
 
 def test_copies_and_pickles():
