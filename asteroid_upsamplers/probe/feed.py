@@ -127,7 +127,7 @@ class Feed:
             with self._defaults(), seeded(self.network, seed) as drawn:
                 output = (run or self.network)(x)
                 self.random = self.random or drawn()
-        except Exception as error:  # whatever a stranger's network raises
+        except (Exception, SystemExit) as error:  # whatever a stranger's network raises
             raise UsageError(
                 f"the network refused an input of shape {shape}: {cause_of(error)} "
                 "(pass another shape with input_shape, or --input_shape)"

@@ -23,6 +23,7 @@ from typing import Any
 from torch import Tensor
 
 from ..artifacts import prominence, prominence_threshold
+from ..artifacts.checks import within
 from ..artifacts.prominence import FAR
 from ..dsp.spectra import decibels
 from ..errors import UsageError
@@ -70,7 +71,7 @@ def probe(
     input_shape: Sequence[int],
     seed: int = 0,
     strides: Sequence[int] = (),
-    output: str | None = None,
+    output: str | int | None = None,
 ) -> ProbeReport:
     """Examine a network; see :class:`ProbeReport` for what comes out.
 
@@ -83,12 +84,13 @@ def probe(
             a few seconds of output.
         seed: Of the noise, and of random numbers that the network draws.
         strides: Further strides whose tones are looked for: multiples of the sample rate over each.
-        output: Name of the output that is audio, such as ``"audio"`` or, in a tuple, ``"1"``; if
-            ``None``, the one with the longest time axis.
+        output: Name of the output that is audio, such as ``"audio"`` or, in a tuple, its position;
+            if ``None``, the one with the longest time axis.
 
     Raises:
         UsageError: If nothing grows in the network and there are no ``strides``, it refuses the
-            input, or gives no finite numbers or no signal.
+            input, or gives no finite numbers or no signal; for a sample rate that is no number
+            above 0, or a stride below 2.
 
     Example:
         >>> from asteroid_upsamplers import layers
@@ -105,9 +107,13 @@ def examine(
     input_shape: Sequence[int],
     seed: int = 0,
     strides: Sequence[int] = (),
-    output: str | None = None,
+    output: str | int | None = None,
 ) -> tuple[ProbeReport, ProbeSignals]:
     """:func:`probe`, with the signals that it looked at."""
+    within("sample_rate", sample_rate, 0)
+    if strides and min(strides) < 2:
+        raise UsageError(f"strides are {list(strides)}, but must be at least 2")
+    output = None if output is None else str(output)
     run: Network = OnnxNetwork(Path(network)) if isinstance(network, (str, Path)) else network
     run = getattr(run, "_orig_mod", run)  # of a compiled one
     with undisturbed(run):

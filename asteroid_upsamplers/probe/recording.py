@@ -20,6 +20,8 @@ USUAL_STRIDES = (2, 3, 4, 5, 6, 8, 10, 16)
 """Strides that networks have in their last layers; their multiples are looked at by default."""
 
 FULL_SCALE = 1 - 2.0**-14
+LEAST_PERIODS = 4
+"""Of the steady sound that a layer makes, one period of which has as many samples as its stride."""
 BLOCK = 2**18
 """Samples in memory at a time."""
 
@@ -94,6 +96,11 @@ def probe_blocks(
     """
     if not strides or min(strides) < 2:
         raise UsageError(f"strides are {list(strides)}, but must be at least 2")
+    if time >= LEAST_TIME and max(strides) > time // LEAST_PERIODS:
+        raise UsageError(
+            f"strides are {list(strides)}: the recording of {time} samples is too short for the "
+            f"tones of a stride above {time // LEAST_PERIODS}"
+        )
     totals = _totals(read(start, min(start + BLOCK, time)) for start in range(0, time, BLOCK))
     remarks = []
     if totals.clipped:

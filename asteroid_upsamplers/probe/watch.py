@@ -88,6 +88,6 @@ def _shorter(network: Callable[..., Any], called: list[tuple[Any, ...]]) -> Trac
         with torch.no_grad(), torch.random.fork_rng(), tracing(network, inside=True) as trace:
             for x in inputs:
                 network(x[..., : x.shape[-1] // 2])
-    except Exception:  # whatever a stranger's network raises: it takes inputs of one length
+    except (Exception, SystemExit):  # whatever it raises: it takes inputs of one length
         return None
     return trace

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from collections import namedtuple
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -170,7 +171,7 @@ def test_the_audio_is_found_in_what_a_network_returns():
         lambda y: y.detach().numpy(),
     ):
         assert probe(lambda x, wrap=wrap: wrap(vocoder(x)), 8000, x).silence == expected
-    pair = probe(lambda x: [vocoder(x), 2 * vocoder(x)], 8000, x, output="1")
+    pair = probe(lambda x: [vocoder(x), 2 * vocoder(x)], 8000, x, output=1)
     assert pair.silence.rms == pytest.approx(2 * expected.rms)
     assert pair.remarks == []
     time_first = nn.Sequential(nn.Linear(20, 20), Transpose(), vocoder)
@@ -283,10 +284,19 @@ def with_nan(layer):
         (lambda x: torch.fft.rfft(x).mT, (1, 1, 999), "complex64 .* inverse STFT must follow"),
         (nn.Sequential(Transpose(), nn.LayerNorm(1, 0.0), nn.Linear(1, 4)), (1, 1, 99), r"in 1 \("),
         (with_nan(nn.ConvTranspose1d(1, 1, 4, 2)), (1, 1, 99), "weight holds NaN"),
+        (lambda x: sys.exit(), (1, 1, 99), "refused an input of shape .* SystemExit"),
     ],
-    ids=["none", "shape", "nan", "short", "codes", "complex", "layer", "weights"],
+    ids=["none", "shape", "nan", "short", "codes", "complex", "layer", "weights", "exit"],
 )
 def test_what_cannot_be_probed_is_one_line(network, shape, words):
     with pytest.raises(UsageError, match=words) as caught:
         probe(network, 8000, shape)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("rate", "strides"), [(0, ()), (math.nan, ()), (math.inf, ()), (8000, [4, 0])], ids=str
+)
+def test_impossible_rates_and_strides_are_refused(rate, strides):
+    with pytest.raises(UsageError, match=r"sample_rate is|strides are \[4, 0\]"):
+        probe(nn.Upsample(scale_factor=2), rate, (1, 1, 99), strides=strides)

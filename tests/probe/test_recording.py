@@ -72,6 +72,7 @@ def test_impossible_ones_are_refused():
         (torch.zeros(1, 0), [2], "must be"),
         (torch.full((1, 99), math.nan), [2], "infinities or NaN"),
         (torch.zeros(1, 99), [1], "must be at least 2"),
+        (torch.randn(1, 99), [2, 33], "99 samples is too short for .* a stride above 24"),
     ):
         with pytest.raises(UsageError, match=words):
             probe_recording(signal, RATE, strides)
