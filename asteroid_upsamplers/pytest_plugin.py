@@ -21,6 +21,7 @@ def artifacts_gate() -> Callable[..., Any]:
         try:
             return require_quiet(network, max_tone_db, **settings)
         except LoudToneError as loud:
-            pytest.fail(str(loud), pytrace=False)
+            message = str(loud)
+        pytest.fail(message, pytrace=False)
 
     return gate

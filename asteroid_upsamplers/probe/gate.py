@@ -168,6 +168,7 @@ def compare(before: dict[str, Any], now: dict[str, Any], tolerance: float) -> Co
     floors = {place: max(_floor(place, before), _floor(place, now)) for place, _ in {**old, **new}}
     worse, better = _layers_that_changed(before, now)
     skipped = {difference.place for difference in (*worse, *better)}
+    skipped |= {"noise"} if before["noise"] is None else set()
     for tone, value in new.items():
         floor = floors[tone.place]
         was = old.get(tone)

@@ -115,7 +115,7 @@ def lint(network: Callable[..., Any], time_axis: int = -1) -> LintReport:
     roots = roots_of(getattr(network, "_orig_mod", network))  # of a compiled one
     if len(roots) != 1 or isinstance(roots[0], torch.jit.ScriptModule):
         kind = type(roots[0] if len(roots) == 1 else network).__name__
-        raise UsageError(f"a {kind} has no torch modules to read: probe it without --lint")
+        raise UsageError(f"{kind}: there are no torch modules to read: probe it without --lint")
     root = roots[0]
     _refuse_damage(root)
     found: list[str] = []
@@ -157,7 +157,10 @@ def run_lint(target: str, settings: dict[str, Any] | None = None, **options: Any
     if given:
         raise UsageError(f"{target}: --lint runs nothing: {', '.join(given)} cannot be used")
     if Path(target).is_file() and not is_model_file(target):
-        raise UsageError(f"{target}: is no model file, whose layers --lint reads")
+        raise UsageError(
+            f"{target}: --lint reads the modules of a model file or of a factory's network (probe "
+            "without --lint measures others)"
+        )
     network = load_network(target, settings or {})
     try:
         return lint(network)

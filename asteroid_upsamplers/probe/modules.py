@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,12 +12,16 @@ from torch.nn.parameter import is_lazy
 
 from ..artifacts.system import system_of, transposed_system
 from ..artifacts.tones import tones_of_period
+from ..errors import UsageError
 from ..layers import FoldedUpsampler, Stretch, Subpixel, Transposed, Upsampler
 from ..layers.measured import double_copy
 from ..layers.wavelet import InverseWavelet
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+COMPUTING = ("compute_weight", "apply_mask")
+"""What torch's old norms and its pruning have, which compute a weight when the module runs."""
 
 EQUAL = 1e-8
 """Phases are equal if tones are no more than this share of the power, -80 dB."""
@@ -110,11 +113,14 @@ def _ours(name: str, layer: Upsampler) -> UpsamplingModule:
     transposed = isinstance(layer, (Transposed, Stretch))
     size = layer.kernel_size if transposed else 0
     shuffles = isinstance(layer, (Subpixel, InverseWavelet))
+    unknown = UpsamplingModule(name, layer.stride, None, None, size, shuffles=shuffles)
     if not _is_there(layer):
-        return UpsamplingModule(name, layer.stride, None, None, size, 1, shuffles)
-    system = system_of(layer, together=True)
-    gains, offsets = system.phase_gains(), system.offsets
-    return UpsamplingModule(name, layer.stride, gains, offsets, size, 1, shuffles)
+        return unknown
+    try:
+        system = system_of(layer, together=True)
+    except UsageError:  # somebody's upsampler that is not linear
+        return unknown
+    return replace(unknown, period=system.phase_gains(), offsets=system.offsets)
 
 
 def _transposed(name: str, module: Any, time_axis: int) -> UpsamplingModule:
@@ -211,15 +217,10 @@ def _weights(module: Any) -> tuple[Tensor, Tensor | None] | None:
     if not _is_there(module):
         return None
     exact = double_copy(module)
-    if exact._forward_pre_hooks:  # norms and pruning compute the weights when it runs
-        sizes = [d * (k - 1) + 2 * int(p) + 2 for k, d, p in _settings(exact)]
-        exact(next(exact.parameters()).new_zeros(1, exact.in_channels, *sizes))
+    for hook in exact._forward_pre_hooks.values():
+        if any(hasattr(hook, name) for name in COMPUTING):
+            hook(exact, ())
     return exact.weight.detach(), None if exact.bias is None else exact.bias.detach()
-
-
-def _settings(module: Any) -> Iterator[tuple[int, int, int]]:
-    padding = [0] * len(module.kernel_size) if isinstance(module.padding, str) else module.padding
-    return zip(module.kernel_size, module.dilation, padding, strict=True)
 
 
 def _is_there(module: nn.Module) -> bool:

@@ -1,5 +1,6 @@
 """The gate for continuous integration: baselines, limits, and the pytest plugin."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from asteroid_upsamplers import layers
 from asteroid_upsamplers.cli import main
 from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.probe import LoudToneError, require_quiet
+from asteroid_upsamplers.probe.gate import compare
 
 pytest_plugins = ["pytester"]
 
@@ -93,6 +95,20 @@ def test_new_layers_and_new_tones_are_regressions(gate):
     assert "silence: tone at 1,000 Hz (layer 1): " in text
     gate(whistling(more=True), "--save-baseline", "more.json")
     assert "improvement: layer 2: is gone" in gate(whistling(), "--baseline", "more.json")[1]
+
+
+def test_what_is_unknown_now_is_a_regression(gate, tmp_path):
+    gate(whistling(), "--save-baseline", "tones.json")
+    before = json.loads((tmp_path / "tones.json").read_text())
+    now = copy.deepcopy(before)
+    now["layers"][0]["tones"][0]["level_db"] = None
+    now["noise"], now["unseen_factor"] = None, 4.0
+    assert {str(difference) for difference in compare(before, now, 1).regressions} == {
+        "layer 1: its tones are unknown now",
+        "noise: its tones are unknown now",
+        "network: more upsampling is not seen",
+    }
+    assert compare(now, before, 1).regressions == []
 
 
 def test_other_settings_and_damaged_files_are_refused(gate, tmp_path):
