@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ class OnnxNetwork:
         except ImportError as error:
             raise UsageError(f"{path}: {NO_ONNX}") from error
         self.path, self._onnx, self._runtime = path, onnx, onnxruntime
+        _share_memory()
         self._model = read_model(path)
         graph = self._model.graph
         self.nodes, self.weights = list(graph.node), weights_of(path, graph)
@@ -152,7 +154,7 @@ class OnnxNetwork:
     def _started(self, model: Any) -> Any:
         options = self._runtime.SessionOptions()
         options.log_severity_level = 4
-        options.enable_cpu_mem_arena = False  # many sessions would keep what one needs
+        options.add_session_config_entry("session.use_env_allocators", "1")
         options.intra_op_num_threads = torch.get_num_threads()
         return self._runtime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
@@ -212,6 +214,15 @@ class OnnxNetwork:
                 self._values[one.name] = np.asarray(values[one.name]).astype(one.dtype)
             except (ValueError, TypeError) as error:
                 raise UsageError(f"{self.path}: {one} cannot be {values[one.name]}") from error
+
+
+@functools.cache
+def _share_memory() -> None:
+    """Sessions take memory that others do not use any more; else each would keep its own."""
+    import onnxruntime as runtime
+
+    arena, usual = runtime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, runtime.OrtMemType.DEFAULT
+    runtime.create_and_register_allocator(runtime.OrtMemoryInfo("Cpu", arena, 0, usual), None)
 
 
 def _dtype(value: Any) -> np.dtype:
