@@ -127,6 +127,7 @@ def test_other_settings_and_damaged_files_are_refused(gate, tmp_path):
     for damage in (
         *("", "[]", text[:500], "[" * 100_000),
         text.replace('"rms_db": ', '"rms_db": NaN, "x": ', 1),
+        text.replace('"rms_db": ', '"rms_db": 1e999, "x": ', 1),
         text.replace('"stride": 4', '"stride": 0'),
         text.replace('"unseen_factor": ', '"unseen_factor": "a", "x": '),
         text.replace('"format": 1', '"format": 2'),
