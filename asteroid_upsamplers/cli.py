@@ -244,6 +244,8 @@ def _add_probe(commands: argparse._SubParsersAction) -> None:
         metavar="KEY",
         help="which of several outputs of the network is the audio: a key, or a position from 0",
     )
+    value = "what silence is in the network's input, such as -11.5 for a log-mel spectrogram"
+    add("--silence", type=float, metavar="VALUE", help=value)
     add("--seed", type=_seed, help="seed of the test noise (default 0)")
     lint = "name what makes tones in the construction of the network, which does not run; exit "
     add("--lint", action="store_true", help=lint + "status 1 if there is anything")

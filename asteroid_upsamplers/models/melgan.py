@@ -56,6 +56,9 @@ class MelGANGenerator(PortableModel):
         torch.Size([1, 1, 2560])
     """
 
+    silence = -5.0
+    """What :class:`LogMelSpectrogram` makes of silence, for ``probe``."""
+
     def __init__(
         self,
         upsampler: str | type[layers.Upsampler] = "transposed",

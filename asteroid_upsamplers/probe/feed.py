@@ -57,6 +57,7 @@ class Feed:
         wanted: Name of the output that is audio; ``None`` to look for it.
 
     Attributes:
+        silence: What the network is given for silence, of the same shape; zeros if nobody sets it.
         trace: What the network did for the noise.
         shorter: What it did for noise of another length; ``None`` if it takes no other.
         factor: Samples of output for each frame of input; ``None`` if that is unknown.
@@ -72,6 +73,7 @@ class Feed:
 
     def __init__(self, network: Network, noise: Tensor, seed: int, wanted: str | None = None):
         self.network, self.noise, self.seed = network, noise, seed
+        self.silence = torch.zeros_like(noise)
         self._defaults = their_defaults()
         self.random, self.factor, self.change, other = False, None, 0, None
         self.shorter: Record | None = None
@@ -103,18 +105,18 @@ class Feed:
             self.factor = self.speed
 
     def run(self, level: float, changes: Mapping[int, Change] | None = None) -> Tensor:
-        """The output for the noise at a level, ``(channels, time)`` in float64.
+        """The output for silence that fades into noise, ``(channels, time)`` in float64.
 
         Of a network that draws random numbers there are several outputs, as further channels.
 
         Args:
-            level: Factor of the noise.
+            level: Of the noise; 0 for silence, 1 for noise alone.
             changes: As :func:`tracing` takes them.
 
         Raises:
             UsageError: If the network gives NaN or infinities; it names the first layer that does.
         """
-        x = level * self.noise
+        x = (1 - level) * self.silence + level * self.noise
         outputs = []
         for seed in range(self.seed, self.seed + (DRAWS if self.random else 1)):
             output = self._traced(x, seed, changes)[0] if changes else self._called(x, seed)
@@ -168,7 +170,8 @@ class Feed:
             first = (
                 f"; the first are in {op.place or 'the network itself'} ({op.name})" if op else ""
             )
-            kind = "zeros" if not x.any() else "noise"
+            silent = "silence" if x.any() else "zeros"
+            kind = silent if torch.equal(x, self.silence) else "noise"
             raise UsageError(
                 f"the network gives infinities or NaN for {kind} of shape {shape}{first}"
             )

@@ -3,7 +3,8 @@
 Three questions, and the name of a result says which of them it answers:
 
 - ``layers``: what each upsampling layer makes of a constant, from its weights alone;
-- ``silence`` and ``near_silence``: what the whole network makes of zeros, and of noise at -80 dB;
+- ``silence`` and ``near_silence``: what the whole network makes of silence (zeros, unless the
+  network calls something else silence), and of that with noise at -80 dB;
 - ``noise``: how far tones stand out of the noise floor, if white noise goes in.
 
 The tones (in silence or, of a network that makes none there, in noise) are attributed to layers by
@@ -33,6 +34,7 @@ from .feed import Feed, Network, white_noise
 from .grid import ToneGrid, grid_of, output_rates
 from .onnx_file import OnnxNetwork
 from .results import LayerReport, NoiseReport, ProbeReport, ProbeSignals, SilenceReport
+from .silence import silence_for
 from .state import undisturbed
 from .trace import Change
 from .unseen import remarks_on, unseen_factor
@@ -72,6 +74,7 @@ def probe(
     seed: int = 0,
     strides: Sequence[int] = (),
     output: str | int | None = None,
+    silence: float | None = None,
 ) -> ProbeReport:
     """Examine a network; see :class:`ProbeReport` for what comes out.
 
@@ -86,6 +89,10 @@ def probe(
         strides: Further strides whose tones are looked for: multiples of the sample rate over each.
         output: Name of the output that is audio, such as ``"audio"`` or, in a tuple, its position;
             if ``None``, the one with the longest time axis.
+        silence: Value that is silence in its input, such as -11.5 of a log-mel spectrogram. If
+            ``None``: the network's attribute ``silence`` (a number, or a tensor for all frames or
+            of one value for each channel); of frames of features what its ``encode`` makes of
+            zeros, and -11.5 if it states as many mel bands; else zeros.
 
     Raises:
         UsageError: If nothing grows in the network and there are no ``strides``, it refuses the
@@ -98,7 +105,7 @@ def probe(
         >>> [layer.kind for layer in report.layers], report.silence.share_at_predicted_tones
         (['nearest'], 0.0)
     """
-    return examine(network, sample_rate, input_shape, seed, strides, output)[0]
+    return examine(network, sample_rate, input_shape, seed, strides, output, silence)[0]
 
 
 def examine(
@@ -108,6 +115,7 @@ def examine(
     seed: int = 0,
     strides: Sequence[int] = (),
     output: str | int | None = None,
+    silence: float | None = None,
 ) -> tuple[ProbeReport, ProbeSignals]:
     """:func:`probe`, with the signals that it looked at."""
     within("sample_rate", sample_rate, 0)
@@ -118,23 +126,25 @@ def examine(
     run = getattr(run, "_orig_mod", run)  # of a compiled one
     with undisturbed(run):
         feed = Feed(run, white_noise(run, tuple(input_shape), seed), seed, output)
-        return _examined(feed, sample_rate, strides)
+        return _examined(feed, sample_rate, strides, silence)
 
 
 def _examined(
-    feed: Feed, sample_rate: float, strides: Sequence[int]
+    feed: Feed, sample_rate: float, strides: Sequence[int], given: float | None
 ) -> tuple[ProbeReport, ProbeSignals]:
     calls = upsampling_calls(feed.trace, feed.shorter, feed.made_by)
     unseen = unseen_factor(feed, calls)
     factors = [*strides, *(f for f in (feed.factor, unseen) if f and f > 1)]
     if not calls and not factors:
         raise UsageError(NOTHING_GROWS if feed.shorter is not None else ONE_LENGTH)
+    quiet = silence_for(feed, given)
+    feed.silence = quiet.input
     noise, silence, whisper = feed.run(1), feed.run(0), feed.run(10 ** (NEAR_SILENCE_DB / 20))
     time = noise.shape[-1]
     rates = output_rates(calls, time, feed.change, sample_rate)
     grid = grid_of(calls, rates, sample_rate, factors)
     coarse = grid.for_length(time)
-    in_silence = _silence(silence, coarse)
+    in_silence = _silence(silence, coarse, quiet.words)
     in_noise = _noise(noise, grid)
     tones, places = _tones_to_attribute(silence, coarse, in_noise, feed.random)
 
@@ -154,7 +164,7 @@ def _examined(
         list(feed.noise.shape),
         layers,
         in_silence,
-        _silence(whisper, coarse),
+        _silence(whisper, coarse, f"{quiet.words}, and white noise of -80 dB"),
         in_noise,
         _worst(layers),
         tones,
@@ -162,7 +172,7 @@ def _examined(
         unseen,
         left,
     )
-    remarks = remarks_on(report, feed, grid, coarse)
+    remarks = [*filter(None, [quiet.remark]), *remarks_on(report, feed, grid, coarse)]
     return replace(report, remarks=remarks), ProbeSignals(silence, noise, calls)
 
 
@@ -214,13 +224,14 @@ def _replicas(frequency: float, rate: float, sample_rate: float) -> list[float]:
     return audible[:MOST_REPLICAS]
 
 
-def _silence(y: Tensor, grid: ToneGrid) -> SilenceReport:
+def _silence(y: Tensor, grid: ToneGrid, words: str) -> SilenceReport:
     power, lines = grid.line_powers(y)
     return SilenceReport(
         math.sqrt(power),
         float(decibels(lines.new_tensor(power))),
         float(lines.sum()) / power if power > 0 else 0.0,
         _loudest_first(grid, "level_db", decibels(lines)),
+        words,
     )
 
 

@@ -53,12 +53,14 @@ class SilenceReport(Result):
         share_at_predicted_tones: Share of that power at the tones that the layers predict, with
             their replicas; from 0 to 1.
         tones: ``frequency_hz`` and ``level_db`` against 1, the loudest first.
+        input: What the network was given for silence.
     """
 
     rms: float
     rms_db: float
     share_at_predicted_tones: float
     tones: list[dict[str, float]]
+    input: str = "zeros"
 
     @property
     def unexplained(self) -> bool:
@@ -98,8 +100,9 @@ class ProbeReport(Result):
         sample_rate: Of the network's output, in Hz.
         input_shape: What it was given.
         layers: Upsampling layers in the order in which they ran.
-        silence: Response to zeros.
-        near_silence: Response to white noise of peak -80 dB: no network is fed with exact zeros.
+        silence: Response to silence; its ``input`` says what the network was given for it.
+        near_silence: Response to that and white noise of peak -80 dB: no network is fed with
+            exact silence.
         noise: Response to white noise; ``None`` if the output is too short to tell.
         attributed_to: Names of the layers that the tones come from, the worst first.
         attributed_tones: Which tones these are: those in ``"silence"`` or, of a network that makes
@@ -137,7 +140,7 @@ class ProbeSignals:
     """What a report is about, for a page to play and draw.
 
     Args:
-        silence: The network's output for zeros, ``(channels, time)``.
+        silence: The network's output for silence, ``(channels, time)``.
         noise: The same for white noise.
         calls: Of the upsampling layers, in the order of the report.
     """

@@ -16,7 +16,14 @@ from .network import examine
 from .pictures import network_pictures, recording_pictures
 from .recording import USUAL_STRIDES, RecordingReport, probe_blocks
 from .results import ProbeReport
-from .targets import is_model_file, is_onnx, load_network, rate_of, usual_shape
+from .targets import (
+    MOST_WAVEFORM_CHANNELS,
+    is_model_file,
+    is_onnx,
+    load_network,
+    rate_of,
+    usual_shape,
+)
 from .text import describe_network, describe_recording
 
 SHOWN_SECONDS = 120
@@ -42,6 +49,7 @@ def run_probe(
     strides: Sequence[int] | None = None,
     seed: int | None = None,
     output: str | None = None,
+    silence: float | None = None,
     page: Path | None = None,
 ) -> ProbeResult:
     """Probe a model file, an ONNX file, a ``package.module:factory``, or a recording.
@@ -58,6 +66,7 @@ def run_probe(
             addition to those of its layers.
         seed: Of the noise that a network is given; by default 0.
         output: Name of the network's output that is audio; found by its length if ``None``.
+        silence: Value that is silence in a network's input, see :func:`probe`.
         page: Where to write an HTML page; nowhere if ``None``.
 
     Raises:
@@ -66,6 +75,8 @@ def run_probe(
     for name, value in {"seconds": seconds, "sample_rate": sample_rate}.items():
         if value is not None and not 0 < value < math.inf:
             raise UsageError(f"{name} must be a number above 0, not {value}")
+    if silence is not None and not math.isfinite(silence):
+        raise UsageError(f"silence must be a finite number, not {silence}")
     _refuse_strides(strides)
     path = Path(target)
     of_networks: dict[str, Any] = {
@@ -73,7 +84,7 @@ def run_probe(
         "seconds": seconds,
         "sample_rate": sample_rate,
     }
-    of_networks |= {"settings": settings, "seed": seed, "output": output}
+    of_networks |= {"settings": settings, "seed": seed, "output": output, "silence": silence}
     if path.is_file() and not is_model_file(target) and not is_onnx(target):
         _refuse(target, "is a recording", of_networks)
         return _probe_recording(path, strides or USUAL_STRIDES, page)
@@ -85,7 +96,15 @@ def run_probe(
     rate, remarks = rate_of(network, sample_rate)
     shape = input_shape or usual_shape(network, rate, seconds or SECONDS)
     with _naming(target):
-        report, signals = examine(network, rate, shape, seed or 0, strides or (), output)
+        settled = seed or 0, strides or (), output, silence
+        try:
+            report, signals = examine(network, rate, shape, *settled)
+        except UsageError as error:
+            if input_shape or shape[1:2] <= (MOST_WAVEFORM_CHANNELS,) or error.__cause__ is None:
+                raise
+            with _or_else(error):  # features may come last, as in transformers' vocoders
+                turned = (shape[0], *reversed(shape[1:]))
+                report, signals = examine(network, rate, turned, *settled)
     report = replace(report, remarks=[*remarks, *report.remarks])
     words = describe_network(report, target)
     if page is not None:
@@ -121,6 +140,15 @@ def _refuse(target: str, why: str, options: dict[str, Any]) -> None:
 def _refuse_strides(strides: Sequence[int] | None) -> None:
     if strides is not None and (not strides or min(strides) < 2):
         raise UsageError(f"strides are {list(strides)}, but must be at least 2")
+
+
+@contextmanager
+def _or_else(first: UsageError) -> Iterator[None]:
+    """If a second try fails, too, the first one's error is told."""
+    try:
+        yield
+    except UsageError:
+        raise first from first.__cause__
 
 
 @contextmanager

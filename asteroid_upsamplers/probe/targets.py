@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import UsageError
 from .feed import Network, cause_of
@@ -17,7 +18,11 @@ from .onnx_file import OnnxNetwork
 MODEL_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".th")
 ONNX = ".onnx"
 RATE_ATTRIBUTES = ("sample_rate", "samplerate", "sampling_rate")
-CHANNEL_ATTRIBUTES = ("in_channels", "audio_channels", "n_mels")
+MEL_ATTRIBUTES = ("n_mels", "num_mels", "n_mel_channels", "num_mel_bins", "n_mel")
+CHANNEL_ATTRIBUTES = ("in_channels", "audio_channels", *MEL_ATTRIBUTES)
+SETTINGS = ("config", "h", "hparams", "cfg", "args")
+"""Where networks keep their settings."""
+
 HOP_ATTRIBUTES = ("hop", "hop_length", "hop_size")
 MOST_WAVEFORM_CHANNELS = 8
 """A network that takes more channels takes frames of features, not samples."""
@@ -59,7 +64,7 @@ def is_model_file(target: str) -> bool:
 
 def rate_of(network: Network, sample_rate: float | None) -> tuple[float, list[str]]:
     """The rate as given or as the network states it, in Hz, and a remark if it is assumed."""
-    rate = sample_rate or _attribute(network, RATE_ATTRIBUTES)
+    rate = sample_rate or stated(network, RATE_ATTRIBUTES)
     if rate:
         return float(rate), []
     remark = f"the network states no sample rate: {DEFAULT_RATE} Hz assumed (--sample_rate)"
@@ -90,18 +95,41 @@ def usual_shape(network: Network, rate: float, seconds: float) -> tuple[int, ...
     """One example of samples or frames, of as many channels as the network seems to take."""
     if isinstance(network, OnnxNetwork):
         return network.shape(round(seconds * rate), FRAMES, MOST_WAVEFORM_CHANNELS)
-    channels = _attribute(network, CHANNEL_ATTRIBUTES)
+    channels = stated(network, CHANNEL_ATTRIBUTES)
     if channels is None and isinstance(network, nn.Module):
         first = (m for m in network.modules() if isinstance(m, (nn.Conv1d, nn.ConvTranspose1d)))
         channels = next((m.in_channels for m in first), 1)
     time = round(seconds * rate)
     if channels and channels > MOST_WAVEFORM_CHANNELS:
-        hop = _attribute(network, HOP_ATTRIBUTES)
+        hop = stated(network, HOP_ATTRIBUTES)
         time = round(seconds * rate / hop) if hop else FRAMES
     return 1, int(channels or 1), time
 
 
-def _attribute(network: Network, names: Sequence[str]) -> float | None:
-    owners = (network, getattr(network, "config", None))  # as transformers' models have it
-    values = (getattr(owner, name, None) for owner in owners for name in names)
-    return next((v for v in values if isinstance(v, (int, float)) and v > 0), None)
+def stated(network: object, names: Sequence[str]) -> float | None:
+    """The first of these numbers that a network states itself, or in its settings."""
+    values = (_of(owner, name) for owner in owners(network) for name in names)
+    numbers = (v for v in values if isinstance(v, (int, float)) and not isinstance(v, bool))
+    return next((v for v in numbers if 0 < v < math.inf), None)
+
+
+def owners(network: object) -> list[object]:
+    """The network, its settings, and settings in them, such as those of transformers' models."""
+    found = [network]
+    for name in SETTINGS:
+        settings = _of(network, name)
+        if settings is None or isinstance(settings, Tensor) or callable(settings):
+            continue
+        inner = settings if isinstance(settings, Mapping) else getattr(settings, "__dict__", {})
+        found += [
+            settings,
+            *(v for v in inner.values() if isinstance(v, Mapping) or hasattr(v, "__dict__")),
+        ]
+    return found
+
+
+def _of(owner: object, name: str) -> Any:
+    try:
+        return owner.get(name) if isinstance(owner, Mapping) else getattr(owner, name, None)
+    except Exception:  # a stranger's property
+        return None

@@ -19,15 +19,20 @@ LAYERS = (
 def describe_network(report: ProbeReport, name: str) -> Page:
     """The report of a network called ``name``."""
     silence, near, noise = report.silence, report.near_silence, report.noise
+    given = f"Input: {silence.input}. "
     quiet = "Output: exact silence."
     if silence.rms:
         quiet = (
             f"Output: {silence.rms_db:.1f} dB (rms against 1, without the mean), of which "
             f"{percent(silence.share_at_predicted_tones)} is at frequencies of the layers' tones."
         )
-    quiet += (
-        f" For white noise of -80 dB: {near.rms_db:.1f} dB, "
-        f"{percent(near.share_at_predicted_tones)} at these frequencies."
+    quiet = (
+        given
+        + quiet
+        + (
+            f" With white noise of -80 dB: {near.rms_db:.1f} dB, "
+            f"{percent(near.share_at_predicted_tones)} at these frequencies."
+        )
     )
     loud = "Unknown: the output is too short."
     if noise is not None:
