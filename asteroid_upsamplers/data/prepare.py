@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..audio import require_ffmpeg, resample_file
 from ..errors import UsageError
-from ..files import whole_or_nothing
+from ..files import file_names, whole_or_nothing
 from .copies import update_copies
 from .examine import examine_songs
 from .finding import (
@@ -28,7 +28,7 @@ from .finding import (
     wanted_files,
     with_other_stems,
 )
-from .songs import SOURCES, Song, split_validation
+from .songs import MIXTURE, SOURCES, Song, split_validation
 from .stems import decode_stems
 
 logger = logging.getLogger(__name__)
@@ -130,6 +130,8 @@ def _songs_of_set(
     progress: bool,
 ) -> Found:
     """The songs of a subset as wav or flac files, decoded first where they are stems."""
+    if MIXTURE in file_names("sources", sources):
+        raise UsageError(f"sources: '{MIXTURE}' is the sum of the others; leave it out")
     found, wanted = list_songs(musdb18_dir, subset), wanted_files(subset, sources)
     folders, notes_dir = found.entries, wav_dir
     if not (found.entries or found.problems):

@@ -201,6 +201,13 @@ def test_no_set_at_all_says_how_to_get_one(tmp_path):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("sources", [["vocals", "mixture"], ["vocals", ""]])
+def test_sources_that_are_none_are_refused(tmp_path, sources):
+    write_song(tmp_path / "set" / "train" / "song")
+    with pytest.raises(UsageError, match="^sources: "):
+        songs_at_rate(tmp_path / "set", tmp_path / "wav", "train", sources=sources)
+
+
 def test_ffmpeg_is_asked_for_by_name(stem_set, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError, match="ffmpeg and ffprobe not found.*apt-get install ffmpeg"):
