@@ -194,3 +194,10 @@ def test_wrong_options_are_refused_at_once(options, words):
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
     assert words in line
+
+
+def test_a_stage_that_cannot_be_announced_is_not_left_out():
+    """As where the log is on a full disk; the Python here is one that always succeeds."""
+    with open("/dev/full", "w") as full:
+        words = ["bash", str(RECIPE / "run.sh"), "--demo", "--python", "true"]
+        assert subprocess.run(words, stderr=full).returncode == 1

@@ -153,8 +153,12 @@ files_of() {
 }
 
 [ -z "$dry_run" ] || stage=1 stop_stage=1
-# Whether a stage is to be run; if so, says it.
-stage() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ] && echo "== stage $1: $2" >&2; }
+# Whether a stage is to be run; if so, says it. Where that cannot be written (a full disk), all ends:
+# a stage must not be left out for it.
+stage() {
+  [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ] || return 1
+  echo "== stage $1: $2" >&2 || exit 1
+}
 run() { "$python" "$@"; }
 
 if stage 0 data; then
