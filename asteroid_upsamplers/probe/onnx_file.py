@@ -97,15 +97,16 @@ class OnnxNetwork:
 
     def inputs(self, x: Tensor) -> Values:
         """All inputs for a signal."""
+        time = x.shape[-1 if self.signal.time is None else self.signal.time]
         free = dict(zip(self.signal.sizes, x.shape, strict=False))
         found = {self.signal.name: x.detach().cpu().numpy().astype(self.signal.dtype)}
         for one in self.further:
-            sizes = [s if isinstance(s, int) else free.get(s, 1) for s in one.sizes]
-            value = self._values.get(one.name)
-            if value is None:
-                length = x.shape[self.signal.time or -1] if one.is_length else 0
-                value = np.full(sizes, length).astype(one.dtype)
-            found[one.name] = value
+            sizes = [
+                size if isinstance(size, int) else free.get(size, time if axis else 1)
+                for axis, size in enumerate(one.sizes)
+            ]
+            value = np.full(sizes, time if one.is_length else 0).astype(one.dtype)
+            found[one.name] = self._values.get(one.name, value)
         return found
 
     def evaluate(self, wanted: Sequence[str], given: Values) -> Values:

@@ -70,7 +70,7 @@ def traced(
 def _changed(network: OnnxNetwork, x: Tensor, changes: Mapping[int, Change]) -> Values:
     given = network.inputs(x)
     for index in sorted(changes):
-        name = network.nodes[index - 1].output[0]
+        name = next(filter(None, network.nodes[index - 1].output))
         y = torch.from_numpy(network.evaluate([name], given)[name])
         given[name] = changes[index](y).to(y).numpy()
     return network.evaluate(network.outputs, given)
@@ -94,7 +94,7 @@ class _Recorder:
             names = [name for node in part for name in node.output if name]
             self.live |= self.network.evaluate(names, self.live)
             for name in (*names, *(self.live if start == 0 else ())):
-                self.shapes[name] = np.shape(self.live[name])
+                self.shapes[name] = getattr(self.live[name], "shape", ())  # a sequence has none
             for node in part:
                 self._add(node)
             done = [n for n in self.live if last.get(n, -1) < start + len(part)]
@@ -115,7 +115,7 @@ class _Recorder:
         place = _place(node, self.network.weights)
         self.made |= {n: (len(ops), k) for k, n in enumerate(node.output)}
         if self.check and self.record.broken is None and heard and name != "where":
-            values = (self.live[n] for n in names)
+            values = [v for n in names if isinstance(v := self.live[n], np.ndarray)]
             if any(v.dtype.kind == "f" and not np.isfinite(v).all() for v in values):
                 self.record.broken = len(ops)
         ops.append(Op(name, place, sources, shapes, heard, arguments, None, function))
