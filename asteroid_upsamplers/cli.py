@@ -137,6 +137,10 @@ def _add_demo_data(commands: argparse._SubParsersAction) -> None:
     add("--n_train", type=int, default=8, help="training songs (default 8)")
     add("--n_test", type=int, default=2, help="test songs (default 2)")
     add("--seconds", type=float, default=12.0, help="length of a song (default 12)")
+    original = "of a recording: what the network was given or should have given, to compare with"
+    add("--reference", type=Path, metavar="FILE", help=original)
+    layers = "of a recording: model file, or other network, whose layers' strides to look for"
+    add("--model", metavar="FILE", help=layers)
     add("--seed", type=_seed, default=0, help="chooses the songs (default 0)")
     parser.set_defaults(run=_demo_data)
 
@@ -246,6 +250,10 @@ def _add_probe(commands: argparse._SubParsersAction) -> None:
     )
     value = "what silence is in the network's input, such as -11.5 for a log-mel spectrogram"
     add("--silence", type=float, metavar="VALUE", help=value)
+    original = "of a recording: what the network was given or should have given, to compare with"
+    add("--reference", type=Path, metavar="FILE", help=original)
+    layers = "of a recording: model file, or other network, whose layers' strides to look for"
+    add("--model", metavar="FILE", help=layers)
     add("--seed", type=_seed, help="seed of the test noise (default 0)")
     lint = "name what makes tones in the construction of the network, which does not run; exit "
     add("--lint", action="store_true", help=lint + "status 1 if there is anything")
@@ -320,6 +328,10 @@ def _add_figures(commands: argparse._SubParsersAction) -> None:
     add("numbers", nargs="*", type=int, help="figures 1 to 10 (default: all)")
     add("--out", type=Path, default=Path("figures"), help="folder to write to (default: figures)")
     add("--music", type=Path, metavar="FILE", help="audio file for Fig. 6 (default: a demo song)")
+    original = "of a recording: what the network was given or should have given, to compare with"
+    add("--reference", type=Path, metavar="FILE", help=original)
+    layers = "of a recording: model file, or other network, whose layers' strides to look for"
+    add("--model", metavar="FILE", help=layers)
     add("--seed", type=_seed, default=0, help="seed of random weights and noise (default: 0)")
     parser.set_defaults(run=_figures)
 

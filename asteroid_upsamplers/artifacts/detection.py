@@ -107,7 +107,11 @@ def parts_of(time: int) -> list[slice]:
 
 
 def detect_in_parts(
-    parts: Iterable[Tensor], sample_rate: float, frequencies: Sequence[float], false_alarm: float
+    parts: Iterable[Tensor],
+    sample_rate: float,
+    frequencies: Sequence[float],
+    false_alarm: float,
+    shift: float = 0.0,
 ) -> Detection:
     """:func:`detect_tones` for a signal that need not be in memory as a whole.
 
@@ -116,6 +120,7 @@ def detect_in_parts(
         sample_rate: As there, and so are the other arguments.
         frequencies: See above.
         false_alarm: See above.
+        shift: From each frequency to where is looked instead, in Hz.
     """
     within("false_alarm", false_alarm, 0, 1)
     frequencies = [float(frequency) for frequency in frequencies]
@@ -124,14 +129,17 @@ def detect_in_parts(
     for part in parts:
         samples = real_signal(part, LEAST_TIME)
         windows = _windows(samples.shape[1])
-        spectra = _spectra(samples, windows, frequencies, sample_rate)
+        spectra = _spectra(samples, windows, frequencies, sample_rate, shift)
         pairs = zip(frequencies, spectra, strict=True)
         tests.append(
-            [_f_test(s, windows.sum(1), f == sample_rate / 2, sample_rate) for f, s in pairs]
+            [
+                _f_test(s, windows.sum(1), f + shift == sample_rate / 2, sample_rate)
+                for f, s in pairs
+            ]
         )
     found = [_surest(column) for column in zip(*tests, strict=True)]
     return Detection(
-        frequencies,
+        [frequency + shift for frequency in frequencies],
         [_db(power) for power, _, _ in found],
         [_db(power, floor) for power, floor, _ in found],
         [p_value for _, _, p_value in found],
@@ -153,18 +161,26 @@ def _surest(tests: Sequence[list[list[float]]]) -> tuple[float, float, float]:
 
 
 def _spectra(
-    channels: Tensor, windows: Tensor, frequencies: Sequence[float], sample_rate: float
+    channels: Tensor,
+    windows: Tensor,
+    frequencies: Sequence[float],
+    sample_rate: float,
+    shift: float,
 ) -> Iterable[Tensor]:
     """Of each frequency ``(channels, windows)``, complex.
 
     Multiples of the sample rate over one whole number of samples are those of one short Fourier
-    transform: of the windowed signal, folded to that many samples.
+    transform: of the windowed signal, folded to that many samples. To shift the frequencies, the
+    signal's own are shifted the other way.
     """
+    turns = torch.arange(channels.shape[1], dtype=torch.float64) * (2 * math.pi / sample_rate)
     ratios = [Fraction(f / sample_rate).limit_denominator(LONGEST_PERIOD) for f in frequencies]
     exact = all(abs(r - f / sample_rate) < 1e-12 for r, f in zip(ratios, frequencies, strict=True))
     period = math.lcm(*(ratio.denominator for ratio in ratios))
     if exact and period <= LONGEST_PERIOD:
         missing = -channels.shape[1] % period
+        if shift:
+            channels = channels * torch.polar(torch.ones_like(turns), -shift * turns)
         folded = [
             F.pad(channels * window, (0, missing)).unflatten(1, (-1, period)).sum(1)
             for window in windows
@@ -173,10 +189,9 @@ def _spectra(
         yield from (lines[..., int(ratio * period)] for ratio in ratios)
         return
     for frequency in frequencies:
-        turns = torch.arange(channels.shape[1], dtype=torch.float64)
-        turns = turns * (2 * math.pi * frequency / sample_rate)
+        angles = (frequency + shift) * turns
         yield torch.complex(
-            (channels * turns.cos()) @ windows.T, -(channels * turns.sin()) @ windows.T
+            (channels * angles.cos()) @ windows.T, -(channels * angles.sin()) @ windows.T
         )
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import math
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,8 +11,8 @@ from typing import Any, NamedTuple
 
 from ..errors import UsageError
 from .network import examine
-from .pictures import network_pictures, recording_pictures
-from .recording import USUAL_STRIDES, RecordingReport, probe_blocks
+from .pictures import network_pictures
+from .recording import RecordingReport
 from .results import ProbeReport
 from .targets import (
     MOST_WAVEFORM_CHANNELS,
@@ -24,10 +22,7 @@ from .targets import (
     rate_of,
     usual_shape,
 )
-from .text import describe_network, describe_recording
-
-SHOWN_SECONDS = 120
-"""Of a recording, in the picture and the sound of a page; all of it is measured."""
+from .text import describe_network
 
 SECONDS = 6.0
 """Length of the test signal by default."""
@@ -50,6 +45,8 @@ def run_probe(
     seed: int | None = None,
     output: str | None = None,
     silence: float | None = None,
+    reference: Path | None = None,
+    model: str | None = None,
     page: Path | None = None,
 ) -> ProbeResult:
     """Probe a model file, an ONNX file, a ``package.module:factory``, or a recording.
@@ -67,6 +64,9 @@ def run_probe(
         seed: Of the noise that a network is given; by default 0.
         output: Name of the network's output that is audio; found by its length if ``None``.
         silence: Value that is silence in a network's input, see :func:`probe`.
+        reference: Of a recording: file of what the network was given or should have given, whose
+            tones are not the network's.
+        model: Of a recording: target whose layers' strides are looked for, too.
         page: Where to write an HTML page; nowhere if ``None``.
 
     Raises:
@@ -87,7 +87,10 @@ def run_probe(
     of_networks |= {"settings": settings, "seed": seed, "output": output, "silence": silence}
     if path.is_file() and not is_model_file(target) and not is_onnx(target):
         _refuse(target, "is a recording", of_networks)
-        return _probe_recording(path, strides or USUAL_STRIDES, page)
+        from .recorded import probe_file  # which needs audio libraries
+
+        return ProbeResult(*probe_file(path, strides, reference, model, page))
+    _refuse(target, "is no recording", {"reference": reference, "model": model})
     if is_model_file(target):
         _refuse(target, "is a model file, which holds its settings", {"settings": settings})
     if input_shape:
@@ -100,7 +103,11 @@ def run_probe(
         try:
             report, signals = examine(network, rate, shape, *settled)
         except UsageError as error:
-            if input_shape or shape[1:2] <= (MOST_WAVEFORM_CHANNELS,) or error.__cause__ is None:
+            if (
+                input_shape
+                or max(shape[1:2], default=0) <= MOST_WAVEFORM_CHANNELS
+                or error.__cause__ is None
+            ):
                 raise
             with _or_else(error):  # features may come last, as in transformers' vocoders
                 turned = (shape[0], *reversed(shape[1:]))
@@ -109,24 +116,6 @@ def run_probe(
     words = describe_network(report, target)
     if page is not None:
         words.write(page, network_pictures(report, signals))
-    return ProbeResult(report, str(words))
-
-
-def _probe_recording(path: Path, strides: Sequence[int], page: Path | None) -> ProbeResult:
-    from ..audio import audio_info, read_wav, readable
-
-    with tempfile.TemporaryDirectory() as scratch:
-        wav = readable(path, Path(scratch))
-        info = audio_info(wav)
-        try:
-            read = functools.partial(read_wav, wav)
-            report = probe_blocks(read, info.frames, info.samplerate, strides)
-        except UsageError as error:
-            raise UsageError(f"{path}: {str(error).removeprefix(f'{wav}: ')}") from error
-        words = describe_recording(report, str(path))
-        if page is not None:
-            shown = read_wav(wav, 0, min(info.frames, SHOWN_SECONDS * info.samplerate))
-            words.write(page, recording_pictures(report, shown))
     return ProbeResult(report, str(words))
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from ..artifacts.detection import Detection
 from .recording import RecordingReport
 from .results import ProbeReport
 from .style import Page, Section
 
 LOUDEST = 8
 """So many tones of each list are shown."""
+
+NOTHING_DB = 300.0
+"""What is so far below 1 is nothing."""
 
 LAYERS = (
     "What each layer makes of a constant, computed from its weights: the share of the output's "
@@ -84,22 +88,22 @@ def describe_recording(report: RecordingReport, name: str) -> Page:
     if found is None:
         summary = report.remarks[-1]
     else:
-        rows = [
-            {
-                "frequency": hertz(frequency),
-                "level": level(found.levels_db[index]),
-                "over 1 Hz of floor": level(found.over_floor_db[index]),
-                "p": f"{found.p_values[index]:.2g}",
-                "tone": "yes" if found.present[index] else "no",
-            }
-            for index, frequency in enumerate(found.frequencies_hz)
-        ]
-        summary = f"Steady tones at {sum(found.present)} of {len(rows)} frequencies"
+        rows = _recording_rows(report, found)
+        summary = recording_summary(report, found)
         text = (
             "At multiples of the sample rate / stride; without tones, "
             f"{found.false_alarm * len(rows):g} of all recordings show one."
         )
         sections.append(Section("Steady tones", text, rows))
+    near = report.neighbours
+    if near is not None:
+        text = f"Of {near.frequencies} frequencies {near.shift_hz:.1f} Hz beside these, "
+        loudest = f" (the loudest: {level(near.loudest_db)})" if near.present else ""
+        text += (
+            f"{near.present} have a steady tone{loudest}; the most that one is over 1 Hz of floor "
+            f"there is {level(near.over_floor_db)}."
+        )
+        sections.append(Section("Control: beside these frequencies", text))
     if quiet is not None:
         which = "silent" if quiet.silent else "quietest"
         text = (
@@ -112,6 +116,47 @@ def describe_recording(report: RecordingReport, name: str) -> Page:
     return Page(title, sections, summary, text, report.remarks)
 
 
+def recording_summary(report: RecordingReport, found: Detection) -> str:
+    """How many tones there are, and the loudest of those that count."""
+    counted, more = found.present, ""
+    words = f"Steady tones at {sum(counted)} of {len(counted)} frequencies"
+    if report.reference is not None:
+        counted = report.reference.stands_out
+        words += f", {sum(counted)} of them stand out of the reference"
+    places = [k for k, counts in enumerate(counted) if counts]
+    if places:
+        best = max(places, key=lambda k: found.levels_db[k])
+        if report.reference is not None:
+            more = f", {_excess(report.reference.excess_db[best])} above the reference"
+        tone = f"{hertz(found.frequencies_hz[best])} at {level(found.levels_db[best])}{more}"
+        words += f". The loudest{' of these' if report.reference else ''}: {tone}"
+    return f"{words}."
+
+
+def _excess(decibels: float) -> str:
+    return "all of it" if decibels > NOTHING_DB else level(decibels)
+
+
+def _recording_rows(report: RecordingReport, found: Detection) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for index, frequency in enumerate(found.frequencies_hz):
+        row: dict[str, object] = {
+            "frequency": hertz(frequency),
+            "level": level(found.levels_db[index]),
+            "over 1 Hz of floor": level(found.over_floor_db[index]),
+            "p": f"{found.p_values[index]:.2g}",
+            "tone": "yes" if found.present[index] else "no",
+        }
+        if report.reference is not None:
+            row |= {
+                "in the reference": level(report.reference.levels_db[index]),
+                "above it": _excess(report.reference.excess_db[index]),
+                "stands out": "yes" if report.reference.stands_out[index] else "no",
+            }
+        rows.append(row)
+    return rows
+
+
 def hertz(frequency: float) -> str:
     """With thousands apart from the rest."""
     return f"{frequency:,.1f} Hz".replace(".0 Hz", " Hz")
@@ -121,7 +166,7 @@ def level(decibels: float | None) -> str:
     """In dB; none below -300."""
     if decibels is None:
         return "unknown"
-    return "none" if decibels < -300 else f"{decibels:.1f} dB".replace("-0.0 ", "0.0 ")
+    return "none" if decibels < -NOTHING_DB else f"{decibels:.1f} dB".replace("-0.0 ", "0.0 ")
 
 
 def percent(share: float | None) -> str:

@@ -13,6 +13,7 @@ from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.probe import probe_recording, run_probe
 from asteroid_upsamplers.probe.pictures import recording_pictures
 from asteroid_upsamplers.probe.recording import probe_blocks
+from asteroid_upsamplers.probe.reference import LOOK_ALIKE
 from asteroid_upsamplers.probe.text import describe_recording
 
 RATE = 16000
@@ -32,13 +33,16 @@ def test_a_tone_is_found_and_named():
     assert found == {2000: True, 4000: False, 6000: False, 8000: False}
     level = report.tones.levels_db[0]
     assert level == pytest.approx(20 * math.log10(0.01 / math.sqrt(2)), abs=1)
-    assert report.remarks == []
+    assert report.remarks == [LOOK_ALIKE]
 
 
 ODD = {
     "every sample is 0": torch.zeros(1, RATE),
     "a constant": torch.full((1, RATE), 0.5),
     "unknown whether there are tones: 20 samples": noise(20),
+    "samples go up to 9, above 1: no clipping": torch.cat(
+        [torch.full((2, 1), 9.0).double(), noise(RATE)], 1
+    ),
     "samples at full scale": (3 * noise(RATE)).clamp(-1, 1),
     "shorter than a second": noise(1000),
 }
