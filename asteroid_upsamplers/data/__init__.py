@@ -3,7 +3,7 @@
 from .augment import Augment
 from .demo_mixtures import render_demo_mixtures
 from .demo_set import render_demo_set
-from .finding import find_songs, stem_file
+from .finding import find_songs, list_songs, stem_file
 from .identity import changed_since, read_notes
 from .parallel import cores
 from .prepare import download_sample, prepare, songs_at_rate
@@ -22,6 +22,7 @@ __all__ = [
     "cores",
     "download_sample",
     "find_songs",
+    "list_songs",
     "prepare",
     "read_notes",
     "render_demo_mixtures",

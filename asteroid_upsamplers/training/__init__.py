@@ -17,6 +17,7 @@ from .launch import devices_and_nodes, explained, possible_trainer, slurm_plugin
 from .losses import LOSSES
 from .memory import checkpoint_activations, make_optimizer, sizes, summary
 from .results import is_finished, provenance, save_results
+from .same_songs import check_same_songs, save_songs
 from .system import SeparationSystem
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "best_so_far",
     "build_model",
     "check_same_experiment",
+    "check_same_songs",
     "checkpoint_activations",
     "devices_and_nodes",
     "epochs_of",
@@ -48,6 +50,7 @@ __all__ = [
     "samples",
     "save_config",
     "save_results",
+    "save_songs",
     "sizes",
     "slurm_plugins",
     "summary",

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import soundfile
 import torch
 
 from asteroid_upsamplers import files
@@ -18,6 +19,7 @@ from asteroid_upsamplers.training import (
     learning_curve,
     newest_checkpoint,
 )
+from asteroid_upsamplers.training.same_songs import SONGS
 from tests.training.recipe import (
     assert_same_training,
     best_weights,
@@ -239,3 +241,33 @@ def test_a_finished_training_needs_no_songs(songs, alone, tmp_path, caplog):
     assert "trained already" in caplog.text
     with pytest.raises(UsageError, match="another experiment .model.channels 4 -> 5"):
         train(songs, alone, "--epochs", 3, "--channels", 5)
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_an_experiment_has_the_same_songs_from_start_to_end(
+    songs, alone, tmp_path, caplog, finished
+):
+    """Of a set that was moved, in wav or flac; whether or not it is trained already."""
+    exp_dir, other = tmp_path / "exp", tmp_path / "other" / songs.name
+    shutil.copytree(alone, exp_dir)
+    epochs = 3 if finished else 4
+    shutil.copytree(songs, other)
+    song = other / "train" / "train 1"
+    for path in sorted(song.iterdir()):
+        soundfile.write(path.with_suffix(".flac"), *soundfile.read(path))
+        path.unlink()
+    noted = (exp_dir / SONGS).read_text()
+    (exp_dir / SONGS).unlink()  # as an older version left it
+    if finished:
+        train(other, exp_dir, "--epochs", epochs)
+        assert (exp_dir / SONGS).read_text() == noted
+    else:
+        (exp_dir / SONGS).write_text(noted)
+    vocals, rate = soundfile.read(song / "vocals.flac")
+    soundfile.write(song / "vocals.flac", vocals[::-1], rate)
+    with pytest.raises(UsageError, match="train 1: vocals sounds different.: choose another --tag"):
+        train(other, exp_dir, "--epochs", epochs)
+    song.rename(song.with_name("train 9"))
+    with pytest.raises(UsageError, match=r"\(train 1 is missing\): choose another --tag"):
+        train(other, exp_dir, "--epochs", epochs)
+    assert (exp_dir / SONGS).read_text() == noted and checkpoint(exp_dir)["epoch"] == 2

@@ -45,7 +45,7 @@ SLURM_JOB = {f"SLURM_{name}": value for name, value in SLURM_JOB.items()}
 def test_what_a_run_leaves_behind(alone):
     assert {p.name for p in alone.iterdir()} - {LOCK} == {
         *("conf.yml", "checkpoints", "learning_curve.json", "logs"),
-        *("best_model.pth", "training.json"),
+        *("best_model.pth", "training.json", "train_songs.json"),
     }
     names = {p.name for p in (alone / "checkpoints").iterdir()}
     assert names == {"best.ckpt", "last.ckpt", "previous.ckpt"}

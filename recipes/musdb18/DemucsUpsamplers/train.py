@@ -1,7 +1,8 @@
 """Stage 1: train a music separator.
 
-Writes into the folder of the experiment: conf.yml, checkpoints/{last,previous,best}.ckpt,
-learning_curve.json, logs/ (TensorBoard and CSV), and at the end best_model.pth and training.json.
+Writes into the folder of the experiment: conf.yml, train_songs.json, learning_curve.json,
+checkpoints/{last,previous,best}.ckpt, logs/ (TensorBoard and CSV), and at the end best_model.pth
+and training.json.
 Run again, it goes on from the last whole epoch.
 """
 
@@ -28,8 +29,11 @@ from asteroid_upsamplers.files import alone_in
 def train(conf: dict, exp_dir: Path) -> None:
     training = conf["training"]
     engine.check_same_experiment(conf, exp_dir)
+    songs = engine.check_same_songs(conf, exp_dir)
     if engine.is_finished(conf, exp_dir):
         logging.info("%s is trained already", exp_dir)
+        with contextlib.suppress(PermissionError):  # the folder may be an archive
+            engine.save_songs(songs, exp_dir)
         return
     torch.set_flush_denormal(True)  # tiny gradients halve the speed of a CPU
     torch.set_float32_matmul_precision("high")  # as cuDNN computes convolutions in any case
@@ -44,6 +48,7 @@ def train(conf: dict, exp_dir: Path) -> None:
         system, data = (None, None) if over else make_system(conf, trainer.world_size)
         if first:
             engine.save_config(conf, exp_dir)
+            engine.save_songs(songs, exp_dir)
         if not over:
             with engine.explained(conf):
                 trainer.fit(system, datamodule=data, ckpt_path=last, weights_only=True)
