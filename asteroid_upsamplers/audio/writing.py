@@ -35,11 +35,17 @@ def write_wav(path: Path, samples: np.ndarray, sample_rate: int, subtype: str) -
         soundfile.write(path, samples, sample_rate, subtype=subtype, format="WAV")
 
 
+_ADD_PEAK_CHUNK = 0x1050
+"""libsndfile's command for a chunk with the highest sample and the time of writing."""
+
+
 @contextlib.contextmanager
 def writing_wavs(
     paths: list[Path], sample_rate: int, channels: int, frames: int = 0
 ) -> Iterator[list[soundfile.SoundFile]]:
     """Open files of 32-bit float samples to be written block by block, and close them.
+
+    Equal samples make equal files: the chunk in which libsndfile notes the time is left out.
 
     Args:
         paths: Where to write.
@@ -54,9 +60,12 @@ def writing_wavs(
     with contextlib.ExitStack() as stack:
         stack.enter_context(tell_full_disk(paths[0], *_WRITE_ERRORS))
         form = "WAV" if 4 * channels * frames < WAV_LIMIT else "RF64"
-        yield [
+        files = [
             stack.enter_context(
                 soundfile.SoundFile(path, "w", sample_rate, channels, "FLOAT", format=form)
             )
             for path in paths
         ]
+        for file in files if form == "WAV" else ():  # soundfile has no public name for this
+            soundfile._snd.sf_command(file._file, _ADD_PEAK_CHUNK, soundfile._ffi.NULL, 0)
+        yield files

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import torch
 
-from asteroid_upsamplers.audio import read_blocks, read_wav, resample_file
+from asteroid_upsamplers.audio import read_blocks, read_wav, resample_file, writing_wavs
 from asteroid_upsamplers.audio.reading import _mapped
 from asteroid_upsamplers.errors import UsageError
 
@@ -85,6 +85,17 @@ def test_a_truncated_file_is_told_from_silence(subtype, tmp_path):
         read_wav(path, 900, 990)
     with pytest.raises(UsageError, match=r"b.wav: cannot be read"):
         read_wav(tmp_path / "b.wav", 900, 990)
+
+
+@pytest.mark.parametrize("form", ["WAV", "RF64"])
+def test_no_time_is_noted_in_what_is_written(form, tmp_path, monkeypatch):
+    """Else equal samples would make other files a second later."""
+    monkeypatch.setattr("asteroid_upsamplers.audio.writing.WAV_LIMIT", 10**9 * (form == "WAV"))
+    path = tmp_path / "a.wav"
+    with writing_wavs([path], 8000, 2, 100) as (file,):
+        file.write(np.full((100, 2), 0.25, np.float32))
+    assert b"PEAK" not in path.read_bytes() and soundfile.info(path).format == form
+    assert (soundfile.read(path)[0] == 0.25).all()
 
 
 def test_nan_is_refused(tmp_path):
