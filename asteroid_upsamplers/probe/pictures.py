@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..artifacts import filtering, filtering_of_signal
 from .recording import RecordingReport
-from .results import ProbeReport, ProbeSignals
+from .results import ProbeReport, ProbeSignals, audible_in_silence
 from .spectrogram import FLOOR_DB, Panel, spectrogram
 from .style import Section, name_in_legend, png_of
 
@@ -22,14 +22,19 @@ LEAST_FOR_RESPONSE = 4096
 
 
 def network_pictures(report: ProbeReport, signals: ProbeSignals) -> list[Section]:
-    """What a network gives for silence and for noise, and the responses of its layers."""
+    """What a network gives for silence and for noise, and the responses of its layers.
+
+    The first shows the tones that the report's conclusion is about.
+    """
     rate, sections = report.sample_rate, []
     if report.silence.rms:
         least = report.silence.rms_db + FLOOR_DB
         tones = [t["frequency_hz"] for t in report.silence.tones if t["level_db"] > least]
-        sections += _heard("Output for silence", signals.silence, rate, tones)
+        sections.append(_heard("Output for silence", signals.silence, rate, tones))
     tones = report.noise.standing() if report.noise else []
-    sections += _heard("Output for white noise", signals.noise, rate, tones)
+    sections.append(_heard("Output for white noise", signals.noise, rate, tones))
+    if not audible_in_silence(report) and (tones or not report.silence.unexplained):
+        sections.reverse()
     return [*sections, _responses(report, signals)]
 
 
@@ -38,14 +43,15 @@ def recording_pictures(report: RecordingReport, signal: Tensor) -> list[Section]
     if report.tones is None:
         return []
     found = report.tones
-    rows = zip(found.levels_db, found.frequencies_hz, found.present, strict=True)
+    counted = report.reference.stands_out if report.reference else found.present
+    rows = zip(found.levels_db, found.frequencies_hz, counted, strict=True)
     tones = [frequency for _, frequency, present in sorted(rows, reverse=True) if present]
     seconds = signal.shape[1] / report.sample_rate
     part = f" of the first {seconds:.0f} s" if seconds < report.seconds else ""
-    return _heard(f"Spectrogram{part}", signal, report.sample_rate, tones)
+    return [_heard(f"Spectrogram{part}", signal, report.sample_rate, tones)]
 
 
-def _heard(title: str, signal: Tensor, rate: float, tones: Sequence[float]) -> list[Section]:
+def _heard(title: str, signal: Tensor, rate: float, tones: Sequence[float]) -> Section:
     """A spectrogram with marks at the tones, and the sound."""
     from matplotlib.figure import Figure
 
@@ -59,20 +65,21 @@ def _heard(title: str, signal: Tensor, rate: float, tones: Sequence[float]) -> l
         "Red marks on the right: the tones that are present. Without the mean; of several channels "
         f"the loudest in each bin; the peak is {20 * np.log10(peak):.1f} dB."
     )
-    return [Section(title, png=png_of(figure), caption=caption), _sound(title, signal, rate)]
+    wav, said = _sound(signal, rate)
+    return Section(title, png=png_of(figure), wav=wav, caption=f"{caption} {said}")
 
 
-def _sound(title: str, signal: Tensor, rate: float) -> Section:
+def _sound(signal: Tensor, rate: float) -> tuple[bytes, str]:
     """16 bit, scaled for the ear."""
     import soundfile
 
     gain = HEARD_PEAK / max(float(signal[:2].abs().max()), 1e-30)
     buffer = io.BytesIO()
     soundfile.write(buffer, (gain * signal[:2]).T.numpy(), int(rate), "PCM_16", format="WAV")
-    caption = f"{int(rate)} Hz, amplified by {20 * np.log10(gain):.1f} dB, without its mean"
+    caption = f"Sound: {int(rate)} Hz, amplified by {20 * np.log10(gain):.1f} dB, without the mean"
     if len(signal) > 2:
         caption += f"; the first two of {len(signal)} channels"
-    return Section(f"{title}: sound", wav=buffer.getvalue(), caption=caption)
+    return buffer.getvalue(), f"{caption}."
 
 
 def _responses(report: ProbeReport, signals: ProbeSignals) -> Section:

@@ -51,7 +51,7 @@ def probe_file(
         words = describe_recording(report, str(path))
         if page is not None:
             shown = read_wav(wav, 0, min(info.frames, SHOWN_SECONDS * info.samplerate))
-            words.write(page, recording_pictures(report, shown))
+            words.write(page, first=recording_pictures(report, shown))
     return report, str(words)
 
 

@@ -135,6 +135,12 @@ class ProbeReport(Result):
         return heard and (self.unattributed_share or 0) > UNEXPLAINED_SHARE
 
 
+def audible_in_silence(report: ProbeReport) -> bool:
+    """Whether the tones that matter are those in silence, and not those in noise."""
+    tones = report.silence.tones
+    return bool(tones) and tones[0]["level_db"] > AUDIBLE_DB
+
+
 @dataclass(frozen=True, eq=False)
 class ProbeSignals:
     """What a report is about, for a page to play and draw.

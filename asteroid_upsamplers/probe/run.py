@@ -115,7 +115,8 @@ def run_probe(
     report = replace(report, remarks=[*remarks, *report.remarks])
     words = describe_network(report, target)
     if page is not None:
-        words.write(page, network_pictures(report, signals))
+        first, *others = network_pictures(report, signals)
+        words.write(page, others, [first])
     return ProbeResult(report, str(words))
 
 

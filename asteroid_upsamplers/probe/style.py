@@ -69,6 +69,7 @@ class Page:
         summary: The result in one sentence, set apart.
         text: A paragraph below the heading.
         notes: A list at the end.
+        advice: What to do about it, after the summary.
     """
 
     title: str
@@ -76,6 +77,7 @@ class Page:
     summary: str = ""
     text: str = ""
     notes: Sequence[str] = ()
+    advice: str = ""
 
     @property
     def tables(self) -> list[Section]:
@@ -84,17 +86,26 @@ class Page:
 
     def __str__(self) -> str:
         notes = [f"note: {note}" for note in self.notes]
-        parts = [f"{self.title}\n{self.text}", *map(str, self.sections), self.summary, *notes]
+        parts = [f"{self.title}\n{self.text}", *map(str, self.sections), self.summary]
+        parts += [*([f"What to do: {self.advice}"] if self.advice else []), *notes]
         return "\n\n".join(parts) + "\n"
 
-    def write(self, path: Path, pictures: Sequence[Section] = ()) -> None:
-        """Write the page as HTML; sections of pictures and sounds follow its own."""
+    def write(
+        self, path: Path, pictures: Sequence[Section] = (), first: Sequence[Section] = ()
+    ) -> None:
+        """Write the page as HTML.
+
+        Args:
+            path: File to write.
+            pictures: Sections of pictures and sounds that follow the page's own.
+            first: Others, which come before these, after the summary.
+        """
         import jinja2
 
         template = Path(__file__).with_name("style.html.j2").read_text("utf-8")
         environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
         environment.filters["base64"] = lambda content: base64.b64encode(content).decode()
-        content = vars(self) | {"sections": [*self.sections, *pictures]}
+        content = vars(self) | {"first": first, "sections": [*self.sections, *pictures]}
         with whole_or_nothing(path) as partial:
             text = environment.from_string(template).render(content)
             partial.write_bytes(text.encode(errors="replace"))  # names of files may be no text

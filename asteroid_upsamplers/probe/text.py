@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from ..artifacts.detection import Detection
+from .kinds import UNKNOWN
 from .recording import RecordingReport
-from .results import ProbeReport
+from .results import ProbeReport, audible_in_silence
 from .style import Page, Section
+
+UNSEEN = "a step that was not seen"
+NAMED = 4
+"""So many layers are named in a sentence."""
 
 LOUDEST = 8
 """So many tones of each list are shown."""
@@ -58,27 +63,65 @@ def describe_network(report: ProbeReport, name: str) -> Page:
         conclusion(report),
         f"Output at {report.sample_rate:g} Hz, input {' x '.join(map(str, report.input_shape))}.",
         report.remarks,
+        _advice(report),
     )
 
 
 def conclusion(report: ProbeReport) -> str:
-    """Which layers the tones come from, in a sentence."""
+    """Which layers the tones come from, and which is the loudest, in a sentence."""
     unseen = report.unseen_factor != 1
     unknown = report.noise is None or report.silence.unexplained
     if report.attributed_to:
-        before = (
-            "Partly unknown, see the notes. " if unknown or unseen or report.unattributed else ""
-        )
-        names = ", ".join(report.attributed_to)
-        return f"{before}Tones in {report.attributed_tones} come from: {names}"
+        partly = unknown or unseen or report.unattributed
+        after = " Partly unknown, see the notes." if partly else ""
+        more = len(report.attributed_to) - NAMED
+        named = [UNSEEN if name == UNKNOWN else name for name in report.attributed_to[:NAMED]]
+        names = ", ".join(named) + (f" and {more} more" if more > 0 else "")
+        tones = f"Tones in {report.attributed_tones} come from: {names}{_loudest(report)}."
+        return tones + after
     if report.attributed_tones == "silence" or (report.noise and report.noise.standing()):
         notes = ", see the notes" if report.remarks else ""
-        return f"Tones in {report.attributed_tones}; which layer they come from is unknown{notes}."
+        tones = f"Tones in {report.attributed_tones}{_loudest(report)}"
+        return f"{tones}; which layer they come from is unknown{notes}."
     if unknown:
         return "Unknown whether there are tones, see the notes."
     if unseen:
         return "No tones found, but part of the upsampling was not seen, see the notes."
     return "No tones found."
+
+
+def _loudest(report: ProbeReport) -> str:
+    """A clause about the loudest tone of those that are attributed."""
+    if report.attributed_tones == "silence" and report.silence.tones:
+        tone = report.silence.tones[0]
+        unheard = "" if audible_in_silence(report) else ", too soft to be heard"
+        at = f"{hertz(tone['frequency_hz'])} at {level(tone['level_db'])}"
+        return f"; the loudest is {at}{unheard}"
+    if report.noise and report.noise.standing():
+        tone = report.noise.tones[0]
+        above = f"{level(tone['prominence_db'])} above the noise around it"
+        return f"; the most prominent is {hertz(tone['frequency_hz'])}, {above}"
+    return ""
+
+
+def _advice(report: ProbeReport) -> str:
+    """What to do about the tones."""
+    seen = {layer.name: layer for layer in report.layers if layer.kind != UNKNOWN}
+    worst = next((seen[name] for name in report.attributed_to if name in seen), None)
+    if worst is not None:
+        return (
+            f"Give {worst.name} ({worst.kind}, stride {worst.stride:g}) another upsampler, such as "
+            "nearest or linear, and fine-tune the network. swap_decoder(model, 'nearest') does so "
+            "for a trained encoder/masker/decoder model of Asteroid, with_upsampler(its class) for "
+            f"a new one; layers.make('nearest', in_channels, out_channels, {worst.stride:g}) makes "
+            "a layer for any network."
+        )
+    if report.attributed_tones == "silence" or (report.noise and report.noise.standing()):
+        return (
+            "Look for what makes the signal longer without a layer that was seen, such as a loop, "
+            "or code outside of torch: that is where these tones come from."
+        )
+    return ""
 
 
 def describe_recording(report: RecordingReport, name: str) -> Page:
@@ -113,7 +156,15 @@ def describe_recording(report: RecordingReport, name: str) -> Page:
         sections.append(Section("Where it is quiet", text))
     title = f"Upsampling artifacts in {name}"
     text = f"{report.seconds:.2f} s at {report.sample_rate} Hz, {report.rms_db:.1f} dB."
-    return Page(title, sections, summary, text, report.remarks)
+    advice = ""
+    if found is not None and any(
+        report.reference.stands_out if report.reference else found.present
+    ):
+        advice = (
+            "Probe the network that made the recording (asteroid-upsamplers probe MODEL): the "
+            "report names the layer that makes the tones."
+        )
+    return Page(title, sections, summary, text, report.remarks, advice)
 
 
 def recording_summary(report: RecordingReport, found: Detection) -> str:
@@ -122,12 +173,13 @@ def recording_summary(report: RecordingReport, found: Detection) -> str:
     words = f"Steady tones at {sum(counted)} of {len(counted)} frequencies"
     if report.reference is not None:
         counted = report.reference.stands_out
-        words += f", {sum(counted)} of them stand out of the reference"
+        words += f", {sum(counted)} of them above the reference"
     places = [k for k, counts in enumerate(counted) if counts]
     if places:
         best = max(places, key=lambda k: found.levels_db[k])
         if report.reference is not None:
-            more = f", {_excess(report.reference.excess_db[best])} above the reference"
+            excess = report.reference.excess_db[best]
+            more = ", by " + level(excess) if excess < NOTHING_DB else ", where that has nothing"
         tone = f"{hertz(found.frequencies_hz[best])} at {level(found.levels_db[best])}{more}"
         words += f". The loudest{' of these' if report.reference else ''}: {tone}"
     return f"{words}."

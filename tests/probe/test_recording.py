@@ -86,7 +86,7 @@ def test_impossible_ones_are_refused():
 def test_the_tone_at_half_the_rate_is_seen_in_the_picture(channel):
     signal = 1e-4 * noise(RATE)
     signal[channel] += tone(RATE, 2, 0.2)
-    spectrogram, _ = recording_pictures(probe_recording(signal, RATE, [2]), signal)
+    (spectrogram,) = recording_pictures(probe_recording(signal, RATE, [2]), signal)
     image = matplotlib.image.imread(io.BytesIO(spectrogram.png))
     height, width = image.shape[:2]
     red, green, blue = image[: height // 4, width // 2, :3].T

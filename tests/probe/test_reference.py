@@ -74,7 +74,7 @@ def test_files_of_references_and_models(tmp_path, capsys, monkeypatch):
                                content["reference"]["stands_out"], strict=True) if own]  # fmt: skip
     assert out == [125]
     main(["probe", "net.wav", "--reference", "music.wav", "--strides", "64"])
-    assert "1 of them stand out of the reference. The loudest of these: 125 Hz at -29." in (
+    assert "1 of them above the reference. The loudest of these: 125 Hz at -29." in (
         capsys.readouterr().out
     )
     for wrong, words in {

@@ -39,7 +39,8 @@ def test_a_model_file(model_file, capsys):
     text = run(capsys, model_file, "--seconds", 2)
     assert "decoder.2.upsampler" in text
     assert "Tones in silence come from: decoder" in text
-    assert "11,025 Hz" in text
+    assert "; the loudest is 11,025 Hz at -" in text or "; the loudest is 22,050 Hz at -" in text
+    assert "What to do: Give decoder" in text
     content = json.loads(run(capsys, model_file, "--seconds", 2, "--json"))
     assert (content["sample_rate"], content["input_shape"]) == (RATE, [1, 2, 2 * RATE])
     assert [layer["kind"] for layer in content["layers"]] == ["transposed"] * 3
@@ -66,6 +67,17 @@ def test_a_factory(capsys):
     vocoder = ["asteroid_upsamplers.models:MelGANGenerator", "--settings", settings]
     content = json.loads(run(capsys, *vocoder, "--json", "--seconds", 2))
     assert content["input_shape"] == [1, 20, round(2 * 22050 / 256)]  # frames, not samples
+
+
+def test_tones_of_what_was_not_seen_blame_no_layer(monkeypatch, capsys):
+    def network(x):
+        kernel = np.array([1.0, 0.5, 0.0, 0.5], np.float32)
+        return torch.from_numpy(np.kron(x.numpy() + 1, kernel))
+
+    monkeypatch.setattr(torch.nn, "stranger", lambda: network, raising=False)
+    text = run(capsys, "torch.nn:stranger", "--seconds", 1)
+    assert "come from: a step that was not seen; the loudest is 11,025 Hz at -9.0 dB." in text
+    assert "What to do: Look for" in text
 
 
 def test_a_recording(recording, tmp_path, capsys):
@@ -153,6 +165,11 @@ def test_the_page_in_a_browser(model_file, tmp_path, capsys):
             assert head.locator("..").get_attribute("aria-sort") == direction
             cells = page.eval_on_selector("table.sortable", COLUMN)
             assert cells == sorted(cells, reverse=direction == "descending")
+        # the verdict, the picture and the player that show it, what to do; then the tables
+        kinds = ".summary, img, audio, h2, table"
+        order = page.eval_on_selector_all(kinds, "all => all.map(e => e.className || e.innerText)")
+        heads = ["summary", "Output for silence", "", "", "What to do", "Upsampling layers"]
+        assert order[:6] == heads
         assert not page.evaluate("document.documentElement.scrollWidth > innerWidth")
         assert troubles == []
         assert set(requests) <= {"file", "data", "blob"}
