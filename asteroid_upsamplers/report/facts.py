@@ -10,10 +10,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ..data import SOURCES
+from ..data import SOURCES, read_notes
 from ..dsp.spectra import NOTHING_DB
 from ..errors import UsageError
-from .artifact_scores import ARTIFACTS
+from ..evaluation.outdated import has_changed, outdated_scores
+from .artifact_scores import ARTIFACTS, MODEL
 from .paper import quote
 
 PROVENANCE = ("commit", "python", "asteroid", "torch", "pytorch-lightning", "museval", "device")
@@ -50,6 +51,16 @@ def describe(exp_dir: Path, conf: dict[str, Any]) -> dict[str, Any]:
     with _damage_of(path, "damaged, or of another version; run stage 4 again"):
         row |= _artifacts(json.loads(path.read_text())) if path.exists() else {}
     return {key: value for key, value in row.items() if value is not None}
+
+
+def outdated_files(exp_dir: Path) -> list[str]:
+    """Scores and artifacts that are older than what they were made from, a line for each."""
+    noted = read_notes(exp_dir / ARTIFACTS).get("model")
+    model = noted.get(MODEL) if isinstance(noted, dict) else None
+    lines = outdated_scores(exp_dir)
+    if has_changed(model, exp_dir):
+        lines.append(f"{exp_dir / ARTIFACTS}: of another {MODEL}: run stage 4")
+    return lines
 
 
 def section(conf: dict[str, Any], name: str) -> dict[str, Any]:

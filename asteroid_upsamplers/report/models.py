@@ -17,7 +17,7 @@ import yaml
 
 from ..errors import UsageError
 from ..evaluation import BASELINE
-from .facts import describe, section
+from .facts import describe, outdated_files, section
 from .score_files import read_score_files, select, usual_stems
 
 logger = logging.getLogger(__name__)
@@ -94,12 +94,14 @@ class ScoredModel:
 
 
 class Reading(NamedTuple):
-    """Models in the order of the table, one line for each folder or file left out, and the stems
-    that are in score files but in no table, as they are sums of others."""
+    """Models in the order of the table, one line for each folder or file left out, the stems that
+    are in score files but in no table, as they are sums of others, and a line for whatever is older
+    than what it was made from."""
 
     models: list[ScoredModel]
     left_out: list[str]
     sums: Sequence[str] = ()
+    outdated: Sequence[str] = ()
 
 
 def read_models(folders: Sequence[Path]) -> Reading:
@@ -157,7 +159,10 @@ def read_models(folders: Sequence[Path]) -> Reading:
     models = [ScoredModel(*pair) for pair in zip(_names(groups), groups, strict=True)]
     used = {run.folder for run in runs}
     names = {name for f in used for frames in found[f].values() for name in frames["target"]}
-    return Reading(models, left_out, sorted(names - set(stems)))
+    outdated = [line for run in runs for line in outdated_files(run.folder)]
+    for line in outdated:
+        logger.warning("%s", line)
+    return Reading(models, left_out, sorted(names - set(stems)), outdated)
 
 
 def _read_run(folder: Path, scores: pd.DataFrame) -> Run:

@@ -201,6 +201,8 @@ def make_notes(results: pd.DataFrame, pairs: pd.DataFrame, reading: Reading) -> 
         notes += ARTIFACT_NOTES
     if "paper_sdr" in results:
         notes.append(PAPER_NOTE)
+    if reading.outdated:
+        notes.append(f"Out of date: {'; '.join(reading.outdated)}.")
     if left_out := reading.left_out:
         more = [f"and {len(left_out) - 5} more"] if len(left_out) > 6 else []
         notes.append(f"Left out: {'; '.join(left_out[:5] + (more or left_out[5:]))}.")

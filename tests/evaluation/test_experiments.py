@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import pytest
 import soundfile
@@ -10,6 +11,7 @@ import torch
 from asteroid_upsamplers import evaluation
 from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.evaluation.experiments import ESTIMATES, EVALUATION, SCORES
+from asteroid_upsamplers.evaluation.outdated import outdated_scores
 from asteroid_upsamplers.models import DemucsLike, UpsamplerConvTasNet
 from asteroid_upsamplers.separation import Chunking
 from tests.conftest import RATE, write_song
@@ -181,3 +183,48 @@ def test_estimates_that_are_cut_or_missing_are_made_again(experiment, songs):
     evaluation.separate_experiments([experiment], *songs, CHUNKING, progress=False)
     assert first.read_bytes() == whole
     assert second.exists()
+
+
+def test_scores_that_are_older_than_what_they_are_of_are_named(experiment, songs, monkeypatch):
+    """Whatever was exchanged since; not what was moved, or deleted to save disk."""
+
+    def score(jobs, **how):
+        for job in jobs:
+            job.json_path.parent.mkdir(parents=True, exist_ok=True)
+            job.json_path.write_text("{}")
+
+    monkeypatch.setattr(evaluation.experiments, "score_songs", score)
+
+    def stages(*numbers):
+        if 2 in numbers:
+            evaluation.separate_experiments([experiment], *songs, CHUNKING, progress=False)
+        if 3 in numbers:
+            evaluation.score_experiments([experiment], *songs, progress=False)
+
+    def said():
+        folders = (experiment, experiment.parent / evaluation.BASELINE)
+        return [line.partition(": ")[2] for folder in folders for line in outdated_scores(folder)]
+
+    stages(2, 3)
+    assert said() == []
+    root = experiment.parent.rename(experiment.parent.with_name("moved"))
+    assert outdated_scores(root / experiment.name) == []
+    root.rename(experiment.parent)
+    exchange(experiment / ESTIMATES / "test 0" / "drums.wav")
+    assert said() == ["scores of test 0 are older than its estimates: run stage 3"]
+    stages(3)
+    exchange(songs[0] / "test" / "test 1" / "mixture.wav")
+    ends = ("its files in the set: run stages 2 and 3", "its estimates: run stage 3")
+    assert said() == [f"scores of test 1 are older than {end}" for end in ends]
+    stages(2, 3)
+    (songs[0] / "test" / "test 1").rename(songs[0] / "test" / "test 2")
+    assert said()[0].startswith("scores of test 1 are older than the set, which lacks it")
+    stages(2)
+    assert said()[1] == "estimates of test 2 are not scored: run stage 3"
+    stages(3)
+    exchange(experiment / "best_model.pth")
+    assert said()[0] == "estimates are of another best_model.pth: run stages 2 and 3"
+    stages(2, 3)
+    shutil.rmtree(experiment / "estimates" / "test")
+    shutil.rmtree(songs[0])
+    assert said() == []

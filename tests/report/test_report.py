@@ -14,6 +14,7 @@ from asteroid_upsamplers.cli import main
 from asteroid_upsamplers.data import SOURCES
 from asteroid_upsamplers.report import collect, read_models, write_report
 from asteroid_upsamplers.report.chart import draw_comparison
+from asteroid_upsamplers.report.facts import outdated_files
 from asteroid_upsamplers.report.paper import quote
 from asteroid_upsamplers.report.write import escape_latex
 
@@ -155,6 +156,24 @@ def test_json_holds_everything_and_is_strict(exp_dirs, tmp_path):
     assert pd.DataFrame(content["pairs"])["difference"].tolist() == pytest.approx(
         pairs["difference"].tolist(), rel=1e-5, nan_ok=True
     )
+
+
+def test_scores_that_are_out_of_date_are_marked(tmp_path, caplog):
+    exp_dir = write_experiment(tmp_path / "a", songs(0, 2))
+    (exp_dir / "estimates" / "test" / "new song").mkdir(parents=True)
+    (exp_dir / "estimates" / "test" / "new song" / "drums.wav").touch()
+    identity = {"path": "/elsewhere/best_model.pth", "size": 1, "digest": "of another"}
+    noted = {"model": {"best_model.pth": {"best_model.pth": identity}}}
+    (exp_dir / "artifacts.json").write_text(json.dumps(noted))
+    (exp_dir / "best_model.pth").touch()
+    lines = outdated_files(exp_dir)
+    assert [line.partition(": ")[2] for line in lines] == [
+        "estimates of new song are not scored: run stage 3",
+        "of another best_model.pth: run stage 4",
+    ]
+    (exp_dir / "artifacts.json").unlink()
+    text = write_report([exp_dir], tmp_path / "report")["md"].read_text()
+    assert f"Out of date: {lines[0]}." in text and lines[0] in caplog.text
 
 
 def test_quoted_rows_are_all_of_table_1_and_marked(tmp_path):
