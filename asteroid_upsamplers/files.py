@@ -204,14 +204,15 @@ def locked(path: Path, wait: bool) -> Iterator[None]:
 
     Args:
         path: The lock file; its folder is made.
-        wait: Whether to wait for another process that holds it.
+        wait: Whether to wait for another process that holds it. If so, a folder that cannot be
+            written needs no lock: who finds all there goes on, anybody else fails at writing.
 
     Raises:
         filelock.Timeout: If another process holds it, and ``wait`` is not set.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -221,6 +222,10 @@ def locked(path: Path, wait: bool) -> Iterator[None]:
             lock.acquire()
     except NotImplementedError:
         logger.warning("%s: no locks on this file system, see that one run works here", path)
+    except OSError:
+        if not wait or os.access(path.parent, os.W_OK):
+            raise
+        logger.debug("%s: read-only, so that no run can write here", path.parent)
     try:
         yield
     finally:

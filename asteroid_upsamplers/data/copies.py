@@ -6,6 +6,7 @@ import glob
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,8 @@ def _is_current(folder: Path, originals: Sequence[Path], how: str) -> bool:
     same = same_content(made_from, origin.get("made from"))
     if not (same and same_content(files, origin.get("files"))):
         return False
-    _note(folder, how, made_from, files)
+    if os.access(folder, os.W_OK):
+        _note(folder, how, made_from, files)
     return True
 
 
@@ -185,6 +187,8 @@ def _owner(folder: Path) -> str | None:
 
 
 def _claim(folder: Path, song_set: str) -> Path:
+    if folder.exists() and not os.access(folder, os.W_OK):
+        return folder
     with whole_or_nothing(folder / OWNER) as partial:
         partial.write_text(json.dumps({"set": song_set}))
     return folder

@@ -1,10 +1,13 @@
 """Copies follow what they were made from: made again when it changed, and only then."""
 
+import errno
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from asteroid_upsamplers.data import identity
 from asteroid_upsamplers.data.copies import ORIGIN, update_copies
@@ -124,6 +127,23 @@ def test_a_set_that_was_touched_or_moved_keeps_its_copies_and_so_do_moved_copies
     copying.base = tmp_path / "elsewhere"
     assert copying.update(tmp_path / "disk" / "set") == set()
     assert copying.folder == tmp_path / "elsewhere"
+
+
+def test_finished_copies_may_be_read_only(copying, tmp_path, monkeypatch):
+    """Also where the set was moved, so that its place and the times could be noted."""
+    moved = (tmp_path / "set").rename(tmp_path / "moved")
+    os.utime(moved / "train" / "a" / "bass.wav", (4e9, 4e9))
+
+    def refuse(*args, **kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    assert copying.update(moved) == set()
+    (moved / "train" / "a" / "bass.wav").write_text("other")
+    with pytest.raises(PermissionError):
+        copying.update(moved)
 
 
 def test_sets_of_one_name_have_copies_of_their_own(copying, tmp_path):
