@@ -31,6 +31,8 @@ AUDIO = (*READ, *_LOSSLESS, *_LOSSY)
 
 NO_SONGS = f" (folders of wav or flac files, or {STEMS} files)"
 
+WRONG_RATE = "Hz is needed"
+
 OTHER_PROGRAMS = ("__MACOSX", "@eaDir", "@__thumb", "$RECYCLE.BIN", "System Volume Information")
 """Folders in which archives and storage devices keep files that have the names of the songs'."""
 
@@ -179,7 +181,7 @@ def check_songs(
             found.songs.append(song)
         else:
             found.problems[found.entries[name]] = (
-                f"{song.folder}: {song.sample_rate} Hz, {sample_rate} Hz is needed"
+                f"{song.folder}: {song.sample_rate} Hz, {sample_rate} {WRONG_RATE}"
             )
 
 

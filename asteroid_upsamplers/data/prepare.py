@@ -20,6 +20,7 @@ from .copies import update_copies
 from .examine import examine_songs
 from .finding import (
     STEMS,
+    WRONG_RATE,
     Found,
     check_songs,
     list_songs,
@@ -41,6 +42,11 @@ _HOW_TO_GET = (
     "MUSDB18 and MUSDB18-HQ are given on request (zenodo.org/record/1117372 and 3338373); unpack "
     "one and pass --musdb18_dir DIR, or pass --download_sample for musdb's own 7-second excerpts, "
     "or --demo for songs rendered here"
+)
+
+_OTHER_RATE = (
+    "a whole set of another rate needs no stage 0: with --stage 1 its songs are resampled for "
+    "training, or trained on as they are with -- --sample_rate and their rate"
 )
 
 
@@ -77,7 +83,13 @@ def prepare(
         _songs_of_set(musdb18_dir, wav_dir, subset, sources, sample_rate, jobs, progress)
         for subset in SUBSETS
     ]
-    refuse_problems(subsets, skip_bad_songs)
+    try:
+        refuse_problems(subsets, skip_bad_songs)
+    except UsageError as error:
+        problems = (item for found in subsets for item in found.problems.items())
+        if any(path.is_dir() and problem.endswith(WRONG_RATE) for path, problem in problems):
+            raise UsageError(f"{error}; {_OTHER_RATE}") from None
+        raise
     _warn_of_other_folders(musdb18_dir)
     train = subsets[0].songs
     if len(train) > 1:

@@ -194,7 +194,10 @@ def _discard_outdated_scores(folder: Path, jobs: Sequence[ScoringJob], scorer: s
     there = {name: [path for path in paths if path.exists()] for name, paths in files.items()}
     noted = read_notes(folder / ORIGINS)
     by_another = noted.pop("scorer", None) != scorer
-    now, changed = changed_since(noted, there)
+    # scores outlive estimates that were deleted to save disk
+    gone = {name: noted[name] for name, paths in there.items() if not paths and name in noted}
+    now, changed = changed_since(noted, {name: p for name, p in there.items() if name not in gone})
+    now |= gone
     for path in (folder / SCORES).glob("*.json"):
         names = {f"references of {path.stem}", f"estimates of {path.stem}"}
         if by_another or names & changed or not names <= now.keys():

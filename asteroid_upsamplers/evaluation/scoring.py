@@ -34,7 +34,6 @@ from .bss_eval import bss_eval
 
 logger = logging.getLogger(__name__)
 
-
 SCORERS = ("asteroid_upsamplers", "museval")
 """Who may score: :func:`.bss_eval.bss_eval`, or museval, which takes many times as long."""
 
@@ -237,15 +236,16 @@ def _score(
 
 
 def _by_museval(references: Any, estimates: Any, window: int, hop: int) -> list[np.ndarray]:
-    pair = (np.array(sources, dtype=float) for sources in (references, estimates))
+    pair = (np.array(sources, float) for sources in (references, estimates))
     with np.errstate(divide="ignore", invalid="ignore"):
         return list(load_museval().evaluate(*pair, window, hop))
 
 
 def _read(path: Path, like: np.ndarray | None = None, rate: int = 0) -> tuple[np.ndarray, int]:
     """Samples ``(time, channels)``, refused unless they fit to others, and their rate in Hz."""
-    audio = read_wav(path).T.numpy()
-    own_rate = soundfile.info(path).samplerate
+    if not path.exists():
+        raise UsageError(f"{path}: missing; separate again (stage 2)")
+    audio, own_rate = read_wav(path).T.numpy(), soundfile.info(path).samplerate
     if like is not None and (own_rate, *audio.shape) != (rate, *like.shape):
         own, other = f"{audio.shape} at {own_rate} Hz", f"{like.shape} at {rate} Hz"
         raise UsageError(f"{path}: (samples, channels) {own}, but the first reference has {other}")

@@ -138,6 +138,9 @@ def test_wav_sets_are_used_where_they_are_and_counted(song_set, tmp_path, caplog
     assert "test: 2 songs found, 2 used" in caplog.text
     assert "1 songs to train on, 2 to validate on" in caplog.text
     assert not (tmp_path / "wav").exists()
+    for skip in (False, True):
+        with pytest.raises(UsageError, match="with --stage 1 its songs are resampled"):
+            prepare(song_set, tmp_path / "wav", progress=False, skip_bad_songs=skip)
 
 
 def test_sets_of_other_stems(tmp_path):

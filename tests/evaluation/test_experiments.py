@@ -226,5 +226,8 @@ def test_scores_that_are_older_than_what_they_are_of_are_named(experiment, songs
     assert said()[0] == "estimates are of another best_model.pth: run stages 2 and 3"
     stages(2, 3)
     shutil.rmtree(experiment / "estimates" / "test")
+    monkeypatch.setattr(evaluation.experiments, "score_songs", lambda *_, **__: None)
+    stages(3)
+    assert len(list((experiment / SCORES).iterdir())) == 2
     shutil.rmtree(songs[0])
     assert said() == []

@@ -194,7 +194,7 @@ def test_sdr_alone_and_museval_itself(tmp_path):
 UNFIT = {  # of the estimate of the drums: samples, rate, words of the message
     "rate": (noise(0, 1.0), 44100, r"at 44100 Hz, but the first reference has .* at 8000 Hz"),
     "shorter": (noise(0, 0.9), RATE, r"\(7200, 1\) .* has \(8000, 1\)"),
-    "missing": (None, RATE, "cannot be read"),
+    "missing": (None, RATE, r"missing; separate again \(stage 2\)"),
 }
 
 
