@@ -30,7 +30,7 @@ def outdated_scores(exp_dir: Path) -> list[str]:
         mixture = _part(made, "songs", song)
         if has_changed(references) or has_changed(mixture):
             by_stage.setdefault("its files in the set: run stages 2 and 3", []).append(song)
-        elif _is_gone(references):
+        elif _is_gone(references) or _is_gone(mixture):
             by_stage.setdefault("the set, which lacks it: run stages 2 and 3", []).append(song)
         elif has_changed(origins.get(f"estimates of {song}"), folder if made else None):
             by_stage.setdefault("its estimates: run stage 3", []).append(song)
@@ -40,9 +40,9 @@ def outdated_scores(exp_dir: Path) -> list[str]:
     ]
     scored = {path.name.partition(".json")[0] for path in (exp_dir / SCORES).glob("*.json*")}
     there = {path.name for path in (exp_dir / ESTIMATES).glob("[!.]*") if any(path.glob("*.wav"))}
-    if scored and there - scored:
-        names = ", ".join(sorted(there - scored))
-        lines.append(f"{exp_dir}: estimates of {names} are not scored: run stage 3")
+    missing = [song for song in sorted(there - scored) if _is_there(_part(made, "songs", song))]
+    if scored and missing:
+        lines.append(f"{exp_dir}: estimates of {', '.join(missing)} are not scored: run stage 3")
     return lines
 
 
@@ -59,6 +59,11 @@ def has_changed(noted: Any, folder: Path | None = None) -> bool:
         if path.is_file() and changed_since(known, {"": [path]})[1]:
             return True
     return False
+
+
+def _is_there(noted: Any) -> bool:
+    """Whether all of some noted files are where they were, or none is noted."""
+    return all(Path(one["path"]).is_file() for one in _files(noted).values())
 
 
 def _is_gone(noted: Any) -> bool:

@@ -222,6 +222,13 @@ def test_scores_that_are_older_than_what_they_are_of_are_named(experiment, songs
     stages(2)
     assert said()[1] == "estimates of test 2 are not scored: run stage 3"
     stages(3)
+    moved = songs[0].rename(songs[0].with_name("moved"))
+    assert said() == []
+    evaluation.separate_experiments([experiment], moved, songs[1], CHUNKING, progress=False)
+    (moved / "test" / "test 0").rename(moved / "test" / "test 9")
+    assert said()[0].startswith("scores of test 0 are older than the set, which lacks it")
+    (moved / "test" / "test 9").rename(moved / "test" / "test 0")
+    moved.rename(songs[0])
     exchange(experiment / "best_model.pth")
     assert said()[0] == "estimates are of another best_model.pth: run stages 2 and 3"
     stages(2, 3)
