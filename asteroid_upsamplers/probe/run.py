@@ -75,8 +75,6 @@ def run_probe(
     for name, value in {"seconds": seconds, "sample_rate": sample_rate}.items():
         if value is not None and not 0 < value < math.inf:
             raise UsageError(f"{name} must be a number above 0, not {value}")
-    if silence is not None and not math.isfinite(silence):
-        raise UsageError(f"silence must be a finite number, not {silence}")
     _refuse_strides(strides)
     path = Path(target)
     of_networks: dict[str, Any] = {

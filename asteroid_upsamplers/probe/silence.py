@@ -6,6 +6,7 @@ sound; a codec's latents of silence are what its own encoder makes of zeros.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -45,9 +46,11 @@ def silence_for(feed: Feed, given: float | None) -> Silence:
     or one value for each channel.
 
     Raises:
-        UsageError: If the network's own is no finite number or of another shape.
+        UsageError: If it is no finite number, or the network's own does not fit its input.
     """
     if given is not None:
+        if not math.isfinite(given):
+            raise UsageError(f"silence must be a finite number, not {given}")
         return Silence(torch.full_like(feed.noise, given), f"{given:g}, as given")
     own = _own(feed)
     if own is not None:

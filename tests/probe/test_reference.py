@@ -10,7 +10,7 @@ import torch
 from asteroid_upsamplers.cli import main
 from asteroid_upsamplers.models import DemucsLike
 from asteroid_upsamplers.probe import probe_recording
-from asteroid_upsamplers.probe.reference import LOOK_ALIKE
+from asteroid_upsamplers.probe.reference import LOOK_ALIKE, Blocks, detect
 
 RATE = 8000
 
@@ -55,6 +55,10 @@ def test_neighbours_are_a_control():
     assert near.loudest_db == pytest.approx(20 * math.log10(0.02 / 2**0.5), abs=0.5)
     assert near.over_floor_db == pytest.approx(10 * math.log10(2e-4 / (0.01 / 4000)), abs=1.5)
     assert probe_recording(noise(time, 2), RATE, [4]).neighbours is None
+    above = noise(time, 2) + line(time, 2030)
+    blocks = Blocks(lambda start, stop: above[:, start:stop], time)
+    sides = [detect(blocks, RATE, [2000], 1e-3, shift).present for shift in (-30, 0, 30)]
+    assert sides == [[False], [False], [True]]
 
 
 def test_files_of_references_and_models(tmp_path, capsys, monkeypatch):
