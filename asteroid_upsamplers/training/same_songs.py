@@ -60,6 +60,8 @@ def check_same_songs(conf: Config, exp_dir: Path) -> Notes:
         notes[song.name]["subset"] = "validation"
     begun = (exp_dir / BEST_MODEL).exists() or any((exp_dir / CHECKPOINTS).glob("*.ckpt"))
     before = read_notes(exp_dir / SONGS) if begun else {}
+    if not all(isinstance(note, dict) for note in before.values()):
+        before = {}  # damaged
     difference = _difference(before, notes) if before else None
     if difference:
         raise UsageError(
@@ -91,11 +93,9 @@ def _look(song: Song, sources: list[str]) -> Notes:
 
 def _difference(before: Notes, now: Notes) -> str | None:
     """The first one, in words."""
-    for name in sorted(before.keys() | now.keys()):
-        if name not in now:
-            return f"{name} is missing"
-        if name not in before:
-            return f"{name} is new"
+    for name in sorted(before.keys() ^ now.keys()):
+        return f"{name} is {'missing' if name in before else 'new'}"
+    for name in sorted(now):
         for key in ("samples", "sample_rate", "subset"):
             was, is_now = (notes[name].get(key) for notes in (before, now))
             if was != is_now:
