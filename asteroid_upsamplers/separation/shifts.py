@@ -36,7 +36,7 @@ def shift_averaged(
             it needs.
         shifts: How many delays are averaged, at least 1.
         max_shift: The longest delay in samples; all from 0 to it are equally likely.
-        seed: Of the delays.
+        seed: Of the delays, which come from a generator of their own.
         match: Brings the sources of each output into the order of the first one.
 
     Returns:

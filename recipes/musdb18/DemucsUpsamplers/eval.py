@@ -44,8 +44,8 @@ def parse_arguments() -> argparse.Namespace:
         "--shifts",
         type=int,
         default=0,
-        help="average the estimates over this many random delays; Demucs' best figures took 10 "
-        "(default: 0, no delays)",
+        help="average the estimates over this many random delays, the same ones in every run; "
+        "Demucs' best figures took 10 (default: 0, no delays)",
     )
     separate.add_argument(
         "--batch",
