@@ -122,6 +122,8 @@ def examine(
     if strides and min(strides) < 2:
         raise UsageError(f"strides are {list(strides)}, but must be at least 2")
     output = None if output is None else str(output)
+    if silence is not None and not math.isfinite(silence):
+        raise UsageError(f"silence must be a finite number, not {silence}")
     run: Network = OnnxNetwork(Path(network)) if isinstance(network, (str, Path)) else network
     run = getattr(run, "_orig_mod", run)  # of a compiled one
     with undisturbed(run):

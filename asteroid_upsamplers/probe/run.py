@@ -132,10 +132,12 @@ def _refuse_strides(strides: Sequence[int] | None) -> None:
 
 @contextmanager
 def _or_else(first: UsageError) -> Iterator[None]:
-    """If a second try fails, too, the first one's error is told."""
+    """If a second try is refused, too, the first one's error is told."""
     try:
         yield
-    except UsageError:
+    except UsageError as second:
+        if second.__cause__ is None:  # it took the input
+            raise
         raise first from first.__cause__
 
 

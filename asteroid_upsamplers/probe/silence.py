@@ -6,7 +6,6 @@ sound; a codec's latents of silence are what its own encoder makes of zeros.
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import torch
@@ -49,8 +48,6 @@ def silence_for(feed: Feed, given: float | None) -> Silence:
         UsageError: If it is no finite number, or the network's own does not fit its input.
     """
     if given is not None:
-        if not math.isfinite(given):
-            raise UsageError(f"silence must be a finite number, not {given}")
         return Silence(torch.full_like(feed.noise, given), f"{given:g}, as given")
     own = _own(feed)
     if own is not None:
