@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .console import json_object, print_json, print_lines, seed, shape, write
 from .errors import one_line_errors
-from .files import json_text
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -49,9 +47,9 @@ def _list(json: bool) -> None:
         for name in layers.available()
     }
     if json:
-        _print_json(summaries)
+        print_json(summaries)
     else:
-        _print(f"{name:<12} {summary}" for name, summary in summaries.items())
+        print_lines(f"{name:<12} {summary}" for name, summary in summaries.items())
 
 
 def _add_separate(commands: argparse._SubParsersAction) -> None:
@@ -95,9 +93,9 @@ def _separate(model: Path, device: str | None, json: bool, **options: Any) -> No
     except SomeFailedError as error:
         written, failure = error.written, error
     if json:
-        _print_json([str(path) for path in written])
+        print_json([str(path) for path in written])
     else:
-        _print(written)
+        print_lines(written)
     if failure:
         raise failure
 
@@ -127,7 +125,7 @@ def _add_convert(commands: argparse._SubParsersAction) -> None:
 def _convert(**options: Any) -> None:
     from .models import convert_demucs_checkpoint
 
-    _print([convert_demucs_checkpoint(**options)])
+    print_lines([convert_demucs_checkpoint(**options)])
 
 
 def _add_demo_data(commands: argparse._SubParsersAction) -> None:
@@ -137,11 +135,7 @@ def _add_demo_data(commands: argparse._SubParsersAction) -> None:
     add("--n_train", type=int, default=8, help="training songs (default 8)")
     add("--n_test", type=int, default=2, help="test songs (default 2)")
     add("--seconds", type=float, default=12.0, help="length of a song (default 12)")
-    original = "of a recording: what the network was given or should have given, to compare with"
-    add("--reference", type=Path, metavar="FILE", help=original)
-    layers = "of a recording: model file, or other network, whose layers' strides to look for"
-    add("--model", metavar="FILE", help=layers)
-    add("--seed", type=_seed, default=0, help="chooses the songs (default 0)")
+    add("--seed", type=seed, default=0, help="chooses the songs (default 0)")
     parser.set_defaults(run=_demo_data)
 
 
@@ -188,7 +182,9 @@ def _report(**options: Any) -> None:
     from .report import write_report
 
     written = write_report(**options)
-    _print([written["md"].read_text("utf-8"), f"written: {', '.join(map(str, written.values()))}"])
+    print_lines(
+        [written["md"].read_text("utf-8"), f"written: {', '.join(map(str, written.values()))}"]
+    )
 
 
 def _add_probe(commands: argparse._SubParsersAction) -> None:
@@ -206,55 +202,37 @@ def _add_probe(commands: argparse._SubParsersAction) -> None:
         help="Asteroid model file, ONNX file, recording, or package.module:factory of a network",
     )
     add("--json", action="store_true", help="print the results as JSON")
-    add(
-        "--html",
-        dest="page",
-        type=Path,
-        metavar="FILE",
-        help="also write a page with pictures and sounds",
-    )
-    add(
-        "--sample_rate",
-        type=float,
-        help="sample rate of the network's output in Hz, if the network does not state it",
-    )
-    add(
-        "--input_shape",
-        type=_shape,
-        metavar="1,2,N",
-        help="shape of the test signal, batch included, if the network does not state its input",
-    )
-    add(
-        "--seconds",
-        type=float,
-        help="length of the test signal in seconds, if --input_shape is omitted (default 6)",
-    )
+    page = "also write a page with pictures and sounds"
+    add("--html", dest="page", type=Path, metavar="FILE", help=page)
+    rate = "sample rate of the network's output in Hz, if the network does not state it"
+    add("--sample_rate", type=float, help=rate)
+    sizes = "shape of the test signal, batch included, if the network does not state its input"
+    add("--input_shape", type=shape, metavar="1,2,N", help=sizes)
+    seconds = "length of the test signal in seconds, if --input_shape is omitted (default 6)"
+    add("--seconds", type=float, help=seconds)
     add(
         "--settings",
-        type=_settings,
+        type=json_object,
         metavar="JSON",
         help="arguments of the factory, or values of an ONNX file's further inputs, such as "
         "'{\"channels\": 16}'",
     )
     add(
         "--strides",
-        type=_shape,
+        type=shape,
         metavar="4,8",
         help="strides of layers whose tones to look for: in a recording (default: the usual ones), "
         "or in a network's output besides those of the layers that are found",
     )
-    add(
-        "--output",
-        metavar="KEY",
-        help="which of several outputs of the network is the audio: a key, or a position from 0",
-    )
+    output = "which of several outputs of the network is the audio: a key, or a position from 0"
+    add("--output", metavar="KEY", help=output)
     value = "what silence is in the network's input, such as -11.5 for a log-mel spectrogram"
     add("--silence", type=float, metavar="VALUE", help=value)
     original = "of a recording: what the network was given or should have given, to compare with"
     add("--reference", type=Path, metavar="FILE", help=original)
     layers = "of a recording: model file, or other network, whose layers' strides to look for"
     add("--model", metavar="FILE", help=layers)
-    add("--seed", type=_seed, help="seed of the test noise (default 0)")
+    add("--seed", type=seed, help="seed of the test noise (default 0)")
     lint = "name what makes tones in the construction of the network, which does not run; exit "
     add("--lint", action="store_true", help=lint + "status 1 if there is anything")
     save = "write the results, for --baseline to compare with"
@@ -266,51 +244,21 @@ def _add_probe(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_probe)
 
 
-def _shape(text: str) -> tuple[int, ...]:
-    try:
-        sizes = tuple(int(size) for size in text.split(","))
-    except ValueError:
-        sizes = ()
-    if not sizes or min(sizes) < 1:
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: must be positive integers with commas between, such as 1,2,44100"
-        )
-    return sizes
-
-
-def _seed(text: str) -> int:
-    if not (text.isdecimal() and int(text) < 2**32):
-        raise argparse.ArgumentTypeError(f"{text!r}: must be an integer from 0 to {2**32 - 1}")
-    return int(text)
-
-
-def _settings(text: str) -> dict:
-    try:
-        settings = json.loads(text)
-    except ValueError:
-        settings = None
-    if not isinstance(settings, dict):
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: must be a JSON object, such as '{{\"channels\": 16}}'"
-        )
-    return settings
-
-
 def _probe(json: bool, lint: bool, target: str, **options: Any) -> None:
     from . import probe
 
     if lint:
         found = probe.run_lint(target, **options)
-        _print_json(found.to_dict()) if json else _write(str(found))
+        print_json(found.to_dict()) if json else write(str(found))
         sys.exit(int(bool(found.findings)))
     gate = {name: options.pop(name) for name in ("save_baseline", "baseline", "tolerance")}
     result, comparison = probe.gated_probe({"target": target, **options}, **gate)
     text = comparison.text(gate["baseline"]) if comparison else result.text
     if json:
         compared = comparison.to_dict() if comparison else {}
-        _print_json(result.report.to_dict() | compared)
+        print_json(result.report.to_dict() | compared)
     else:
-        _write(text)
+        write(text)
     for path in filter(None, (options["page"], gate["save_baseline"])):
         logging.getLogger(__name__).info("written: %s", path)
     if comparison and comparison.regressions:
@@ -332,31 +280,14 @@ def _add_figures(commands: argparse._SubParsersAction) -> None:
     add("--reference", type=Path, metavar="FILE", help=original)
     layers = "of a recording: model file, or other network, whose layers' strides to look for"
     add("--model", metavar="FILE", help=layers)
-    add("--seed", type=_seed, default=0, help="seed of random weights and noise (default: 0)")
+    add("--seed", type=seed, default=0, help="seed of random weights and noise (default: 0)")
     parser.set_defaults(run=_figures)
 
 
 def _figures(numbers: list[int], **options: Any) -> None:
     from .figures import FIGURES, render_figures
 
-    _print(render_figures(numbers or list(FIGURES), **options))
-
-
-def _print(lines: Iterable[object]) -> None:
-    _write("".join(f"{line}\n" for line in lines))
-
-
-def _print_json(values: object) -> None:
-    _write(json_text(values))
-
-
-def _write(text: str) -> None:
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()  # a full disk or a closed pipe is noticed here, not after the end
-    except OSError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 # where Python flushes at the end
-        raise
+    print_lines(render_figures(numbers or list(FIGURES), **options))
 
 
 if __name__ == "__main__":
