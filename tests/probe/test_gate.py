@@ -18,7 +18,7 @@ from asteroid_upsamplers.probe.gate import compare
 pytest_plugins = ["pytester"]
 
 SHAPE = {"sample_rate": 8000, "input_shape": (1, 1, 4000)}
-OPTIONS = ["probe", "stranger:network", "--sample_rate", "8000", "--input_shape", "1,1,4000"]
+OPTIONS = ["probe", "gated:network", "--sample_rate", "8000", "--input_shape", "1,1,4000"]
 
 
 def whistling(gain=0.1, more=False, noise=0.0):
@@ -46,12 +46,12 @@ def gate(tmp_path, monkeypatch, capsys):
     """Runs the command on a network, and gives its exit status and its output."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "stranger.py").write_text("def network(**settings): return built")
+    (tmp_path / "gated.py").write_text("def network(**settings): return built")
 
     def run(network, *arguments):
-        import stranger
+        import gated
 
-        stranger.built = network
+        gated.built = network
         status = 0
         try:
             main([*OPTIONS, *arguments])
@@ -61,7 +61,7 @@ def gate(tmp_path, monkeypatch, capsys):
         return status, (said.err if status == 2 else said.out).strip()
 
     yield run
-    sys.modules.pop("stranger", None)
+    sys.modules.pop("gated", None)
 
 
 def test_a_baseline(gate, tmp_path):
