@@ -1,4 +1,4 @@
-"""The tests that every upsampler passes, also one of your own: ``docs/write-an-upsampler.md``."""
+"""The tests that every upsampler passes: ``docs/write-an-upsampler.md``. PYTEST_DONT_REWRITE"""
 
 from __future__ import annotations
 

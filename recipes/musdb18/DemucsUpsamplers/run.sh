@@ -105,8 +105,6 @@ size=${size:-full}
 [ -n "$tag" ] || tag=$(basename "$musdb18_dir" | tr -c 'A-Za-z0-9._\n-' _)_$size
 [ "$id" = all ] || export CUDA_VISIBLE_DEVICES=$id
 cd -- "$here"
-"$python" -c 'import asteroid_upsamplers' 2>/dev/null ||
-  fail "--python $python: cannot run Python with asteroid_upsamplers; name the one it is installed in"
 
 known() { [[ $1 =~ ^[A-Za-z0-9_]+$ ]] && [ -e "$2/$1${3-}" ]; }
 [ "$size" = full ] || known "$size" local/sizes .yml || fail "unknown size '$size'. Known: full $(names local/sizes)"
@@ -139,6 +137,8 @@ case $model/$variant in
     rows=("$model${upsampler:+/${model}_$upsampler}")
     [ -z "$upsampler" ] || options+=(--upsampler "$upsampler") ;;
 esac
+"$python" -c 'import asteroid_upsamplers' 2>/dev/null ||
+  fail "--python $python: cannot run Python with asteroid_upsamplers; name the one it is installed in"
 exp_dirs=()
 for row in "${rows[@]}"; do exp_dirs+=("$exp_root/$tag/${row#*/}"); done
 
