@@ -276,10 +276,6 @@ def _add_figures(commands: argparse._SubParsersAction) -> None:
     add("numbers", nargs="*", type=int, help="figures 1 to 10 (default: all)")
     add("--out", type=Path, default=Path("figures"), help="folder to write to (default: figures)")
     add("--music", type=Path, metavar="FILE", help="audio file for Fig. 6 (default: a demo song)")
-    original = "of a recording: what the network was given or should have given, to compare with"
-    add("--reference", type=Path, metavar="FILE", help=original)
-    layers = "of a recording: model file, or other network, whose layers' strides to look for"
-    add("--model", metavar="FILE", help=layers)
     add("--seed", type=seed, default=0, help="seed of random weights and noise (default: 0)")
     parser.set_defaults(run=_figures)
 

@@ -91,6 +91,7 @@ def test_separate_a_file_of_asteroid(capsys, tmp_path):
         (["convert", "x", "."], ".: is a folder, must be the name of a file"),
         (["lst"], "invalid choice: 'lst'"),
         (["figures", "--seed", "-1"], "'-1': must be an integer from 0"),
+        (["figures", "11"], "no figure 11: the paper has figures 1 to 10"),
         (["probe", "x", "--seed", str(2**32)], "must be an integer from 0"),
         ([], "required: command"),
     ],
