@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _add_list(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("list", help="list the upsamplers")
-    parser.add_argument("--json", action="store_true", help="for a program to read")
+    parser.add_argument("--json", action="store_true", help="print the names and summaries as JSON")
     parser.set_defaults(run=_list)
 
 
@@ -107,11 +107,11 @@ def _add_force(parser: argparse.ArgumentParser) -> None:
 
 def _add_convert(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
-        "convert", help="make a model file of a checkpoint of Demucs v1 or v2"
+        "convert", help="convert a checkpoint of Demucs v1 or v2 to a model file"
     )
     add = parser.add_argument
     add("checkpoint", type=Path, help="such as demucs-e07c671f.th, light.th.gz")
-    add("path", type=Path, metavar="model", help="file to write, for separate")
+    add("path", type=Path, metavar="model", help="model file to write")
     add(
         "--resample",
         action=argparse.BooleanOptionalAction,
@@ -167,9 +167,9 @@ def _add_report(commands: argparse._SubParsersAction) -> None:
         dest="output",
         type=Path,
         default=Path("report"),
-        help="files to write, without their ending (default: report)",
+        help="name of the files to write, without an ending such as .html (default: report)",
     )
-    add("--title", default="Results", help="heading, such as the data set's name")
+    add("--title", default="Results", help="heading of the report (default: Results)")
     add(
         "--quoted",
         action="store_true",
@@ -226,20 +226,24 @@ def _add_probe(commands: argparse._SubParsersAction) -> None:
     )
     output = "which of several outputs of the network is the audio: a key, or a position from 0"
     add("--output", metavar="KEY", help=output)
-    value = "what silence is in the network's input, such as -11.5 for a log-mel spectrogram"
+    value = (
+        "value of the network's input that means silence, such as -11.5 for log-mel spectrograms"
+    )
     add("--silence", type=float, metavar="VALUE", help=value)
-    original = "of a recording: what the network was given or should have given, to compare with"
+    original = (
+        "of a recording: file of the network's input, or of the ideal output, to compare with"
+    )
     add("--reference", type=Path, metavar="FILE", help=original)
-    layers = "of a recording: model file, or other network, whose layers' strides to look for"
+    layers = "of a recording: network, given as target is, whose layers' strides to look for, too"
     add("--model", metavar="FILE", help=layers)
     add("--seed", type=seed, help="seed of the test noise (default 0)")
-    lint = "name what makes tones in the construction of the network, which does not run; exit "
-    add("--lint", action="store_true", help=lint + "status 1 if there is anything")
-    save = "write the results, for --baseline to compare with"
+    lint = "only name the layers whose construction makes tones, without running the network; "
+    add("--lint", action="store_true", help=lint + "exit status 1 if there are any")
+    save = "write the results to this file, for --baseline to compare with"
     add("--save_baseline", "--save-baseline", type=Path, metavar="FILE", help=save)
-    compare = "compare with this file of --save-baseline; exit status 1 if a tone is louder or new"
+    compare = "compare with a file of --save-baseline; exit status 1 if a tone is louder or new"
     add("--baseline", type=Path, metavar="FILE", help=compare)
-    tolerance = "by how much a level may be above the baseline (default 1)"
+    tolerance = "by how many dB a level may be above the baseline (default 1)"
     add("--tolerance", type=float, metavar="DB", help=tolerance)
     parser.set_defaults(run=_probe)
 

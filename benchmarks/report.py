@@ -231,8 +231,9 @@ def separation(rows: list[Row]) -> list[str]:
 def scoring(rows: list[Row]) -> list[str]:
     """Every scorer of every length, and against museval on as many cores."""
     words = (
-        "One process each. Memory: the most that it had, beyond what it had with the song before. "
-        "Difference: the largest against museval in any window, in dB, of SDR, and of the others."
+        "Each row is a process of its own; *ours* is `evaluation.bss_eval`. MiB: the most memory "
+        "that scoring took, beyond what the process held with the song loaded. Difference: the "
+        "largest from museval in any window, in dB, of SDR, and of the others."
     )
     head = ["song", "scorer", "cores", "s", "CPU s", "museval / this", "same in CPU s", "MiB"]
     head += ["song MiB", "difference: SDR", "others"]

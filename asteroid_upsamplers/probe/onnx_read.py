@@ -76,6 +76,7 @@ def _graphs(node: Any) -> Iterable[Any]:
 
 
 def read_model(path: Path) -> Any:
+    """The model in an ONNX file, its functions inlined; what cannot be examined is refused."""
     import onnx
     import onnx.inliner
 
@@ -102,6 +103,7 @@ def read_model(path: Path) -> Any:
 
 
 def weights_of(path: Path, graph: Any) -> Values:
+    """The weights of a graph by name; damaged ones and NaN are refused."""
     from onnx import numpy_helper
 
     found: Values = {}
@@ -117,6 +119,7 @@ def weights_of(path: Path, graph: Any) -> Values:
 
 
 def rate_of(model: Any) -> float | None:
+    """The sample rate in Hz that the metadata of a model states, if any."""
     stated = {one.key: one.value for one in model.metadata_props}
     for name in RATES:
         try:
@@ -127,6 +130,7 @@ def rate_of(model: Any) -> float | None:
 
 
 def input_of(onnx: Any, value: Any) -> Taken:
+    """Name, type and shape of an input of a graph; unknown sizes are names."""
     kind = value.type.tensor_type
     try:
         dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))

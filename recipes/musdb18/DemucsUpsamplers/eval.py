@@ -10,7 +10,9 @@ from asteroid_upsamplers.errors import one_line_errors
 def parse_arguments() -> argparse.Namespace:
     """The command line; none of it is part of what was trained."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("step", choices=["separate", "score", "artifacts"])
+    parser.add_argument(
+        "step", choices=["separate", "score", "artifacts"], help="stage 2, 3 or 4 of run.sh"
+    )
     parser.add_argument("exp_dirs", nargs="+", type=Path, help="folders of trained experiments")
     songs = parser.add_argument_group("songs")
     songs.add_argument(
@@ -69,7 +71,8 @@ def parse_arguments() -> argparse.Namespace:
     score.add_argument(
         "--scorer",
         default="asteroid_upsamplers",
-        help="museval gives the same scores and takes many times as long (default: %(default)s)",
+        help="asteroid_upsamplers, or museval, which gives the same scores and takes many times as "
+        "long (default: %(default)s)",
     )
     return parser.parse_args()
 

@@ -27,7 +27,8 @@ stages
 how to separate (stage 2; eval.py --help)
   --chunk SECONDS, --overlap SHARE, --shifts N, --batch N
 how to score (stage 3; eval.py --help)
-  --metrics SDR         SDR alone (default: SDR,ISR,SIR,SAR), --scorer museval
+  --metrics SDR         SDR alone (default: SDR,ISR,SIR,SAR)
+  --scorer museval      museval itself: the same scores, many times as slow
 where, and on what
   --tag NAME            folder of the experiments in the experiment root (default: set and size)
   --exp_root DIR        where experiments go (default: exp beside this script)
