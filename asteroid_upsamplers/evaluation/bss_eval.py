@@ -41,6 +41,7 @@ from threadpoolctl import threadpool_limits
 from ..errors import UsageError
 from ._arrays import NumPy, Torch
 from ._filters import correlations, filter_sets, read
+from ._samples import FileSamples, blocks
 
 NOISE_DB = -120.0
 """Of the noise that must not matter, against the loudest sample of the references."""
@@ -75,8 +76,8 @@ class Scores(NamedTuple):
 
 
 def bss_eval(
-    references: np.ndarray | Sequence[np.ndarray],
-    estimates: np.ndarray | Sequence[np.ndarray],
+    references: np.ndarray | Sequence[np.ndarray | FileSamples],
+    estimates: np.ndarray | Sequence[np.ndarray | FileSamples],
     window: float = 44100,
     hop: float = 44100,
     filters_len: int = 512,
@@ -91,7 +92,8 @@ def bss_eval(
     and for some windows; how long the song is does not matter.
 
     Args:
-        references: True sources, ``(source, time, channel)``, or a ``(time, channel)`` for each.
+        references: True sources, ``(source, time, channel)``, or a ``(time, channel)`` for each:
+            an array, or :class:`._samples.FileSamples`, which stay in their files.
         estimates: The same for the estimates, in the same order.
         window: Length of a window in samples, at least 1. A song that is not longer is one window.
         hop: Samples from the start of a window to that of the next, above 0.
@@ -258,9 +260,9 @@ def _windows(length: int, window: float, hop: float) -> list[tuple[int, int]]:
     return [(int(n * hop), int(min(n * hop + window, length))) for n in range(count)]
 
 
-def _as_signals(sources: Any) -> list[np.ndarray]:
+def _as_signals(sources: Any) -> list[Any]:
     """A ``(time, channel)`` for each source."""
-    signals = [np.asarray(signal) for signal in sources]
+    signals: list[Any] = [s if isinstance(s, FileSamples) else np.asarray(s) for s in sources]
     return [signal[:, None] if signal.ndim == 1 else signal for signal in signals]
 
 
@@ -282,9 +284,8 @@ def _check_shapes(references: list[np.ndarray], estimates: list[np.ndarray]) -> 
         raise UsageError(f"sources are {shapes}, must be (time, channel) with at least one sample")
 
 
-def _check_samples(signal: np.ndarray, name: str) -> None:
-    blocks = [signal[start : start + 2**18] for start in range(0, len(signal), 2**18)]
-    if not all(np.isfinite(block).all() for block in blocks):
+def _check_samples(signal: np.ndarray | FileSamples, name: str) -> None:
+    if not all(np.isfinite(block).all() for block in blocks(signal)):
         raise UsageError(f"{name} has NaN or infinite samples")
-    if not any(_is_heard(block) for block in blocks):
+    if not any(_is_heard(block) for block in blocks(signal)):
         raise UsageError(f"{name} is silent throughout: its channels add up to 0")

@@ -20,15 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
-from ..audio import read_wav
 from ..data import cores, stem_file
 from ..errors import UsageError
 from ..files import file_names
 from ._museval import load_museval
+from ._samples import FileSamples, blocks
 from .aggregation import METRICS, is_scored, write_scores
 from .bss_eval import bss_eval
 
@@ -128,8 +127,8 @@ def score_songs(
     """Score songs in parallel processes and write museval's JSON files.
 
     A file that already holds such scores of a job's sources is kept, so that an interrupted run
-    goes on where it was. A worker needs about 1 GB of memory and 0.2 GB more per minute of
-    four-stem stereo song at 44.1 kHz (museval: 1.5 GB more). A script that calls this needs
+    goes on where it was. A worker needs about 1 GB of memory, however long the song is (museval
+    several times as much, and more for each minute). A script that calls this needs
     ``if __name__ == "__main__":``.
 
     Args:
@@ -206,14 +205,15 @@ def _score(
 ) -> tuple[Any, list[str]]:
     """museval's store of a song, and the stems that were left out as silent."""
     museval = load_museval()
-    first, rate = _read(job.files(job.sources[0])[0])
+    first = _open(job.files(job.sources[0])[0])
+    rate = first.rate
     if not (1 <= win * rate < np.inf and 1 <= hop * rate < np.inf):
         raise UsageError(f"win and hop must be a sample or more, not {win} s and {hop} s")
     window, step = int(win * rate), int(hop * rate)
     pairs = {}
     for source in job.sources:
-        pair = [_read(path, first, rate)[0] for path in job.files(source)]
-        if all(audio.sum(axis=1).any() for audio in pair):
+        pair = [_open(path, first) for path in job.files(source)]
+        if all(any(part.sum(axis=1).any() for part in blocks(audio)) for audio in pair):
             pairs[source] = pair
     frames = museval.metrics.Framing(window, step, len(first)).nwin
     scores = dict.fromkeys(job.sources, np.full((len(METRICS), frames), np.nan))
@@ -236,20 +236,20 @@ def _score(
 
 
 def _by_museval(references: Any, estimates: Any, window: int, hop: int) -> list[np.ndarray]:
-    pair = (np.array(sources, float) for sources in (references, estimates))
+    pair = (np.array([s[:] for s in sources], float) for sources in (references, estimates))
     with np.errstate(divide="ignore", invalid="ignore"):
         return list(load_museval().evaluate(*pair, window, hop))
 
 
-def _read(path: Path, like: np.ndarray | None = None, rate: int = 0) -> tuple[np.ndarray, int]:
-    """Samples ``(time, channels)``, refused unless they fit to others, and their rate in Hz."""
+def _open(path: Path, like: FileSamples | None = None) -> FileSamples:
+    """A file, refused unless it fits to another one."""
     if not path.exists():
         raise UsageError(f"{path}: missing; separate again (stage 2)")
-    audio, own_rate = read_wav(path).T.numpy(), soundfile.info(path).samplerate
-    if like is not None and (own_rate, *audio.shape) != (rate, *like.shape):
-        own, other = f"{audio.shape} at {own_rate} Hz", f"{like.shape} at {rate} Hz"
+    audio = FileSamples(path)
+    if like is not None and (audio.rate, *audio.shape) != (like.rate, *like.shape):
+        own, other = (f"{file.shape} at {file.rate} Hz" for file in (audio, like))
         raise UsageError(f"{path}: (samples, channels) {own}, but the first reference has {other}")
-    return audio, own_rate
+    return audio
 
 
 def _warn_of_silence(job: ScoringJob, silent: Sequence[str]) -> None:

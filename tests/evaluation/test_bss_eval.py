@@ -7,16 +7,20 @@ from unittest import mock
 import numpy as np
 import pytest
 import scipy.signal
+import soundfile
 import stempeg
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asteroid_upsamplers.audio import read_wav
 from asteroid_upsamplers.errors import UsageError
+from asteroid_upsamplers.evaluation import _samples as samples_module
 from asteroid_upsamplers.evaluation import bss_eval as module
 from asteroid_upsamplers.evaluation._arrays import NumPy, Torch
 from asteroid_upsamplers.evaluation._filters import solve
 from asteroid_upsamplers.evaluation._museval import load_museval
+from asteroid_upsamplers.evaluation._samples import FileSamples
 from asteroid_upsamplers.evaluation.bss_eval import bss_eval
 
 RATE = 44100
@@ -126,6 +130,27 @@ def test_torch_threads_lists_and_single_precision_give_the_same():
     alone = bss_eval(references, estimates, 1000, 900, sdr_only=True)
     np.testing.assert_allclose(alone.SDR, expected.SDR, rtol=0, atol=1e-12)
     assert np.isnan(alone[1:4]).all()
+
+
+def test_songs_may_stay_in_their_files(tmp_path):
+    """Of which no more is read at once than some windows and blocks."""
+    pair = [noise(2, 20000, 2, seed=seed).astype(np.float32) for seed in (0, 1)]
+    in_files, lengths = [], []
+    for number, sources in enumerate(pair):
+        paths = [tmp_path / f"{number}_{source}.wav" for source in range(2)]
+        for path, samples in zip(paths, sources, strict=True):
+            soundfile.write(path, samples, 8000, subtype="FLOAT")
+        in_files.append([FileSamples(path) for path in paths])
+
+    def read(path, start, stop):
+        lengths.append(stop - start)
+        return read_wav(path, start, stop)
+
+    with mock.patch.multiple(samples_module, read_wav=read, BLOCK=4000):
+        found = bss_eval(*in_files, 1000, 900, 16)
+    expected = bss_eval(*pair, 1000, 900, 16)
+    np.testing.assert_array_equal(found[:4], expected[:4])
+    assert max(lengths) < 20000
 
 
 @pytest.mark.parametrize("arrays", [NumPy(), Torch(torch.device("cpu"))], ids=["numpy", "torch"])

@@ -60,8 +60,7 @@ def parse_arguments() -> argparse.Namespace:
     score.add_argument(
         "--workers",
         type=int,
-        help="songs scored at a time; each needs 1 GB of memory and 0.2 GB more per minute of song "
-        "(default: one per core)",
+        help="songs scored at a time; each needs about 1 GB of memory (default: one per core)",
     )
     score.add_argument(
         "--metrics",
