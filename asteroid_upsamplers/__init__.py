@@ -1,7 +1,8 @@
 """Upsampling layers for audio synthesis networks: an Asteroid plug-in.
 
-Rooms are imported when they are first used: ``asteroid_upsamplers.layers``, ``artifacts`` and
-``probe`` need torch only; ``asteroid_upsamplers.models`` loads Asteroid and registers the models.
+Rooms are imported when they are first used: ``asteroid_upsamplers.layers``, ``artifacts``,
+``probe`` and ``repair`` need torch only; ``asteroid_upsamplers.models`` loads Asteroid and
+registers the models.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ ROOMS = (
     "layers",
     "models",
     "probe",
+    "repair",
     "report",
     "separation",
     "testing",

@@ -26,8 +26,8 @@ NUMBERS_AT_ONCE = 2**23
 """Numbers in the signals that are run at a time, so that wide layers need little memory."""
 
 
-def double_copy(layer: Module) -> Module:
-    """A copy in float64 and evaluation mode; the layer itself stays as it is.
+def copied(layer: Module) -> Module:
+    """A deep copy, also of a module that has computed weights.
 
     Weights that old-style weight normalisation or pruning computes from others are copied as
     numbers (``copy.deepcopy`` alone refuses them); the copy's first call computes them anew.
@@ -39,7 +39,12 @@ def double_copy(layer: Module) -> Module:
         if isinstance(value, Tensor) and not value.is_leaf
     ]
     memo = {id(value): value.detach().clone() for value in computed}
-    return copy.deepcopy(layer, memo).double().eval()
+    return copy.deepcopy(layer, memo)
+
+
+def double_copy(layer: Module) -> Module:
+    """A copy in float64 and evaluation mode; the layer itself stays as it is."""
+    return copied(layer).double().eval()
 
 
 def damaged_tensor(module: nn.Module) -> str:

@@ -1,0 +1,155 @@
+"""Take the tones out of the upsampling layers of a trained network."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UsageError, one_line
+from ..layers.measured import copied
+from ..registry import nearest_names
+from .phases import nearest_taps, unequal
+from .report import HAS_NONE, LEFT, REPAIRED, LayerRepair, RepairReport
+from .sites import Site, chosen, survey
+
+METHODS = {"phases": ".repair:equal_phases"}
+"""Names of methods, and the functions that do them, which are imported when they are needed.
+
+A method is called as ``method(network, sites, order=..., calibration=..., example=..., **options)``
+with the copy that it may change in place, and its sites; it returns a list of warnings. Which
+weights it changed is found out afterwards.
+"""
+
+EQUAL = 1e-7
+"""Phase sums in float32 are equal if they differ by no more than this share of the largest tap."""
+
+
+def repair(
+    network: nn.Module,
+    method: str = "phases",
+    order: int = 0,
+    layers: str | Sequence[str] | None = None,
+    calibration: Any = None,
+    *,
+    example: Tensor | Sequence[int] | None = None,
+    in_place: bool = False,
+    **options: Any,
+) -> RepairReport:
+    """Change the upsampling layers of a network so that a constant makes no tone in them.
+
+    Args:
+        network: Any network; it stays as it is, and a copy is repaired. Of a compiled one
+            (``torch.compile``) the network that was compiled is taken.
+        method: ``"phases"``: the least change of the weights that makes the sums of all phases of a
+            filter the same.
+        order: 1 makes the first moments equal as well, so that a ramp makes no tone either.
+        layers: Names of the layers to repair, or of modules that hold them; all if ``None``.
+        calibration: Inputs of the network, for methods that need some.
+        example: An input of the network, or its shape, with which layers are found that are no
+            modules.
+        in_place: Whether to repair the network itself instead of a copy.
+        **options: Of the method.
+
+    Returns:
+        The repaired network and what was done; it can be undone.
+
+    Raises:
+        UsageError: (a ``ValueError``) if there is nothing to repair, a layer is unknown or cannot
+            be repaired, or the network cannot be copied.
+
+    Example:
+        >>> network = nn.Sequential(nn.ConvTranspose1d(2, 2, 8, stride=4), nn.ReLU())
+        >>> report = repair(network)
+        >>> report.layers[0].tone_db_before > -100 > report.layers[0].tone_db_after
+        True
+    """
+    if method not in METHODS:
+        raise UsageError(f"unknown method {method!r}: {nearest_names(method, METHODS)}")
+    if order not in (0, 1):
+        raise UsageError(f"order must be 0 (constants) or 1 (ramps as well), not {order!r}")
+    if not isinstance(network, nn.Module):
+        raise UsageError(f"network must be an nn.Module, not {type(network).__name__}")
+    network = getattr(network, "_orig_mod", network)  # of a compiled one
+    repaired = network if in_place else _copy(network)
+    found, others = survey(repaired, example)
+    for site in list(found):
+        if order and int(site.mask.sum(1).min()) < 2:
+            found.remove(site)
+            others[site.name] = "order=1 needs two taps in every phase: a longer kernel, or order=0"
+    sites = chosen(found, others, layers)
+    before = {site.name: (site.taps(), site.biases()) for site in sites}
+    state = {name: value.detach().clone() for name, value in repaired.state_dict().items()}
+    levels = [_loudest(site) for site in sites]
+    module, _, function = METHODS[method].partition(":")
+    run = getattr(importlib.import_module(module, __package__), function)
+    warnings = run(
+        repaired, sites, order=order, calibration=calibration, example=example, **options
+    )
+    reports = [
+        _layer(site, level, *before[site.name]) for site, level in zip(sites, levels, strict=True)
+    ]
+    reports += [
+        LayerRepair(name, "", 0, HAS_NONE if reason.startswith(HAS_NONE) else LEFT, remark=reason)
+        for name, reason in others.items()
+    ]
+    changed = {
+        name: state[name]
+        for name, value in repaired.state_dict().items()
+        if name in state and not torch.equal(value, state[name])
+    }
+    return RepairReport(repaired, method, order, reports, list(warnings), changed)
+
+
+def equal_phases(network: nn.Module, sites: Sequence[Site], order: int, **_: Any) -> list[str]:
+    """The method ``phases``; see :mod:`.phases`."""
+    for site in sites:
+        taps, biases = site.taps(), site.biases()
+        if not is_equal(site, order):
+            mean = None if biases is None else biases.mean(1, keepdim=True).expand_as(biases)
+            site.assign(nearest_taps(taps, site.mask, site.places, order), mean)
+    return []
+
+
+def is_equal(site: Site, order: int) -> bool:
+    """Whether all phases of a site have equal sums (and moments) and biases already."""
+    biases = site.biases()
+    same = biases is None or bool((biases.amax(1) - biases.amin(1) <= 0).all())
+    digit = torch.finfo(site.dtype).eps
+    most = max(EQUAL, digit * (4 if site.norm else 1)) if digit > 1e-6 else EQUAL
+    return same and unequal(site.taps(), site.mask, site.places, order) <= most
+
+
+def _copy(network: nn.Module) -> nn.Module:
+    try:
+        return copied(network)
+    except Exception as error:  # whatever the network's own classes raise
+        raise UsageError(
+            f"the network cannot be copied ({one_line(error)}): pass in_place=True"
+        ) from error
+
+
+def _layer(site: Site, before: float, taps: Tensor, biases: Tensor | None) -> LayerRepair:
+    after, offsets = site.taps(), site.biases()
+    change = float((after - taps).square().sum())
+    size = float(taps.square().sum())
+    if biases is not None and offsets is not None:
+        change += float((offsets - biases).square().sum())
+        size += float(biases.square().sum())
+    return LayerRepair(
+        site.name,
+        site.kind,
+        site.stride,
+        REPAIRED if change else HAS_NONE,
+        (change / size) ** 0.5 if size else 0.0,
+        before,
+        _loudest(site),
+        "kept" if site.norm else None,
+    )
+
+
+def _loudest(site: Site) -> float:
+    return max(site.tones().levels_db)

@@ -1,0 +1,102 @@
+"""What a repair did, and how to undo it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..artifacts.result import Result
+from ..errors import UsageError
+
+REPAIRED, HAS_NONE, LEFT = "repaired", "has none", "left as it is"
+
+
+@dataclass(frozen=True)
+class LayerRepair(Result):
+    """One upsampling layer.
+
+    Args:
+        name: Of the module.
+        kind: Name of the family; ``""`` where it was not looked at.
+        stride: Upsampling factor; 0 where it was not looked at.
+        status: ``"repaired"``; ``"has none"``, its phases were equal already; ``"left as it is"``.
+        change: Of the weight and the bias: norm of the difference over the norm before.
+        tone_db_before: Loudest tone that the layer alone adds to ones, against the rms of its
+            output; -400 for none. ``None`` where it was not looked at.
+        tone_db_after: The same after the repair.
+        weight_norm: ``"kept"`` if its weight is still made of a norm and a direction.
+        remark: Why it was left, and what else to know.
+    """
+
+    name: str
+    kind: str
+    stride: int
+    status: str
+    change: float = 0.0
+    tone_db_before: float | None = None
+    tone_db_after: float | None = None
+    weight_norm: str | None = None
+    remark: str = ""
+
+
+@dataclass(eq=False)
+class RepairReport:
+    """A repaired network, and what was done to it.
+
+    Args:
+        network: The repaired one: a copy, unless the repair was asked for in place.
+        method: How it was repaired.
+        order: 0 if constants make no tone any more, 1 if ramps make none either.
+        layers: One entry for each upsampling layer.
+        warnings: What to know before using it.
+        originals: Each parameter and buffer that was changed, as it was, by its name in the
+            state dict; a model file can keep it, and :func:`restore` takes it.
+    """
+
+    network: nn.Module
+    method: str
+    order: int
+    layers: list[LayerRepair]
+    warnings: list[str] = field(default_factory=list)
+    originals: dict[str, Tensor] = field(default_factory=dict)
+
+    def undo(self) -> nn.Module:
+        """Give :attr:`network` its original weights, bit for bit.
+
+        Returns:
+            The network.
+        """
+        return restore(self.network, self.originals)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {
+            "method": self.method,
+            "order": self.order,
+            "layers": [layer.to_dict() for layer in self.layers],
+            "warnings": list(self.warnings),
+        }
+
+
+@torch.no_grad()
+def restore(network: nn.Module, originals: Mapping[str, Tensor]) -> nn.Module:
+    """Write original weights back, in place.
+
+    Args:
+        network: Whose weights were changed.
+        originals: As :attr:`RepairReport.originals`.
+
+    Raises:
+        UsageError: (a ``ValueError``) if they are of another network.
+    """
+    state = network.state_dict()
+    for name, value in originals.items():
+        if name not in state or state[name].shape != value.shape:
+            raise UsageError(f"cannot undo: {name} is of another network, or has another shape")
+    for name, value in originals.items():
+        state[name].copy_(value)
+    return network
