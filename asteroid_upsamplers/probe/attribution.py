@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -15,26 +16,33 @@ NOTHING_LEFT_DB = 400.0
 
 
 def attributions(
-    calls: Sequence[UpsamplingCall], tone_power: Callable[[Mapping[int, Change] | None], float]
+    calls: Sequence[UpsamplingCall],
+    before: float,
+    tone_power: Callable[[Mapping[int, Change]], float],
 ) -> tuple[list[float], float]:
     """By how many dB the tones in the network's output fall without each layer's own tones.
 
     Args:
-        calls: The upsampling layers.
-        tone_power: Runs the network, with changes to its operations, and gives the power of the
-            tones in its output.
+        calls: The upsampling layers; those of one group are examined together.
+        before: Power of the tones in the network's output.
+        tone_power: Runs the network with changes to its operations, and gives that power.
 
     Returns:
         The levels, 400 where nothing is left, negative where the tones rise; and the share of the
         tones' power that is left without those of all layers.
     """
-    before = tone_power(None)
-    changes = {call.op: _change(call) for call in calls}
-    found = []
+    changes: dict[str, dict[int, Change]] = defaultdict(dict)
     for call in calls:
-        left = tone_power({call.op: changes[call.op]})
-        found.append(10 * math.log10(before / left) if left > 0 else NOTHING_LEFT_DB)
-    return found, tone_power(changes) / before if len(calls) > 1 else 10 ** (-found[0] / 10)
+        changes[call.group or call.name][call.op] = _change(call)
+    left = {name: tone_power(together) for name, together in changes.items()}
+    levels = {
+        name: 10 * math.log10(before / power) if power > 0 else NOTHING_LEFT_DB
+        for name, power in left.items()
+    }
+    all_left = next(iter(left.values()))
+    if len(left) > 1:
+        all_left = tone_power({op: one for some in changes.values() for op, one in some.items()})
+    return [levels[call.group or call.name] for call in calls], all_left / before
 
 
 def _change(call: UpsamplingCall) -> Change:

@@ -32,6 +32,7 @@ class UpsamplingCall:
         op: Index of the operation that gave its output, in the run that was watched.
         axis: Of its output, which is time.
         change: By how many samples its output is longer if the network's input is longer.
+        group: What its name has in common with others that do the same; see :class:`LayerReport`.
     """
 
     name: str
@@ -42,6 +43,7 @@ class UpsamplingCall:
     op: int = -1
     axis: int = -1
     change: int = 0
+    group: str = ""
 
     @property
     def period(self) -> int:

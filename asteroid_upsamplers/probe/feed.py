@@ -116,6 +116,8 @@ class Feed:
         Raises:
             UsageError: If the network gives NaN or infinities; it names the first layer that does.
         """
+        if level == 1 and not changes and not self.random:
+            return self.output
         x = (1 - level) * self.silence + level * self.noise
         outputs = []
         for seed in range(self.seed, self.seed + (DRAWS if self.random else 1)):
@@ -178,20 +180,24 @@ class Feed:
         return y.double().cpu()
 
     def _speed(self) -> float | None:
-        """By how many samples the output moves if a change in the input moves by one frame."""
+        """By how many samples the output moves if a change in the input moves by one frame.
+
+        Two frames are changed, and each change is looked for in its half of the output.
+        """
         time, reach = self.noise.shape[self.axis], self.output.shape[-1] // NEAR
-        frames = time // 3, 2 * time // 3
+        frames = [time // 3, 2 * time // 3]
+        x = self.noise.index_fill(self.axis, torch.tensor(frames).to(self.noise.device), 0)
+        x = 2 * x - self.noise
+        change = self._signal(self._called(x, self.seed), x) - self.output
+        half = change.shape[-1] // 2
         places = []
-        for frame in frames:
-            x = self.noise.clone()
-            x.select(self.axis, frame).neg_()
-            change = self._signal(self._called(x, self.seed), x) - self.output
-            energy = change.square().sum(0).cumsum(0)
+        for start, part in ((0, change[:, :half]), (half, change[:, half:])):
+            energy = part.square().sum(0).cumsum(0)
             middle = int(torch.searchsorted(energy, energy[-1] / 2))
             inside = energy[min(middle + reach, len(energy) - 1)] - energy[max(middle - reach, 0)]
             if not inside > energy[-1] / 2:
                 return None
-            places.append(middle)
+            places.append(start + middle)
         speed = (places[1] - places[0]) / max(1, frames[1] - frames[0])
         if speed <= 0:
             return None

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .lengths import Lengthened, Lengths
-from .operations import INDEXING, WRITE, Op, Shape, Source
+from .operations import CONVOLUTIONS, INDEXING, MATRICES, WRITE, Op, Shape, Source
 
 VIEWS = {"view", "_unsafe_view", "_reshape_alias"}
 """Operations that keep the order of the numbers, and give them another shape."""
@@ -70,6 +70,29 @@ def growths(lengths: Lengths, output: int | None) -> list[Growth]:
                 found.pop(replaced, None)
             found[index] = growth
     return [found[k] for k in sorted(found) if not _undone(lengths, found[k], used)]
+
+
+def comes_back(lengths: Lengths, growth: Growth) -> bool:
+    """Whether the rate falls again by the same factor, before anything mixes channels.
+
+    So it does around the nonlinearity of an anti-aliased activation (BigVGAN, StyleGAN 3).
+    """
+    waiting, seen = [growth.op], set()
+    low = growth.time.change / float(growth.factor)
+    while waiting and low:
+        current = waiting.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        if not lengths.consumers[current]:
+            return False
+        for index in lengths.consumers[current]:
+            time = lengths.output(index)
+            if time is not None and time.change > 1.2 * low:
+                if lengths.ops[index].name in CONVOLUTIONS | MATRICES:
+                    return False
+                waiting.append(index)
+    return low > 0
 
 
 def origin(ops: list[Op], source: Source) -> list[int]:

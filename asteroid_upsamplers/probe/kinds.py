@@ -21,9 +21,8 @@ from .calls import (
 from .growth import MOVES, SCATTERING, Growth
 from .lengths import Lengths
 from .moves import fraction_repeated, moved_from, shuffled_rows
-from .operations import INDEXING, WRITE, Op
+from .operations import CONVOLUTIONS, INDEXING, MATRICES, WRITE, Op
 
-CONVOLUTIONS = {"convolution", "_convolution"}
 KEEPS = {"constant_pad_nd", "clone", "_to_copy", "detach", "alias", "reflection_pad1d"}
 KEEPS |= {"replication_pad1d", "squeeze", "unsqueeze"}
 """Operations after which an interpolated signal still counts as that."""
@@ -31,7 +30,6 @@ KEEPS |= {"replication_pad1d", "squeeze", "unsqueeze"}
 FAMILIES = {"nearest": "nearest", "avg_pool": "nearest", "linear": "linear", "cubic": "cubic"}
 """Words in the names of torch's interpolations, and the families that they are."""
 
-MATRICES = {"mm", "bmm", "addmm", "baddbmm", "mv", "_scaled_dot_product_flash_attention_for_cpu"}
 UNKNOWN = "unknown"
 
 Layer = Callable[[], AnyLayer]

@@ -150,13 +150,17 @@ def _examined(
     in_noise = _noise(noise, grid)
     tones, places = _tones_to_attribute(silence, coarse, in_noise, feed.random)
 
-    def tone_power(changes: Mapping[int, Change] | None) -> float:
-        return float(coarse.line_powers(feed.run(tones == "noise", changes))[1][places].sum())
+    def power_in(y: Tensor) -> float:
+        return float(coarse.line_powers(y)[1][places].sum())
+
+    def tone_power(changes: Mapping[int, Change]) -> float:
+        return power_in(feed.run(tones == "noise", changes))
 
     levels: list[Any] = [None] * len(calls)
     left = None
     if places and calls:
-        levels, left = attributions(calls, tone_power)
+        before = power_in(noise if tones == "noise" else silence)
+        levels, left = attributions(calls, before, tone_power)
     layers = [
         _layer(call, rate, sample_rate, level)
         for call, rate, level in zip(calls, rates, levels, strict=True)
@@ -196,7 +200,7 @@ def _tones_to_attribute(
 
 
 def _worst(layers: Sequence[LayerReport]) -> list[str]:
-    levels = {layer.name: layer.attribution_db or 0.0 for layer in layers}
+    levels = {layer.group or layer.name: layer.attribution_db or 0.0 for layer in layers}
     worst = [name for name, level in levels.items() if level >= LEAST_ATTRIBUTION_DB]
     return sorted(worst, key=lambda name: -levels[name])
 
@@ -215,7 +219,9 @@ def _layer(
         for k, level in enumerate(levels, 1)
     ]
     fraction = found.tonal_fraction if found else None
-    return LayerReport(call.name, call.kind, call.stride, rate, fraction, tones, attribution)
+    return LayerReport(
+        call.name, call.kind, call.stride, rate, fraction, tones, attribution, call.group
+    )
 
 
 def _replicas(frequency: float, rate: float, sample_rate: float) -> list[float]:

@@ -16,6 +16,9 @@ FACTORIES = ("new_", "_like")
 INDEXING = {"index", "index_select", "gather", "take", "_unsafe_index"}
 """Operations that take numbers from places that an index says."""
 
+CONVOLUTIONS = {"convolution", "_convolution"}
+MATRICES = {"mm", "bmm", "addmm", "baddbmm", "mv", "_scaled_dot_product_flash_attention_for_cpu"}
+
 MOST_KEPT = 2**24
 """Weights and indices of more numbers are not kept."""
 

@@ -32,6 +32,9 @@ class LayerReport(Result):
             steady response, and ``replicas_hz``, where later layers put them.
         attribution_db: How much the network's tones fall, in dB, if those of this layer are taken
             out (``ProbeReport.attributed_tones`` says which tones); ``None`` where there are none.
+            Layers of a group are taken out together, and have one level.
+        group: What anti-aliased activations of the same kind have in common in their names, such as
+            ``"blocks.*.upsample"``; empty for other layers.
     """
 
     name: str
@@ -41,6 +44,7 @@ class LayerReport(Result):
     tonal_fraction: float | None
     tones: list[dict[str, Any]]
     attribution_db: float | None = None
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,8 @@ class ProbeReport(Result):
         near_silence: Response to that and white noise of peak -80 dB: no network is fed with
             exact silence.
         noise: Response to white noise; ``None`` if the output is too short to tell.
-        attributed_to: Names of the layers that the tones come from, the worst first.
+        attributed_to: Names of the layers, or groups of them, that the tones come from, the worst
+            first.
         attributed_tones: Which tones these are: those in ``"silence"`` or, of a network that makes
             none there, those that stand out in ``"noise"``; ``None`` if that is unknown.
         total_factor: Samples of output for each frame of input; ``None`` if that is unknown.

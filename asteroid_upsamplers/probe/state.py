@@ -80,12 +80,14 @@ def _restorer(module: nn.Module) -> Callable[[], None]:
         for tensor in tensors
         if isinstance(tensor, Tensor) and tensor.layout == torch.strided
     ]
-    training, scripted = module.training, isinstance(module, torch.jit.ScriptModule)
+    scripted = isinstance(module, torch.jit.ScriptModule)
+    training = getattr(module, "training", None)  # a frozen program has none
     attributes = {} if scripted else {k: (v, _content(v)) for k, v in vars(module).items()}
 
     def restore() -> None:
         if scripted:
-            module.training = training
+            if training is not None:
+                module.training = training
         else:
             for name in vars(module).keys() - attributes.keys():
                 del vars(module)[name]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from ..artifacts.detection import Detection
 from .kinds import UNKNOWN
 from .recording import RecordingReport
@@ -22,6 +24,12 @@ LAYERS = (
     "What each layer makes of a constant, computed from its weights: the share of the output's "
     "power that is tones, and the level of each against the rms. Attribution: by how much the "
     "tones in silence (or noise) fall if the layer's own are taken out of its output."
+)
+
+GROUPED = (
+    " Anti-aliased activations, which raise the rate around a nonlinearity and lower it again, "
+    "share a row: names with * stand for as many layers as the number after them says; the tones "
+    "are those of the worst, the attribution is that of all of them together."
 )
 
 
@@ -51,10 +59,11 @@ def describe_network(report: ProbeReport, name: str) -> Page:
             f"value above {noise.threshold_db:.1f} dB."
         )
     audible = [tone for tone in silence.tones if tone["level_db"] > -400]
+    layers = LAYERS + (GROUPED if any(layer.group for layer in report.layers) else "")
     return Page(
         f"Upsampling artifacts of {name}",
         [
-            Section("Upsampling layers", LAYERS, _layer_rows(report)),
+            Section("Upsampling layers", layers, _layer_rows(report)),
             Section("Silence as input", quiet, _tone_rows(audible, "level")),
             Section(
                 "White noise as input", loud, _tone_rows(noise.tones if noise else [], "prominence")
@@ -107,7 +116,13 @@ def _loudest(report: ProbeReport) -> str:
 def _advice(report: ProbeReport) -> str:
     """What to do about the tones."""
     seen = {layer.name: layer for layer in report.layers if layer.kind != UNKNOWN}
+    seen |= {layer.group: layer for layer in report.layers if layer.group}
     worst = next((seen[name] for name in report.attributed_to if name in seen), None)
+    if worst is not None and worst.group:
+        return (
+            f"Give the activations {worst.group} an upsampling filter whose phases have equal "
+            "sums: divide the taps of each phase by their sum."
+        )
     if worst is not None:
         return (
             f"Give {worst.name} ({worst.kind}, stride {worst.stride:g}) another upsampler, such as "
@@ -228,15 +243,19 @@ def percent(share: float | None) -> str:
 
 def _layer_rows(report: ProbeReport) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
-    for layer in report.layers:
+    groups = Counter(layer.group or layer.name for layer in report.layers)
+    for name, count in groups.items():
+        alike = [layer for layer in report.layers if (layer.group or layer.name) == name]
+        layer = max(alike, key=lambda one: one.tonal_fraction or 0.0)
+        rates = sorted({one.output_rate_hz for one in alike})
         tones = [f"{hertz(t['frequency_hz'])} ({level(t['level_db'])})" for t in layer.tones[:4]]
         attribution = "-" if layer.attribution_db is None else level(layer.attribution_db)
         rows.append(
             {
-                "layer": layer.name,
+                "layer": name if count == 1 else f"{name} ({count})",
                 "kind": layer.kind,
                 "stride": f"{layer.stride:g}",
-                "output rate": hertz(layer.output_rate_hz),
+                "output rate": " to ".join(dict.fromkeys((hertz(rates[0]), hertz(rates[-1])))),
                 "tonal": percent(layer.tonal_fraction),
                 "tones": ", ".join(tones) or "none",
                 "attribution": attribution,

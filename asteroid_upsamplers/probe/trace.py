@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
@@ -57,6 +58,12 @@ class Trace(TorchDispatchMode, Record):
         named = [pair for root in roots for pair in root.named_modules()]
         self.names = {
             id(module): name.replace("_orig_mod", "").strip(".") for name, module in named
+        }
+        self._owners = {
+            tensor.data_ptr(): name.rpartition(".")[0].partition(".parametrizations")[0]
+            for root in roots
+            for name, tensor in (*root.named_buffers(), *root.named_parameters())
+            if _is_tensor(tensor) and not is_lazy(tensor)
         }
         self.network, self.changes, self.check, self.inside = network, changes, check, inside
         self.ops: list[Op] = []
@@ -105,7 +112,8 @@ class Trace(TorchDispatchMode, Record):
         output = func(*args, **kwargs)
         name = func._schema.name.split("::")[1]
         heard = not is_factory(name) and self.heard(sources)
-        op = Op(name, self._place(), sources, [], heard, arguments, named, func)
+        place = self._place() or self._owner(given, sources)
+        op = Op(name, place, sources, [], heard, arguments, named, func)
         for tensor in _tensors(written):
             self._written(op, tensor)
         return output if written else self._made(op, output)
@@ -200,6 +208,15 @@ class Trace(TorchDispatchMode, Record):
     def _place(self) -> str:
         names = (self.names.get(id(module)) for module in reversed(self._stack))
         return next((name for name in names if name), "")
+
+    def _owner(self, given: list[Tensor], sources: list[Source]) -> str:
+        """The module whose weights an operation of a program takes, which runs no modules."""
+        for tensor, source in zip(given, sources, strict=True):
+            op = self.ops[source.op] if source.op is not None else None
+            name = op.place if op and not op.heard else self._owners.get(tensor.data_ptr(), "")
+            if name:
+                return name
+        return ""
 
 
 @contextlib.contextmanager

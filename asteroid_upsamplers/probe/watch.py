@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -13,10 +14,10 @@ from torch import Tensor, nn
 from ..layers import Upsampler
 from ..layers.inference import FoldedUpsampler
 from .calls import UpsamplingCall
-from .growth import Growth, growths
-from .kinds import CONVOLUTIONS, call_of
+from .growth import Growth, comes_back, growths
+from .kinds import call_of
 from .lengths import Lengthened, Lengths
-from .operations import Record
+from .operations import CONVOLUTIONS, Record
 from .trace import Trace, tracing
 
 
@@ -60,7 +61,15 @@ def upsampling_calls(
         name = call.name or call.kind
         counts[name] = counts.get(name, 0) + 1
         call.name = name if counts[name] == 1 else f"{name}#{counts[name]}"
+    _group([call for call, growth in zip(calls, found, strict=True) if comes_back(lengths, growth)])
     return calls
+
+
+def _group(calls: list[UpsamplingCall]) -> None:
+    """Name the groups of layers whose names differ in their numbers only."""
+    names = [(re.sub(r"\d+", "*", call.name), call.kind, call.stride) for call in calls]
+    for call, name in zip(calls, names, strict=True):
+        call.group = name[0] if names.count(name) > 1 else ""
 
 
 def _assumed(lengths: Lengths, indices: set[int]) -> list[Growth]:

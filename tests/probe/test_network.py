@@ -59,7 +59,7 @@ def test_the_contract_of_its_json():
     content = probe(demucs("transposed", modified=True), RATE, (1, 2, RATE)).to_dict()
     assert json.loads(json.dumps(content, allow_nan=False)) == content
     layer = content["layers"][0]
-    keys = "name kind stride output_rate_hz tonal_fraction tones attribution_db"
+    keys = "name kind stride output_rate_hz tonal_fraction tones attribution_db group"
     assert list(layer) == keys.split()
     assert list(layer["tones"][0]) == ["frequency_hz", "level_db", "replicas_hz"]
     assert {"rms", "tones", "share_at_predicted_tones"} <= content["silence"].keys()

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from asteroid_upsamplers import layers
 from asteroid_upsamplers.models import WaveUNet
 from asteroid_upsamplers.probe import probe, watching
+from asteroid_upsamplers.probe.text import describe_network
 
 S, TAPS = 4, 8
 
@@ -208,10 +209,35 @@ def test_programs_are_seen_as_their_source():
     for name, program in programs.items():
         report = probe(program, 8000, tuple(x.shape))
         for layer, other in zip(report.layers, expected.layers, strict=True):
+            assert layer.name == other.name, name
             assert layer.tonal_fraction == pytest.approx(other.tonal_fraction), name
             assert layer.attribution_db == pytest.approx(other.attribution_db, abs=1e-3), name
         assert report.total_factor == 8, name
         assert report.unseen_factor == (None if name == "fixed length" else 1), name
+
+
+class Activation(nn.Module):
+    """Anti-aliased, as BigVGAN's: the rate is twice as high around the nonlinearity."""
+
+    def __init__(self):
+        super().__init__()
+        self.up = layers.Nearest(2, 2, stride=2)
+        self.down = nn.Conv1d(2, 2, 2, stride=2)
+
+    def forward(self, x):
+        return self.down(self.up(x).sin())
+
+
+def test_anti_aliased_activations_are_one_group():
+    torch.manual_seed(0)
+    norm = nn.Conv1d(2, 2, 3)
+    network = nn.Sequential(Activation(), nn.ConvTranspose1d(2, 2, 2, 2), norm, Activation(), norm)
+    report = probe(network, 8000, (1, 2, 2000))
+    assert [layer.group for layer in report.layers] == ["*.up", "", "*.up"]
+    assert report.layers[0].attribution_db == report.layers[2].attribution_db
+    assert report.attributed_to == ["1"]
+    rows = str(describe_network(report, "network")).split("attribution\n")[1].splitlines()
+    assert [row.split("  ")[0] for row in rows[:2]] == ["*.up (2)", "1"]
 
 
 def test_the_packages_own_forms_are_seen():
