@@ -16,7 +16,7 @@ from .feature_losses import (
 from .filtering import Filtering, filtering, filtering_of_signal
 from .loss_gradient import GradientPeriodicity, loss_gradient, strided_gradient
 from .nonlinearity import NoiseTones, noise_tones
-from .prominence import prominence, prominence_threshold
+from .prominence import narrowness, prominence, prominence_threshold
 from .replicas import Replicas, replicas
 from .result import Result
 from .silence import SilenceResponse, SilentWindows, silence_response, silent_windows
@@ -46,6 +46,7 @@ __all__ = [
     "filtering",
     "filtering_of_signal",
     "loss_gradient",
+    "narrowness",
     "noise_tones",
     "prominence",
     "prominence_threshold",

@@ -9,6 +9,10 @@ these follows the threshold that noise exceeds with a stated probability.
 
 The level of a line over the floor grows with the length of the window, by 3 dB for each doubling,
 and does not depend on the signal's length; the threshold falls with that.
+
+Where the floor is not flat, such as between the valleys of an interpolation or at the edge of its
+band, a smooth hill stands out of such a median, too. A line is narrow: it also stands out of the
+bins right beside it, and of each side alone. That is its *narrowness*.
 """
 
 from __future__ import annotations
@@ -26,6 +30,9 @@ from .checks import at_least, real_signal, tone_bins, within
 
 NEAR, FAR = 4, 24
 """The floor is measured so many bins away, on either side."""
+
+BESIDE = 2, 4
+"""A line in a Hann window's own bin reaches its neighbours, but not these."""
 
 NOTHING = 1e-28
 """Bins below this share of the largest are rounding errors, and taken for zero."""
@@ -66,6 +73,52 @@ def prominence(
         >>> bool(prominence(hum + noise, 16000, [4000.0], n_fft=4096)[0] > 25)
         True
     """
+    power, bins, taken = _spectrum(signal, sample_rate, frequencies, n_fft)
+    levels = []
+    for index in bins:
+        near = _around(index, len(power), NEAR, FAR)
+        free = near[~taken[near]]
+        levels.append(_over(power[index], power[free if len(free) else near].median()))
+    return torch.stack(levels) if levels else power[:0]
+
+
+def narrowness(
+    signal: Tensor, sample_rate: float, frequencies: Sequence[float], n_fft: int = 16384
+) -> Tensor:
+    """How far a signal stands out of both sides of each frequency, right beside it and further.
+
+    It is near the prominence for a line, and near 0, or below, for a hill, slope or valley of the
+    spectrum. The arguments are those of :func:`prominence`.
+
+    Returns:
+        ``(len(frequencies),)`` in dB: the power at the bin over the greatest of four levels: on
+        either side the mean of the bins 2 to 4 away, and the median of those 4 to 24 away.
+
+    Example:
+        >>> noise = torch.randn(2**16, generator=torch.Generator().manual_seed(0))
+        >>> up = torch.nn.functional.interpolate(noise[None, None], scale_factor=256, mode="linear")
+        >>> hill = up[0, :, : 2**18], 256.0, [10.5], 8192  # half way from one valley to the next
+        >>> bool(prominence(*hill) > 5), bool(narrowness(*hill) < 3)
+        (True, True)
+    """
+    power, bins, taken = _spectrum(signal, sample_rate, frequencies, n_fft)
+    levels = []
+    for index in bins:
+        floors = [power.new_zeros(())]
+        for ring in (BESIDE, (NEAR, FAR)):
+            near = _around(index, len(power), *ring)
+            for side in (near[near < index], near[near > index]):
+                free = power[side[~taken[side]]]
+                if len(free):
+                    floors.append(free.mean() if ring is BESIDE else free.median())
+        levels.append(_over(power[index], torch.stack(floors).max()))
+    return torch.stack(levels) if levels else power[:0]
+
+
+def _spectrum(
+    signal: Tensor, sample_rate: float, frequencies: Sequence[float], n_fft: int
+) -> tuple[Tensor, list[int], Tensor]:
+    """Powers of all bins, the bins of the frequencies, and which bins these reach."""
     signal = real_signal(signal)
     bins = tone_bins(sample_rate, frequencies, at_least("n_fft", n_fft, 2 * FAR))
     power = welch(signal.reshape(-1, signal.shape[-1]), n_fft).mean(0).cpu()
@@ -75,14 +128,11 @@ def prominence(
     taken = torch.zeros(len(power), dtype=torch.bool)
     for index in bins:  # a Hann window spreads a line over its neighbours
         taken[max(0, index - 1) : index + 2] = True
-    levels = []
-    for index in bins:
-        near = _around(index, len(power))
-        free = near[~taken[near]]
-        floor = power[free if len(free) else near].median()
-        nothing = torch.zeros((), dtype=power.dtype)
-        levels.append(decibels(power[index], floor) if power[index] > 0 else nothing)
-    return torch.stack(levels) if levels else power[:0]
+    return power, bins, taken
+
+
+def _over(power: Tensor, floor: Tensor) -> Tensor:
+    return decibels(power, floor) if power > 0 else torch.zeros_like(power)
 
 
 def prominence_threshold(
@@ -121,7 +171,7 @@ def prominence_threshold(
     return float(scipy.optimize.brentq(excess, -10, 60))
 
 
-def _around(index: int, length: int) -> Tensor:
-    offsets = torch.arange(NEAR, FAR + 1)
+def _around(index: int, length: int, first: int, last: int) -> Tensor:
+    offsets = torch.arange(first, last + 1)
     near = torch.cat([index - offsets, index + offsets])
     return near[(near > 0) & (near < length - 1)]

@@ -240,6 +240,8 @@ def _levels(report: dict[str, Any]) -> dict[Tone, float | None]:
     for place, quantity, tones in lists:
         for tone in tones:
             value = None if tone[quantity] is None else _number(tone[quantity])
+            if value is not None and not tone.get("present", True):
+                value = min(value, 0.0)  # a hill of the spectrum
             found[Tone(place, round(_number(tone["frequency_hz"]), 3))] = value
     return found
 

@@ -74,7 +74,7 @@ def require_quiet(
         if report.noise is None:
             unknown.append("noise: the output is too short to see its tones")
         else:
-            found = report.noise.tones
+            found = report.noise.present
             loud += _above(report, "noise", found, "prominence_db", max_prominence_db)
     if loud or (unknown and not allow_unknown):
         raise LoudToneError("\n".join([*loud, *unknown, *remarks, *report.remarks]))

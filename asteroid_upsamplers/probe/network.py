@@ -21,9 +21,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from ..artifacts import prominence, prominence_threshold
+from ..artifacts import narrowness, prominence, prominence_threshold
 from ..artifacts.checks import within
 from ..artifacts.prominence import FAR
 from ..dsp.spectra import decibels
@@ -33,7 +34,14 @@ from .calls import UpsamplingCall
 from .feed import Feed, Network, white_noise
 from .grid import ToneGrid, grid_of, output_rates
 from .onnx_file import OnnxNetwork
-from .results import LayerReport, NoiseReport, ProbeReport, ProbeSignals, SilenceReport
+from .results import (
+    LEAST_PROMINENCE_DB,
+    LayerReport,
+    NoiseReport,
+    ProbeReport,
+    ProbeSignals,
+    SilenceReport,
+)
 from .silence import silence_for
 from .state import undisturbed
 from .trace import Change
@@ -195,7 +203,7 @@ def _tones_to_attribute(
         return "silence", list(range(len(lines)))
     if in_noise is None:
         return None, []
-    multiples = [frequency / grid.spacing for frequency in in_noise.standing()]
+    multiples = [tone["frequency_hz"] / grid.spacing for tone in in_noise.present]
     return "noise", [round(k) - 1 for k in multiples if abs(k - round(k)) < 1e-6]
 
 
@@ -252,17 +260,24 @@ def _noise(y: Tensor, grid: ToneGrid) -> NoiseReport | None:
     n_fft = most // grid.period * grid.period
     if n_fft < BINS_APART * grid.period or n_fft // 2 <= 2 * FAR:
         return None
-    levels = prominence(inner, grid.sample_rate, grid.frequencies, n_fft)
+    spectrum = inner, grid.sample_rate, grid.frequencies, n_fft
+    levels = prominence(*spectrum)
     # half of the false alarms are for the line at half the rate, whose power is less certain
     threshold = max(
         prominence_threshold(inner.shape[-1], n_fft, len(levels), FALSE_ALARM / 2),
         prominence_threshold(inner.shape[-1], n_fft, 1, FALSE_ALARM / 2, at_half_rate=True),
     )
     tones = _loudest_first(grid, "prominence_db", levels)
-    return NoiseReport(float(decibels(inner.square().mean())), threshold, n_fft, tones)
+    least = max(threshold, LEAST_PROMINENCE_DB)
+    lines = torch.minimum(levels, narrowness(*spectrum)) > least
+    present = dict(zip(grid.frequencies, lines.tolist(), strict=True))
+    for tone in tones:
+        tone["present"] = present[tone["frequency_hz"]]
+    power = (inner - inner.mean(-1, keepdim=True)).square().mean()
+    return NoiseReport(float(decibels(power)), threshold, n_fft, tones)
 
 
-def _loudest_first(grid: ToneGrid, name: str, levels: Tensor) -> list[dict[str, float]]:
+def _loudest_first(grid: ToneGrid, name: str, levels: Tensor) -> list[dict[str, Any]]:
     pairs = zip(grid.frequencies, levels.tolist(), strict=True)
     tones = [{"frequency_hz": frequency, name: level} for frequency, level in pairs]
     return sorted(tones, key=lambda tone: -tone[name])

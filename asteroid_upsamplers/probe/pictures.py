@@ -31,7 +31,7 @@ def network_pictures(report: ProbeReport, signals: ProbeSignals) -> list[Section
         least = report.silence.rms_db + FLOOR_DB
         tones = [t["frequency_hz"] for t in report.silence.tones if t["level_db"] > least]
         sections.append(_heard("Output for silence", signals.silence, rate, tones))
-    tones = report.noise.standing() if report.noise else []
+    tones = [tone["frequency_hz"] for tone in report.noise.present] if report.noise else []
     sections.append(_heard("Output for white noise", signals.noise, rate, tones))
     if not audible_in_silence(report) and (tones or not report.silence.unexplained):
         sections.reverse()
@@ -57,7 +57,7 @@ def _heard(title: str, signal: Tensor, rate: float, tones: Sequence[float]) -> S
 
     signal = signal.double() - signal.double().mean(1, keepdim=True)
     peak = max(float(signal.abs().max()), 1e-30)
-    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    figure = Figure(figsize=(8.5, 3.6), layout="constrained")
     axes = figure.subplots()
     Panel(spectrogram((signal / peak).numpy()), rate, tones[:MARKED]).draw(axes)
     caption = (
@@ -87,7 +87,7 @@ def _responses(report: ProbeReport, signals: ProbeSignals) -> Section:
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    figure = Figure(figsize=(8.5, 3.8), layout="constrained")
     axes = figure.subplots()
     colours = colormaps["viridis"](np.linspace(0, 0.9, len(report.layers)))
     names = []

@@ -78,22 +78,23 @@ class NoiseReport(Result):
     """The network's output for white noise.
 
     Args:
-        rms_db: Of the output, in dB against 1.
+        rms_db: Of the output without its mean, in dB against 1.
         threshold_db: Prominence that white noise exceeds at one of the frequencies with a
             probability of 1e-3.
         n_fft: Length of the spectrum's windows; prominence grows by 3 dB with each doubling.
-        tones: ``frequency_hz`` and ``prominence_db``, the most prominent first.
+        tones: ``frequency_hz``, ``prominence_db``, and ``present``: whether it is a tone, with a
+            prominence and a narrowness above the threshold, and 3 dB; the most prominent first.
     """
 
     rms_db: float
     threshold_db: float
     n_fft: int
-    tones: list[dict[str, float]]
+    tones: list[dict[str, Any]]
 
-    def standing(self) -> list[float]:
-        """Frequencies of the tones that are more than noise: above the threshold, and 3 dB."""
-        least = max(LEAST_PROMINENCE_DB, self.threshold_db)
-        return [tone["frequency_hz"] for tone in self.tones if tone["prominence_db"] > least]
+    @property
+    def present(self) -> list[dict[str, Any]]:
+        """Those of the tones that are present."""
+        return [tone for tone in self.tones if tone["present"]]
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ def name_in_legend(legend: Legend, names: Sequence[str]) -> None:
         text.set_text(textwrap.fill(short, 40))
 
 
-def png_of(figure: Figure, dpi: int = 110) -> bytes:
+def png_of(figure: Figure, dpi: int = 130) -> bytes:
     """A matplotlib figure as a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)

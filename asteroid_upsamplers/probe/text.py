@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 from ..artifacts.detection import Detection
 from .kinds import UNKNOWN
 from .recording import RecordingReport
-from .results import ProbeReport, audible_in_silence
+from .results import AUDIBLE_DB, LEAST_PROMINENCE_DB, ProbeReport, audible_in_silence
 from .style import Page, Section
+from .targets import is_onnx
 
 UNSEEN = "a step that was not seen"
 NAMED = 4
@@ -22,9 +24,11 @@ NOTHING_DB = 300.0
 
 LAYERS = (
     "What each layer makes of a constant, computed from its weights: the share of the output's "
-    "power that is tones, and the level of each against the rms. Attribution: by how much the "
-    "tones in silence (or noise) fall if the layer's own are taken out of its output."
+    "power that is tones, and the level of each against the rms of that output. Attribution: by "
+    "how much the tones in silence (or noise) fall if the layer's own are taken out of its output."
 )
+SCALE = "power in dB against 1, so that a sinusoid of full scale has -3.0 dB"
+LEVELS = f"Levels, but those of layers: {SCALE}, averaged over the channels, without the mean."
 
 GROUPED = (
     " Anti-aliased activations, which raise the rate around a nonlinearity and lower it again, "
@@ -40,7 +44,7 @@ def describe_network(report: ProbeReport, name: str) -> Page:
     quiet = "Output: exact silence."
     if silence.rms:
         quiet = (
-            f"Output: {silence.rms_db:.1f} dB (rms against 1, without the mean), of which "
+            f"Output: {silence.rms_db:.1f} dB, of which "
             f"{percent(silence.share_at_predicted_tones)} is at frequencies of the layers' tones."
         )
     quiet = (
@@ -51,28 +55,31 @@ def describe_network(report: ProbeReport, name: str) -> Page:
             f"{percent(near.share_at_predicted_tones)} at these frequencies."
         )
     )
-    loud = "Unknown: the output is too short."
+    loud, prominent = "Unknown: the output is too short.", []
     if noise is not None:
+        least = max(noise.threshold_db, LEAST_PROMINENCE_DB)
         loud = (
             f"Output: {noise.rms_db:.1f} dB. Prominence: the level above the noise around it, in "
-            f"windows of {noise.n_fft} samples. Without tones, one in a thousand outputs has a "
-            f"value above {noise.threshold_db:.1f} dB."
+            f"windows of {noise.n_fft} samples. A tone stands out by more than {least:.1f} dB, of "
+            "what is right beside it, too."
         )
-    audible = [tone for tone in silence.tones if tone["level_db"] > -400]
+        prominent = sorted(noise.tones, key=lambda tone: not tone["present"])
+    audible = [tone for tone in silence.tones if tone["level_db"] > AUDIBLE_DB]
+    if silence.rms and not audible:
+        quiet += f" No tone is above {AUDIBLE_DB:g} dB, as loud as could be heard."
     layers = LAYERS + (GROUPED if any(layer.group for layer in report.layers) else "")
     return Page(
         f"Upsampling artifacts of {name}",
         [
             Section("Upsampling layers", layers, _layer_rows(report)),
             Section("Silence as input", quiet, _tone_rows(audible, "level")),
-            Section(
-                "White noise as input", loud, _tone_rows(noise.tones if noise else [], "prominence")
-            ),
+            Section("White noise as input", loud, _tone_rows(prominent, "prominence")),
         ],
         conclusion(report),
-        f"Output at {report.sample_rate:g} Hz, input {' x '.join(map(str, report.input_shape))}.",
+        f"Output at {report.sample_rate:g} Hz, input {' x '.join(map(str, report.input_shape))}. "
+        + LEVELS,
         report.remarks,
-        _advice(report),
+        _advice(report, name),
     )
 
 
@@ -88,7 +95,7 @@ def conclusion(report: ProbeReport) -> str:
         names = ", ".join(named) + (f" and {more} more" if more > 0 else "")
         tones = f"Tones in {report.attributed_tones} come from: {names}{_loudest(report)}."
         return tones + after
-    if report.attributed_tones == "silence" or (report.noise and report.noise.standing()):
+    if report.attributed_tones == "silence" or (report.noise and report.noise.present):
         notes = ", see the notes" if report.remarks else ""
         tones = f"Tones in {report.attributed_tones}{_loudest(report)}"
         return f"{tones}; which layer they come from is unknown{notes}."
@@ -106,15 +113,17 @@ def _loudest(report: ProbeReport) -> str:
         unheard = "" if audible_in_silence(report) else ", too soft to be heard"
         at = f"{hertz(tone['frequency_hz'])} at {level(tone['level_db'])}"
         return f"; the loudest is {at}{unheard}"
-    if report.noise and report.noise.standing():
-        tone = report.noise.tones[0]
+    if report.noise and report.noise.present:
+        tone = report.noise.present[0]
         above = f"{level(tone['prominence_db'])} above the noise around it"
         return f"; the most prominent is {hertz(tone['frequency_hz'])}, {above}"
     return ""
 
 
-def _advice(report: ProbeReport) -> str:
-    """What to do about the tones."""
+def _advice(report: ProbeReport, name: str) -> str:
+    """What to do about the tones of the network called ``name``."""
+    if not (audible_in_silence(report) or (report.noise and report.noise.present)):
+        return ""
     seen = {layer.name: layer for layer in report.layers if layer.kind != UNKNOWN}
     seen |= {layer.group: layer for layer in report.layers if layer.group}
     worst = next((seen[name] for name in report.attributed_to if name in seen), None)
@@ -129,14 +138,21 @@ def _advice(report: ProbeReport) -> str:
             "nearest or linear, and fine-tune the network. swap_decoder(model, 'nearest') does so "
             "for a trained encoder/masker/decoder model of Asteroid, with_upsampler(its class) for "
             f"a new one; layers.make('nearest', in_channels, out_channels, {worst.stride:g}) makes "
-            "a layer for any network."
+            f"a layer for any network. Or {_repair(name)}"
         )
-    if report.attributed_tones == "silence" or (report.noise and report.noise.standing()):
-        return (
-            "Look for what makes the signal longer without a layer that was seen, such as a loop, "
-            "or code outside of torch: that is where these tones come from."
-        )
-    return ""
+    return (
+        "Look for what makes the signal longer without a layer that was seen, such as a loop, "
+        "or code outside of torch: that is where these tones come from."
+    )
+
+
+def _repair(name: str) -> str:
+    which = "torch network that was exported" if is_onnx(name) else "network"
+    target = "NETWORK" if is_onnx(name) else name
+    return (
+        f"take the tones out of the trained weights of the {which}, and see what that costs: "
+        f"asteroid-upsamplers repair {target} -o OUT"
+    )
 
 
 def describe_recording(report: RecordingReport, name: str) -> Page:
@@ -248,7 +264,11 @@ def _layer_rows(report: ProbeReport) -> list[dict[str, object]]:
         alike = [layer for layer in report.layers if (layer.group or layer.name) == name]
         layer = max(alike, key=lambda one: one.tonal_fraction or 0.0)
         rates = sorted({one.output_rate_hz for one in alike})
-        tones = [f"{hertz(t['frequency_hz'])} ({level(t['level_db'])})" for t in layer.tones[:4]]
+        tones = [
+            f"{hertz(t['frequency_hz'])} ({level(t['level_db'])})"
+            for t in layer.tones
+            if t["level_db"] is None or t["level_db"] > -NOTHING_DB
+        ]
         attribution = "-" if layer.attribution_db is None else level(layer.attribution_db)
         rows.append(
             {
@@ -257,15 +277,16 @@ def _layer_rows(report: ProbeReport) -> list[dict[str, object]]:
                 "stride": f"{layer.stride:g}",
                 "output rate": " to ".join(dict.fromkeys((hertz(rates[0]), hertz(rates[-1])))),
                 "tonal": percent(layer.tonal_fraction),
-                "tones": ", ".join(tones) or "none",
+                "tones": ", ".join(tones[:NAMED]) + ", ..." * (len(tones) > NAMED) or "none",
                 "attribution": attribution,
             }
         )
     return rows
 
 
-def _tone_rows(tones: list[dict[str, float]], quantity: str) -> list[dict[str, str]]:
+def _tone_rows(tones: list[dict[str, Any]], quantity: str) -> list[dict[str, str]]:
     return [
         {"frequency": hertz(tone["frequency_hz"]), quantity: level(tone[f"{quantity}_db"])}
+        | ({"tone": "yes" if tone["present"] else "no"} if "present" in tone else {})
         for tone in tones[:LOUDEST]
     ]

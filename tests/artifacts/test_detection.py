@@ -10,6 +10,7 @@ from scipy import signal as scipy_signal
 from asteroid_upsamplers.artifacts import (
     detect_tones,
     detectable_level,
+    narrowness,
     prominence,
     prominence_threshold,
 )
@@ -31,6 +32,24 @@ def test_prominence_of_a_known_line():
     expected = 10 * math.log10(1 + amplitude**2 / 4 * n_fft / 1.5)
     assert found[0] == pytest.approx(expected, abs=0.5)
     assert abs(found[1]) < 2
+    narrow = narrowness(noise(2**19, 0) + line, RATE, [RATE / 4, RATE / 2], n_fft)
+    assert narrow[0] == pytest.approx(found[0], abs=0.5)
+
+
+def test_a_line_is_narrower_than_a_hill_an_edge_or_a_slope_of_the_spectrum():
+    """Noise through an interpolation, its images and its band's edge; and with a line on top."""
+    n_fft, frames = 8192, noise(2**11, 0)[None, None]
+    linear = torch.nn.functional.interpolate(frames, scale_factor=256, mode="linear")[0]
+    edge = torch.from_numpy(scipy_signal.firwin(8191, 0.25)).float()
+    low = torch.nn.functional.conv1d(noise(2**18, 1)[None, None], edge[None, None])[0]
+    slope = noise(2**18, 2).cumsum(0)[None]
+    for signal, place in ((linear, 10.5 / 256), (low, 0.125), (slope, 16 / n_fft)):
+        assert narrowness(signal, 1.0, [place], n_fft) < 3
+        time = torch.arange(signal.shape[1])
+        line = signal.std() * torch.cos(2 * math.pi * place * time)
+        assert narrowness(signal + line, 1.0, [place], n_fft) > 10
+    assert prominence(linear, 1.0, [10.5 / 256], n_fft) > 5
+    assert prominence(low, 1.0, [0.125], n_fft) > 10
 
 
 def test_noise_exceeds_the_threshold_as_often_as_stated():

@@ -18,6 +18,7 @@ from asteroid_upsamplers import layers
 from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.models import DemucsLike
 from asteroid_upsamplers.probe import probe
+from asteroid_upsamplers.probe.text import conclusion
 
 from . import networks
 
@@ -123,6 +124,18 @@ def test_tones_in_noise_are_attributed_if_there_are_none_in_silence():
     assert report.silence.rms == 0
     assert (report.attributed_to, report.attributed_tones) == (["3"], "noise")
     assert report.layers[1].attribution_db > 10 > 1 > abs(report.layers[0].attribution_db)
+
+
+def test_hills_of_an_interpolations_spectrum_are_no_tones_in_noise():
+    """Half way between two valleys, where someone looks for the tones of another stride."""
+    upsample = nn.Upsample(scale_factor=256, mode="linear")
+    report = probe(upsample, 22050, (1, 4, 344), strides=[512])
+    assert max(tone["prominence_db"] for tone in report.noise.tones) > 3
+    assert (report.noise.present, report.attributed_to) == ([], [])
+    assert conclusion(report) == "No tones found."
+    torch.manual_seed(0)
+    relu = nn.Sequential(nn.Conv1d(4, 8, 3), nn.ReLU(), nn.ConvTranspose1d(8, 1, 512, 256))
+    assert probe(relu, 22050, (1, 4, 344)).noise.present
 
 
 @pytest.mark.parametrize(
