@@ -4,6 +4,7 @@ from .forms import InterpolatedConvolution
 from .kernels import (
     InterpolationKernel,
     cubic_kernel,
+    hold_kernel,
     interpolate,
     linear_kernel,
     nearest_kernel,
@@ -29,6 +30,7 @@ __all__ = [
     "centered_padding",
     "covering_frames",
     "cubic_kernel",
+    "hold_kernel",
     "interpolate",
     "linear_kernel",
     "mono_level",

@@ -11,6 +11,8 @@ a tone. (Zero insertion is the exception: it is no interpolation, and its branch
 
 [1] Pons et al., "Upsampling artifacts in neural audio synthesis", ICASSP 2021.
 [2] Keys, "Cubic convolution interpolation for digital image processing", IEEE TASSP 29, 1981.
+[3] Kinoshita and Kiya, "Fixed smooth convolutional layer for avoiding checkerboard artifacts in
+CNNs", arXiv 2002.02117.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .polyphase import polyphase_merge
+from .polyphase import filter_bank
 from .precision import without_autocast
 
 BORDERS = {"zeros": "constant", "replicate": "replicate", "reflect": "reflect"}
@@ -92,8 +94,8 @@ def interpolate(x: Tensor, kernel: InterpolationKernel) -> Tensor:
         if kernel.taps <= WINDOWED_TAPS:
             upsampled = (exact.unfold(-1, kernel.taps, 1) @ branches.T).flatten(2)
         else:
-            filters = branches[:, None].repeat(x.shape[1], 1, 1)
-            upsampled = polyphase_merge(F.conv1d(exact, filters, groups=x.shape[1]), kernel.stride)
+            merged = filter_bank(exact.flatten(0, 1)[:, None], branches[:, None])
+            upsampled = merged.unflatten(0, x.shape[:2])
     return upsampled.to(x.dtype)
 
 
@@ -153,6 +155,41 @@ def sinc_kernel(
     arguments = (places * rolloff).clamp(-zeros, zeros)
     branches = torch.sinc(arguments) * torch.cos(arguments * math.pi / zeros / 2).square()
     return InterpolationKernel(branches / branches.sum(1, keepdim=True), width, border)
+
+
+def hold_taps(length: int, order: int) -> Tensor:
+    """A rectangle of ``length`` samples, convolved with itself ``order`` times; its sum is 1 ([3]).
+
+    Order 0 holds a sample, order 1 is a triangle. Its spectrum is zero at every multiple of the
+    sample rate / ``length``, to the power ``order + 1``.
+
+    Example:
+        >>> hold_taps(2, 1)
+        tensor([0.2500, 0.5000, 0.2500], dtype=torch.float64)
+    """
+    rectangle = taps = (_zeros(length) + 1) / length
+    for _ in range(order):
+        taps = F.conv1d(F.pad(taps, (length - 1, length - 1))[None, None], rectangle[None, None])
+        taps = taps[0, 0]
+    return taps
+
+
+def hold_kernel(stride: int, order: int, border: str = "replicate") -> InterpolationKernel:
+    """:func:`hold_taps` as an interpolation, centred on the ``stride`` samples of an input sample.
+
+    Where a sample lies on neither side of that centre, the kernel's lies half a sample earlier.
+
+    Args:
+        stride: Upsampling factor.
+        order: 0 is nearest neighbours, 1 a triangle.
+        border: As in :class:`InterpolationKernel`; order 0 has none.
+    """
+    taps = stride * hold_taps(stride, order)
+    early = (order * (stride - 1) + 1) // 2
+    before, after = (len(taps) - 1 - early) // stride, (stride - 1 + early) // stride
+    missing = (before + after + 1) * stride - (after * stride - early) - len(taps)
+    frames = F.pad(taps, (after * stride - early, missing)).unflatten(0, (-1, stride))
+    return InterpolationKernel(frames.flip(0).T, before, border if len(frames) > 1 else "zeros")
 
 
 def _centred_kernel(

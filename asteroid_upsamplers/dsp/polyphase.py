@@ -21,6 +21,9 @@ HEAP_BYTES = 2**24
 """Blocks above 32 MiB are fresh pages from the system each time (glibc's largest mmap threshold),
 touching them can take as long as the convolution that fills them. Half of that measured best."""
 
+LEAST_BLOCK = 8
+"""Samples of the input in a block of :func:`filter_bank`."""
+
 
 def polyphase_merge(x: Tensor, stride: int) -> Tensor:
     """Interleave groups of ``stride`` channels in time: the periodic shuffle of subpixel layers.
@@ -97,6 +100,39 @@ def filtered_frames(
         groups = x.split(max(1, HEAP_BYTES // max(1, item)))
     filtered = [F.conv1d(group[..., window], weight, bias, padding=padding) for group in groups]
     return [z.narrow(2, first, frames).unflatten(1, (-1, stride)).mT for z in filtered]
+
+
+def filter_bank(x: Tensor, bank: Tensor) -> Tensor:
+    """Filter every signal by all phases, and merge them: a few channels to one, at a higher rate.
+
+    A block of samples and its filters are a banded matrix, so that all blocks of all signals are
+    one matrix product, whose rows are the output as it lies in memory. On a CPU that takes a
+    third of the time of a convolution with so few channels, although half the band is zeros.
+
+    Args:
+        x: ``(count, channels, time + taps - 1)``.
+        bank: ``(stride, channels, taps)``: row ``r`` makes phase ``r``.
+
+    Returns:
+        ``(count, time * stride)``.
+
+    Example:
+        >>> bank = torch.tensor([[[1.0, 0.0]], [[0.5, 0.5]]])
+        >>> filter_bank(torch.tensor([[[0.0, 1.0, 3.0]]]), bank)
+        tensor([[0.0000, 0.5000, 1.0000, 2.0000]])
+    """
+    if becomes_a_program():
+        return F.conv1d(x, bank).mT.flatten(1)
+    stride, _, taps = bank.shape
+    time = x.shape[-1] - taps + 1
+    block = max(LEAST_BLOCK, taps - 1)
+    seen = block + taps - 1
+    blocks = -(-time // block)
+    x = F.pad(x, (0, (blocks + 1) * block - x.shape[-1])).unflatten(-1, (blocks + 1, block))
+    x = torch.cat([x[:, :, :-1], x[:, :, 1:, : taps - 1]], -1).transpose(1, 2).flatten(2)
+    shifted = F.pad(bank, (0, block)).repeat(1, 1, block)[..., : block * seen]  # a sample a row
+    band = shifted.unflatten(-1, (block, seen)).permute(1, 3, 2, 0)
+    return (x @ band.flatten(2).flatten(0, 1)).flatten(1)[:, : time * stride]
 
 
 def joined(groups: list[Tensor]) -> Tensor:

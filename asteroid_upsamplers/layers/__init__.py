@@ -2,11 +2,14 @@
 
 from .base import Upsampler, assign, available, get, make, register
 from .conversion import to_subpixel, to_transposed
+from .hold import Hold
 from .inference import FoldedUpsampler, fold_for_inference
 from .interpolation import Cubic, Interpolation, Linear, Nearest, Sinc, Stretch
 from .learned import Learned
+from .lifting import Lifting
 from .measured import linear_system, measured_system
 from .polyphase import PolyphaseUpsampler
+from .resample import Resample
 from .subpixel import Subpixel
 from .tone_free import equal_phase_biases, equal_phase_gains
 from .transposed import Transposed
@@ -16,12 +19,15 @@ __all__ = [
     "Cubic",
     "FoldedUpsampler",
     "Haar",
+    "Hold",
     "Interpolation",
     "LazyWavelet",
     "Learned",
+    "Lifting",
     "Linear",
     "Nearest",
     "PolyphaseUpsampler",
+    "Resample",
     "Sinc",
     "Stretch",
     "Subpixel",

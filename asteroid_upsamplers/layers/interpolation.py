@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import cast
 
 from torch import Tensor
 
@@ -23,6 +24,9 @@ from .settings import integer, number, one_of
 
 LEAST_ROLLOFF = 0.01
 
+MAC_NEUTRAL = 2
+"""Taps that make an output sample of a transposed convolution with full overlap."""
+
 
 class Interpolation(PolyphaseUpsampler):
     """What the interpolation upsamplers share: the convolution that follows the interpolation.
@@ -39,6 +43,9 @@ class Interpolation(PolyphaseUpsampler):
         out_channels: Channels of the output.
         stride: Upsampling factor.
         kernel_size: Taps of the convolution at the output rate (default ``2 * stride + 1``).
+            ``"mac_neutral"`` is 2: written as two steps, the layer then takes as many multiply-adds
+            as the transposed convolution of length ``2 * stride`` that it replaces, which makes
+            each output sample of 2 taps. So short a filter hardly shapes the spectrum.
         bias: Whether to add one learnable constant an output channel.
         padding_mode: What the convolution sees around the upsampled signal: ``"zeros"``,
             ``"replicate"`` or ``"reflect"``, as in ``nn.Conv1d``.
@@ -55,15 +62,19 @@ class Interpolation(PolyphaseUpsampler):
         in_channels: int,
         out_channels: int,
         stride: int,
-        kernel_size: int | None = None,
+        kernel_size: int | str | None = None,
         bias: bool = True,
         padding_mode: str = "zeros",
         form: str = "auto",
     ):
         self.padding_mode = one_of(self.name, "padding_mode", padding_mode, BORDERS)
         stride = integer(self.name, "stride", stride)
-        kernel_size = 2 * stride + 1 if kernel_size is None else kernel_size
-        super().__init__(in_channels, out_channels, stride, kernel_size, bias, form)
+        if kernel_size is None:
+            kernel_size = 2 * stride + 1
+        elif kernel_size == "mac_neutral":
+            kernel_size = MAC_NEUTRAL
+        taps = cast(int, kernel_size)  # anything else is refused there
+        super().__init__(in_channels, out_channels, stride, taps, bias, form)
 
     @abstractmethod
     def interpolation_kernel(self) -> InterpolationKernel:
@@ -152,7 +163,7 @@ class Cubic(Interpolation):
         in_channels: int,
         out_channels: int,
         stride: int,
-        kernel_size: int | None = None,
+        kernel_size: int | str | None = None,
         bias: bool = True,
         padding_mode: str = "zeros",
         form: str = "auto",
@@ -192,7 +203,7 @@ class Sinc(Interpolation):
         in_channels: int,
         out_channels: int,
         stride: int,
-        kernel_size: int | None = None,
+        kernel_size: int | str | None = None,
         bias: bool = True,
         padding_mode: str = "zeros",
         form: str = "auto",

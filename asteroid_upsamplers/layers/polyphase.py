@@ -157,7 +157,7 @@ class PolyphaseUpsampler(Upsampler):
             return self.convolution.folded(x, low_rate_weight, multiply, self.bias)
         return self.convolution.commuted(x, multiply, self.bias)
 
-    def known_system(self) -> UpsamplingSystem:
+    def known_system(self) -> UpsamplingSystem | None:
         weight = self.filters() if self.taps_per_output else self.filters().transpose(0, 1)
         delay, stride = self.convolution.delay, self.stride
         folded = self.convolution.fold(weight)  # (out, in, stride, Q)

@@ -28,6 +28,14 @@ from .subpixel import filter_and_shuffle, shuffled_system
 Pair = tuple[Tensor, Tensor]
 
 
+def power_of_two(layer: str, stride: int) -> int:
+    """Which power of two ``stride`` is; else a :class:`UsageError` that names the layer."""
+    steps = integer(layer, "stride", stride).bit_length() - 1
+    if stride != 2**steps:
+        raise UsageError(f"{layer}: stride must be a power of two, not {stride}")
+    return steps
+
+
 def inverse_steps(channels: Tensor, stride: int, step: Callable[[Tensor, Tensor], Pair]) -> Tensor:
     """All inverse wavelet steps, down to one channel.
 
@@ -44,7 +52,7 @@ def inverse_steps(channels: Tensor, stride: int, step: Callable[[Tensor, Tensor]
         >>> inverse_steps(pairs, 2, LazyWavelet.step)
         tensor([[1., 3., 2., 4.]])
     """
-    for _ in range(int(math.log2(stride))):
+    for _ in range(stride.bit_length() - 1):
         halves = step(channels[:, 0::2], channels[:, 1::2])
         channels = torch.stack(halves, 3).flatten(2, 3)
     return channels[:, 0]
@@ -77,13 +85,11 @@ class InverseWavelet(Upsampler):
         kernel_size: int | None = None,
         bias: bool = True,
     ):
-        stride = integer(self.name, "stride", stride)
-        if stride & (stride - 1):
-            raise UsageError(f"{self.name}: stride must be a power of two, not {stride}")
+        power_of_two(self.name, stride)
         super().__init__(
             in_channels, out_channels, stride, 3 if kernel_size is None else kernel_size, bias
         )
-        rows = self.out_channels * stride
+        rows = self.out_channels * self.stride
         self.make_parameters((rows, self.in_channels, self.kernel_size), rows)
 
     @staticmethod

@@ -2,6 +2,7 @@
 
 [1] Pons et al., "Upsampling artifacts in neural audio synthesis", ICASSP 2021.
 [3] Défossez et al., "Music source separation in the waveform domain", arXiv 1911.13254.
+[8] Kinoshita and Kiya, "Fixed smooth convolutional layer", arXiv 2002.02117.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .. import layers
+from ..blocks import HeldConvolution
 from ..blocks.arguments import at_least
 from ..dsp import center_trim, covering_frames, transposed_length
 from ..dsp.channels_last import channels_last, convolve, prefers_channels_last
@@ -59,6 +61,8 @@ class DemucsLike(MusicSeparator):
             does around its network; ``forward`` never does.
         resample: Whether the network works at twice the sample rate, as Demucs v2: windowed sinc
             filters double the rate before it and halve it after it.
+        encoder_hold: Order of a hold kernel ([8]) before every strided convolution; ``None``: none,
+            as [3]. See :class:`~asteroid_upsamplers.blocks.HeldConvolution`.
 
     Raises:
         UsageError: (a ``ValueError``) for an impossible setting.
@@ -87,6 +91,7 @@ class DemucsLike(MusicSeparator):
         sample_rate: float = 44100,
         normalize: bool = False,
         resample: bool = False,
+        encoder_hold: int | None = None,
     ):
         super().__init__(sources, audio_channels, sample_rate, normalize)
         at_least("DemucsLike", 1, channels=channels, depth=depth, stride=stride)
@@ -94,11 +99,14 @@ class DemucsLike(MusicSeparator):
         for name, value in (("modified", modified), ("resample", resample)):
             flag("DemucsLike", name, value)
         at_least("DemucsLike", stride, kernel_size=kernel_size)  # shorter ones skip samples
+        if encoder_hold is not None:
+            at_least("DemucsLike", 0, encoder_hold=encoder_hold)
         settings, bias = {"bias": not modified, **(upsampler_kwargs or {})}, not modified
         if layers.get(upsampler) is layers.Transposed:  # the encoder's mirror: [3] never pads
             settings = {"trim": False, "kernel_size": kernel_size, **settings}
 
         self.kernel_size, self.stride, self.resample = kernel_size, stride, resample
+        self.encoder_hold = encoder_hold
         widths = [channels * 2**level for level in range(depth)]
         outer = [audio_channels, *widths[:-1]]
         self.encoder = nn.ModuleList(
@@ -110,6 +118,7 @@ class DemucsLike(MusicSeparator):
                 encoder_context,
                 relu=not (modified and level == 0),
                 bias=bias,
+                hold=encoder_hold,
             )
             for level in range(depth)
         )
@@ -201,9 +210,14 @@ class _EncoderBlock(nn.Module):
         context: int,
         relu: bool,
         bias: bool,
+        hold: int | None,
     ):
         super().__init__()
-        self.downsample = _Convolution(in_channels, channels, kernel_size, stride, bias=bias)
+        self.downsample = (
+            _Convolution(in_channels, channels, kernel_size, stride, bias=bias)
+            if hold is None
+            else HeldConvolution(in_channels, channels, kernel_size, stride, bias, order=hold)
+        )
         self.relu = nn.ReLU() if relu else nn.Identity()
         self.rewrite = _Convolution(
             channels, 2 * channels, 2 * context + 1, padding=context, bias=bias

@@ -33,8 +33,8 @@ def swap_decoder(
             stays as it is.
         upsampler: Name of a registered upsampler, or its class.
         init: ``"least_squares"`` starts the new decoder with the weights whose output is nearest to
-            the old one's, for frames of white noise (``subpixel``, ``lazy_wavelet``, ``haar`` and
-            ``stretch`` give the same output). ``"random"`` draws the weights.
+            the old one's, for frames of white noise (``subpixel``, ``stretch`` and the
+            wavelets give the same output). ``"random"`` draws the weights.
         upsampler_kwargs: Further settings of the upsampler.
 
     Returns:

@@ -21,7 +21,7 @@ BANKS = [
     {"fb_name": "torch_stft", "n_filters": 32, "kernel_size": 32, "stride": 8},
     {**PLAIN, "who_is_pinv": "decoder"},
 ]
-EXACT = ("haar", "lazy_wavelet", "stretch", "subpixel")
+EXACT = ("haar", "lazy_wavelet", "lifting", "stretch", "subpixel")
 FORCED = {"trim": True}
 """A setting that says what is the case anyway, and makes "transposed" a layer of ours."""
 

@@ -12,7 +12,7 @@ from asteroid_upsamplers.blocks import ChannelwiseUpsampler, exchange_upsamples
 from asteroid_upsamplers.errors import UsageError
 
 SMALL = {"in_chan": 6, "n_src": 2, "bn_chan": 4, "num_blocks": 2, "upsampling_depth": 3}
-REPEATING = ("haar", "lazy_wavelet", "nearest", "stretch", "subpixel", "transposed")
+REPEATING = ("haar", "lazy_wavelet", "lifting", "nearest", "stretch", "subpixel", "transposed")
 
 
 @pytest.mark.parametrize("name", layers.available())

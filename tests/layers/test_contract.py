@@ -1,6 +1,7 @@
 """Every family passes the public battery, which rejects layers that break the contract."""
 
 import dataclasses
+import inspect
 
 import pytest
 import torch
@@ -30,11 +31,32 @@ def test_a_family_as_it_comes(name):
         ("linear", {"form": "folded", "padding_mode": "reflect"}),
         ("cubic", {"form": "commuted", "coefficient": -0.5}),
         ("sinc", {"form": "folded", "zeros": 4, "rolloff": 0.8}),
+        ("hold", {"order": 2, "form": "folded"}),
+        ("resample", {"kernel_size": 3, "zeros": 2}),
+        ("linear", {"kernel_size": "mac_neutral"}),
     ],
     ids=str,
 )
 def test_a_family_with_further_settings(name, settings):
     check_upsampler(layers.get(name), settings, compiled=settings.get("form") == "commuted")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("resample", {"side_kernel_size": 7}), ("lifting", {"stages": 2, "predict_size": 5})],
+)
+def test_a_family_that_has_learned(name, settings):
+    """What starts at zero, or as a known wavelet, holds other values later."""
+    family = layers.get(name)
+
+    class Learned(family):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            for own in {"side_weight", "predict", "update"} & dict(self.named_parameters()).keys():
+                torch.nn.init.uniform_(getattr(self, own), -0.5, 0.5)
+
+    Learned.__signature__ = inspect.signature(family)
+    check_upsampler(Learned, settings, compiled=False)
 
 
 class FilterFirst(layers.Upsampler):
@@ -190,6 +212,17 @@ def test_a_broken_layer_is_found_out(broken, law):
         ("transposed", "stride", True),
         ("subpixel", "init", "constant"),
         ("haar", "stride", 6),
+        ("lifting", "stride", 6),
+        ("lifting", "predict_size", 2),
+        ("lifting", "update_size", 0),
+        ("lifting", "stages", 0.5),
+        ("hold", "order", -1),
+        ("hold", "order", "1"),
+        ("resample", "zeros", 0),
+        ("resample", "rolloff", 0),
+        ("resample", "side_kernel_size", 3),
+        ("subpixel", "kernel_size", "mac_neutral"),
+        ("nearest", "kernel_size", "mac-neutral"),
     ],
 )
 def test_impossible_settings_of_a_family(name, setting, value):

@@ -24,6 +24,7 @@ CASES += [("DemucsLike", {"upsampler": name}) for name in layers.available()]
 CASES += [
     ("DemucsLike", {"modified": True, "resample": True, "kernel_size": 7, "stride": 2}),
     ("DemucsLike", {"upsampler": "linear", "upsampler_kwargs": {"padding_mode": "replicate"}}),
+    ("DemucsLike", {"encoder_hold": 0, "kernel_size": 7, "stride": 2}),
     ("WaveUNet", {"upsampler": "learned", "context": False}),
     ("WaveUNet", {"upsampler": layers.Sinc, "upsampler_kwargs": {"zeros": 4, "bias": False}}),
     ("SamsNet", {"upsampler": "nearest"}),
@@ -67,6 +68,7 @@ def test_wrong_input_is_refused(name):
             {"channels": 0},
             "DemucsLike: channels must be an integer of at least 1, not 0",
         ),
+        ("DemucsLike", {"encoder_hold": -1}, "encoder_hold must be an integer of at least 0"),
         ("DemucsLike", {"depth": 1.5}, "depth must be an integer of at least 1, not 1.5"),
         ("DemucsLike", {"kernel_size": 3}, "kernel_size must be an integer of at least 4, not 3"),
         (

@@ -12,7 +12,7 @@ from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.models import swap_decoder
 from tests.models.test_with_upsampler import SMALL, settings_of
 
-EXACT = ("haar", "lazy_wavelet", "stretch", "subpixel", "transposed")
+EXACT = ("haar", "lazy_wavelet", "lifting", "stretch", "subpixel", "transposed")
 
 
 def trained(name="ConvTasNet", **more):
