@@ -193,13 +193,14 @@ def _add_probe(commands: argparse._SubParsersAction) -> None:
         help="find the tones that upsampling layers make, in a network or a recording",
         description="Find the upsampling layers of a network, measure the tones that they make "
         "of silence and of noise, and attribute these to layers; or look for such tones in a "
-        "recording. Nothing in a model file or an ONNX file is run as code; a factory is code and "
-        "is run, so name only one that you trust.",
+        "recording. Nothing in a model file or an ONNX file is run as code. A factory is code and "
+        "is run, and so is an archive of TorchScript or torch.export: name only what you trust.",
     )
     add = parser.add_argument
     add(
         "target",
-        help="Asteroid model file, ONNX file, recording, or package.module:factory of a network",
+        help="Asteroid model file, ONNX file, archive of TorchScript (.ts, .jit) or torch.export "
+        "(.pt2), recording, or package.module:factory of a network",
     )
     add("--json", action="store_true", help="print the results as JSON")
     page = "also write a page with pictures and sounds"
@@ -237,6 +238,8 @@ def _add_probe(commands: argparse._SubParsersAction) -> None:
     layers = "of a recording: network, given as target is, whose layers' strides to look for, too"
     add("--model", metavar="FILE", help=layers)
     add("--seed", type=seed, help="seed of the test noise (default 0)")
+    trusted = "the file is an archive of TorchScript or torch.export, whatever its name: run it"
+    add("--torchscript", action="store_const", const=True, help=trusted)
     lint = "only name the layers whose construction makes tones, without running the network; "
     add("--lint", action="store_true", help=lint + "exit status 1 if there are any")
     save = "write the results to this file, for --baseline to compare with"

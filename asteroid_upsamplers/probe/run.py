@@ -48,6 +48,7 @@ def run_probe(
     reference: Path | None = None,
     model: str | None = None,
     page: Path | None = None,
+    torchscript: bool | None = None,
 ) -> ProbeResult:
     """Probe a model file, an ONNX file, a ``package.module:factory``, or a recording.
 
@@ -68,6 +69,8 @@ def run_probe(
             tones are not the network's.
         model: Of a recording: target whose layers' strides are looked for, too.
         page: Where to write an HTML page; nowhere if ``None``.
+        torchscript: Whether an archive of ``torch.jit.save`` or ``torch.export.save``, which is
+            code, is run whatever its name; those called ``.ts``, ``.jit`` and ``.pt2`` always are.
 
     Raises:
         UsageError: For anything that the user can put right, in one line that names the target.
@@ -83,6 +86,7 @@ def run_probe(
         "sample_rate": sample_rate,
     }
     of_networks |= {"settings": settings, "seed": seed, "output": output, "silence": silence}
+    of_networks |= {"torchscript": torchscript}
     if path.is_file() and not is_model_file(target) and not is_onnx(target):
         _refuse(target, "is a recording", of_networks)
         from .recorded import probe_file  # which needs audio libraries
@@ -91,9 +95,11 @@ def run_probe(
     _refuse(target, "is no recording", {"reference": reference, "model": model})
     if is_model_file(target):
         _refuse(target, "is a model file, which holds its settings", {"settings": settings})
+    else:
+        _refuse(target, "is no archive of torch", {"torchscript": torchscript})
     if input_shape:
         _refuse(target, "gets an input of the given shape", {"seconds": seconds})
-    network = load_network(target, settings or {})
+    network = load_network(target, settings or {}, bool(torchscript))
     rate, remarks = rate_of(network, sample_rate)
     shape = input_shape or usual_shape(network, rate, seconds or SECONDS)
     with _naming(target):

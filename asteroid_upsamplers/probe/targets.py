@@ -5,17 +5,27 @@ from __future__ import annotations
 import importlib
 import math
 import sys
+import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
-from ..errors import UsageError
+from ..errors import UsageError, one_line
 from .feed import Network, cause_of
 from .onnx_file import OnnxNetwork
 
 MODEL_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".th")
+PROGRAM_SUFFIXES = (".ts", ".jit", ".pt2")
+"""Names of archives of TorchScript and torch.export, by which a user says that they are code."""
+
+PROGRAMS = {"constants.pkl": "TorchScript", "archive_format": "torch.export"}
+"""Files in such archives, and what wrote them."""
+
 ONNX = ".onnx"
 RATE_ATTRIBUTES = ("sample_rate", "samplerate", "sampling_rate")
 MEL_ATTRIBUTES = ("n_mels", "num_mels", "n_mel_channels", "num_mel_bins", "n_mel")
@@ -31,30 +41,75 @@ FRAMES = 400
 DEFAULT_RATE = 44100
 
 
-def load_network(target: str, settings: dict[str, Any]) -> Network:
-    """The network of an Asteroid model file, of an ONNX file, or that a factory makes."""
+def load_network(target: str, settings: dict[str, Any], torchscript: bool = False) -> Network:
+    """The network of an Asteroid model file, of an ONNX file, or that a factory makes.
+
+    Args:
+        target: What the user named.
+        settings: Arguments of the factory, or values of the ONNX file's further inputs.
+        torchscript: Whether an archive of TorchScript or torch.export, which is code, is run
+            whatever its name.
+    """
     if is_onnx(target):
         return OnnxNetwork(Path(target), settings)
     if is_model_file(target):
+        kind = _program(Path(target))
+        if torchscript or _suffix(target) in PROGRAM_SUFFIXES:
+            return _loaded(target, kind)
+        if kind is not None:
+            raise UsageError(
+                f"{target}: is a {kind} program, which is code: pass --torchscript to run it, if "
+                "you trust it"
+            )
         # of the same rank, so imported here; it registers our models with Asteroid
         return importlib.import_module("asteroid_upsamplers.models").load_model(target)
     if ":" in target:
         return _built(target, settings)
+    suffixes = ", ".join((*MODEL_SUFFIXES, *PROGRAM_SUFFIXES, ONNX))
     raise UsageError(
-        f"{target}: no such file, and no package.module:factory; pass a model file "
-        f"({', '.join((*MODEL_SUFFIXES, ONNX))}), a recording, or package.module:factory"
+        f"{target}: no such file, and no package.module:factory; pass a model file ({suffixes}), "
+        "a recording, or package.module:factory"
     )
+
+
+def _program(path: Path) -> str | None:
+    """Whose archive of code a file is; ``None`` if it is none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {name.rpartition("/")[2] for name in archive.namelist()}
+    except (OSError, zipfile.BadZipFile):
+        return None
+    return next((kind for name, kind in PROGRAMS.items() if name in names), None)
+
+
+def _loaded(target: str, kind: str | None) -> Network:
+    if not Path(target).is_file():
+        raise UsageError(f"{target}: no such file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of how torch reads its own archives
+            if kind == "torch.export":
+                return torch.export.load(target).module()
+            if kind == "TorchScript":
+                return torch.jit.load(target, map_location="cpu")
+    except Exception as error:  # whatever torch raises for a damaged archive
+        raise UsageError(f"{target}: cannot be loaded: {one_line(error)}") from error
+    raise UsageError(f"{target}: damaged, or no archive of torch.jit.save or torch.export.save")
+
+
+def _suffix(target: str) -> str:
+    return Path(target).suffix.lower()
 
 
 def is_onnx(target: str) -> bool:
     """Whether a target is an ONNX file, by its name."""
-    return Path(target).suffix.lower() == ONNX and ":" not in target
+    return _suffix(target) == ONNX and ":" not in target
 
 
 def is_model_file(target: str) -> bool:
     """Whether a target is a model file, by its name, or by its beginning if it has another name."""
     path = Path(target)
-    if path.suffix.lower() in MODEL_SUFFIXES:
+    if path.suffix.lower() in (*MODEL_SUFFIXES, *PROGRAM_SUFFIXES):
         return True
     if not path.is_file():
         return False
@@ -95,15 +150,40 @@ def usual_shape(network: Network, rate: float, seconds: float) -> tuple[int, ...
     """One example of samples or frames, of as many channels as the network seems to take."""
     if isinstance(network, OnnxNetwork):
         return network.shape(round(seconds * rate), FRAMES, MOST_WAVEFORM_CHANNELS)
+    if isinstance(network, GraphModule):
+        return _shape_of_program(network, round(seconds * rate))
     channels = stated(network, CHANNEL_ATTRIBUTES)
     if channels is None and isinstance(network, nn.Module):
-        first = (m for m in network.modules() if isinstance(m, (nn.Conv1d, nn.ConvTranspose1d)))
-        channels = next((m.in_channels for m in first), 1)
+        channels = next(filter(None, map(_taken_by, network.modules())), 1)
     time = round(seconds * rate)
     if channels and channels > MOST_WAVEFORM_CHANNELS:
         hop = stated(network, HOP_ATTRIBUTES)
         time = round(seconds * rate / hop) if hop else FRAMES
     return 1, int(channels or 1), time
+
+
+def _shape_of_program(program: GraphModule, samples: int) -> tuple[int, ...]:
+    """As torch.export noted it; the last free axis is time."""
+    inputs = (n.meta["val"] for n in program.graph.nodes if n.op == "placeholder" and n.meta)
+    value = next((v for v in inputs if isinstance(v, Tensor)), None)
+    if value is None:
+        raise UsageError("the program states no shape of its input (--input_shape)")
+    sizes = [size if isinstance(size, int) else None for size in value.shape]
+    frames = max((size or 1 for size in sizes[1:]), default=1) > MOST_WAVEFORM_CHANNELS
+    free = [axis for axis, size in enumerate(sizes) if size is None]
+    shape = [size or 1 for size in sizes]
+    for axis in free[-1:]:
+        shape[axis] = FRAMES if frames else samples
+    return tuple(shape)
+
+
+def _taken_by(module: Any) -> int | None:
+    """Channels that a convolution takes; ``None`` for other modules."""
+    if isinstance(module, (nn.Conv1d, nn.ConvTranspose1d)):
+        return module.in_channels
+    axis = {"Conv1d": 1, "ConvTranspose1d": 0}.get(getattr(module, "original_name", ""))
+    weight = getattr(module, "weight", None)
+    return None if axis is None or weight is None else weight.shape[axis]  # in TorchScript
 
 
 def stated(network: object, names: Sequence[str]) -> float | None:

@@ -239,7 +239,8 @@ def tracing(
     before = nn.modules.module.register_module_forward_pre_hook(trace._enter)
     after = nn.modules.module.register_module_forward_hook(trace._leave)
     try:
-        with torch.compiler.set_stance("force_eager"), trace:
+        plain = torch.jit.optimized_execution(False)  # else the same run has other operations later
+        with torch.compiler.set_stance("force_eager"), plain, trace:
             yield trace
     finally:
         before.remove()

@@ -56,6 +56,33 @@ def test_asteroids_own_file(tmp_path, capsys):
     assert content["sample_rate"] == 8000
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_archives_of_programs_are_run_only_where_the_user_says_so(tmp_path, capsys):
+    """By their names or by an option; names, channels and lengths are read from the archive."""
+    network = torch.nn.Sequential(torch.nn.Conv1d(20, 4, 3), torch.nn.ConvTranspose1d(4, 1, 8, 4))
+    x, free = torch.randn(1, 20, 200), ({2: torch.export.Dim("time", min=8)},)
+    torch.jit.trace(network, x).save(tmp_path / "traced.ts")
+    shutil.copy(tmp_path / "traced.ts", tmp_path / "traced.pt")
+    torch.jit.script(network).save(tmp_path / "scripted.jit")
+    exported = torch.export.export(network, (x,), dynamic_shapes=free)
+    torch.export.save(exported, tmp_path / "exported.pt2")
+    torch.export.save(torch.export.export(network, (x,)), tmp_path / "fixed.pt2")
+    torch.save(network.state_dict(), tmp_path / "weights.ts")
+    for name in ("traced.ts", "traced.pt", "scripted.jit", "exported.pt2", "fixed.pt2"):
+        allowed = ["--torchscript"] if name == "traced.pt" else []
+        content = json.loads(
+            run(capsys, tmp_path / name, "--sample_rate", 8000, "--json", *allowed)
+        )
+        found = [(layer["name"], layer["stride"]) for layer in content["layers"]]
+        assert found == [("1", 4)], name
+        assert content["input_shape"] == [1, 20, 200 if name == "fixed.pt2" else 400], name
+    refused = {"traced.pt": "pass --torchscript", "weights.ts": "no archive of torch.jit.save"}
+    for name, words in (refused | {"none.ts": "no such file"}).items():
+        with pytest.raises(SystemExit, match="2"):
+            run(capsys, tmp_path / name)
+        assert words in capsys.readouterr().err
+
+
 def test_a_factory(capsys):
     settings = json.dumps({"upsampler": "nearest", "channels": 4, "depth": 3})
     text = run(capsys, DEMUCS, "--settings", settings, "--input_shape", "1,2,60000")
