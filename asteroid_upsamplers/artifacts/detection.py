@@ -54,9 +54,9 @@ class Detection(Result):
 
     Args:
         frequencies_hz: Where was looked.
-        levels_db: Of the tone there, rms in dB against 1, whether it is significant or not;
-            -400 for none.
-        over_floor_db: Its power against the power of everything else in one Hz there.
+        levels_db: Of the tone there, rms in dB against 1, whether it is significant or not, in the
+            channel where it is loudest; -400 for none.
+        over_floor_db: Its power there against the power of everything else in one Hz.
         p_values: Probability that a signal without a tone looks so much like one.
         present: Whether the p-value is below the rate of false alarms.
         false_alarm: That rate, for each frequency.
@@ -76,8 +76,8 @@ def detect_tones(
     """Look for steady tones.
 
     Args:
-        signal: ``(time,)`` or ``(channels, time)``; the channel with the surest tone counts, and
-            its p-value is corrected for the choice.
+        signal: ``(time,)`` or ``(channels, time)``; the channel with the surest tone counts for the
+            p-value, which is corrected for the choice.
         sample_rate: In Hz.
         frequencies: In Hz, above 0, up to half the sample rate.
         false_alarm: For each frequency, between 0 and 1. Of ten frequencies in a signal without
@@ -137,7 +137,7 @@ def detect_in_parts(
                 for f, s in pairs
             ]
         )
-    found = [_surest(column) for column in zip(*tests, strict=True)]
+    found = [_surest(column, false_alarm) for column in zip(*tests, strict=True)]
     return Detection(
         [frequency + shift for frequency in frequencies],
         [_db(power) for power, _, _ in found],
@@ -148,16 +148,23 @@ def detect_in_parts(
     )
 
 
-def _surest(tests: Sequence[list[list[float]]]) -> tuple[float, float, float]:
-    """Power, power of the floor in one Hz, and p-value of the surest channel, over all parts."""
+def _surest(tests: Sequence[list[list[float]]], false_alarm: float) -> tuple[float, float, float]:
+    """Power, power of the floor in one Hz, and p-value over all parts.
+
+    The p-value is that of the surest channel, and so are the powers if there is no tone; else they
+    are those of the loudest channel that has one.
+    """
     powers, floors, p_values = torch.tensor(tests, dtype=torch.float64).permute(1, 2, 0)
     combined = [
         float(row[0]) if len(tests) == 1 else float(scipy.stats.combine_pvalues(row.numpy()).pvalue)
         for row in p_values
     ]
-    best = min(range(len(combined)), key=lambda k: (combined[k], -float(powers[k].mean())))
-    p_value = -math.expm1(len(combined) * math.log1p(-min(combined[best], 1 - 1e-16)))
-    return float(powers[best].mean()), float(floors[best].mean()), p_value
+    corrected = [-math.expm1(len(combined) * math.log1p(-min(p, 1 - 1e-16))) for p in combined]
+    levels = powers.mean(1).tolist()
+    best = min(range(len(combined)), key=lambda k: (combined[k], -levels[k]))
+    having = [k for k, p in enumerate(corrected) if p < false_alarm]
+    shown = max(having, key=lambda k: levels[k], default=best)
+    return levels[shown], float(floors[shown].mean()), corrected[best]
 
 
 def _spectra(

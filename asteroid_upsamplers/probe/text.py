@@ -1,13 +1,11 @@
-"""What a probe found, in words and tables, for the terminal and for a page."""
+"""What a probe of a network found, in words and tables, for the terminal and for a page."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import Any
 
-from ..artifacts.detection import Detection
 from .kinds import UNKNOWN
-from .recording import RecordingReport
 from .results import AUDIBLE_DB, LEAST_PROMINENCE_DB, ProbeReport, audible_in_silence
 from .style import Page, Section
 from .targets import is_onnx
@@ -153,91 +151,6 @@ def _repair(name: str) -> str:
         f"take the tones out of the trained weights of the {which}, and see what that costs: "
         f"asteroid-upsamplers repair {target} -o OUT"
     )
-
-
-def describe_recording(report: RecordingReport, name: str) -> Page:
-    """The report of a recording called ``name``."""
-    sections = []
-    found, quiet = report.tones, report.quiet
-    if found is None:
-        summary = report.remarks[-1]
-    else:
-        rows = _recording_rows(report, found)
-        summary = recording_summary(report, found)
-        text = (
-            "At multiples of the sample rate / stride; without tones, "
-            f"{found.false_alarm * len(rows):g} of all recordings show one."
-        )
-        sections.append(Section("Steady tones", text, rows))
-    near = report.neighbours
-    if near is not None:
-        text = f"Of {near.frequencies} frequencies {near.shift_hz:.1f} Hz beside these, "
-        loudest = f" (the loudest: {level(near.loudest_db)})" if near.present else ""
-        text += (
-            f"{near.present} have a steady tone{loudest}; the most that one is over 1 Hz of floor "
-            f"there is {level(near.over_floor_db)}."
-        )
-        sections.append(Section("Control: beside these frequencies", text))
-    if quiet is not None:
-        which = "silent" if quiet.silent else "quietest"
-        text = (
-            f"In the {which} windows of a second ({quiet.windows}): {quiet.rms_db:.1f} dB, "
-            f"of which tones {level(quiet.tones_db)} ({percent(quiet.share_at_tones)})."
-        )
-        sections.append(Section("Where it is quiet", text))
-    title = f"Upsampling artifacts in {name}"
-    text = f"{report.seconds:.2f} s at {report.sample_rate} Hz, {report.rms_db:.1f} dB."
-    advice = ""
-    if found is not None and any(
-        report.reference.stands_out if report.reference else found.present
-    ):
-        advice = (
-            "Probe the network that made the recording (asteroid-upsamplers probe MODEL): the "
-            "report names the layer that makes the tones."
-        )
-    return Page(title, sections, summary, text, report.remarks, advice)
-
-
-def recording_summary(report: RecordingReport, found: Detection) -> str:
-    """How many tones there are, and the loudest of those that count."""
-    counted, more = found.present, ""
-    words = f"Steady tones at {sum(counted)} of {len(counted)} frequencies"
-    if report.reference is not None:
-        counted = report.reference.stands_out
-        words += f", {sum(counted)} of them above the reference"
-    places = [k for k, counts in enumerate(counted) if counts]
-    if places:
-        best = max(places, key=lambda k: found.levels_db[k])
-        if report.reference is not None:
-            excess = report.reference.excess_db[best]
-            more = ", by " + level(excess) if excess < NOTHING_DB else ", where that has nothing"
-        tone = f"{hertz(found.frequencies_hz[best])} at {level(found.levels_db[best])}{more}"
-        words += f". The loudest{' of these' if report.reference else ''}: {tone}"
-    return f"{words}."
-
-
-def _excess(decibels: float) -> str:
-    return "all of it" if decibels > NOTHING_DB else level(decibels)
-
-
-def _recording_rows(report: RecordingReport, found: Detection) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = []
-    for index, frequency in enumerate(found.frequencies_hz):
-        row: dict[str, object] = {
-            "frequency": hertz(frequency),
-            "level": level(found.levels_db[index]),
-            "over 1 Hz of floor": level(found.over_floor_db[index]),
-            "p": f"{found.p_values[index]:.2g}",
-            "tone": "yes" if found.present[index] else "no",
-        }
-        if report.reference is not None:
-            row |= {
-                "in the reference": level(report.reference.levels_db[index]),
-                "above it": _excess(report.reference.excess_db[index]),
-                "stands out": "yes" if report.reference.stands_out[index] else "no",
-            }
-        rows.append(row)
-    return rows
 
 
 def hertz(frequency: float) -> str:

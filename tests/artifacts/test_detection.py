@@ -167,5 +167,8 @@ def test_the_surest_channel_counts_and_costs():
     both = detect_tones(torch.stack([quiet, loud]), RATE, [RATE / 4])
     alone = detect_tones(loud, RATE, [RATE / 4])
     assert both.present == [True] and both.levels_db == pytest.approx(alone.levels_db)
+    faint = torch.sin(torch.arange(4096) * math.pi / 2) * 1e-6
+    with_faint = detect_tones(torch.stack([faint, loud]), RATE, [RATE / 4])
+    assert with_faint.levels_db == pytest.approx(alone.levels_db)  # though the faint one is surer
     assert alone.p_values[0] > 0
     assert both.p_values[0] == pytest.approx(2 * alone.p_values[0], rel=1e-3, abs=0)

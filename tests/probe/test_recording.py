@@ -13,8 +13,8 @@ from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.probe import probe_recording, run_probe
 from asteroid_upsamplers.probe.pictures import recording_pictures
 from asteroid_upsamplers.probe.recording import probe_blocks
+from asteroid_upsamplers.probe.recording_text import describe_recording
 from asteroid_upsamplers.probe.reference import LOOK_ALIKE
-from asteroid_upsamplers.probe.text import describe_recording
 
 RATE = 16000
 
