@@ -3,7 +3,8 @@
 from .phases import nearest_taps
 from .repair import METHODS, repair
 from .report import LayerRepair, RepairReport, restore
-from .sites import Site, find_sites
+from .site import Site
+from .sites import find_sites
 
 __all__ = [
     "METHODS",

@@ -13,8 +13,10 @@ from ..errors import UsageError, one_line
 from ..layers.measured import copied
 from ..registry import nearest_names
 from .phases import nearest_taps, unequal
-from .report import HAS_NONE, LEFT, REPAIRED, LayerRepair, RepairReport
-from .sites import Site, chosen, survey
+from .report import HAS_NONE, LEFT, REPAIRED, LayerRepair, RepairReport, restore
+from .site import Site
+from .sites import survey
+from .weights import effective
 
 METHODS = {"phases": ".repair:equal_phases"}
 """Names of methods, and the functions that do them, which are imported when they are needed.
@@ -75,33 +77,44 @@ def repair(
         raise UsageError(f"network must be an nn.Module, not {type(network).__name__}")
     network = getattr(network, "_orig_mod", network)  # of a compiled one
     repaired = network if in_place else _copy(network)
-    found, others = survey(repaired, example)
-    for site in list(found):
+    found = survey(repaired, example)
+    for site in list(found.sites):
         if order and int(site.mask.sum(1).min()) < 2:
-            found.remove(site)
-            others[site.name] = "order=1 needs two taps in every phase: a longer kernel, or order=0"
-    sites = chosen(found, others, layers)
-    before = {site.name: (site.taps(), site.biases()) for site in sites}
+            found.sites.remove(site)
+            found.others[site.name] = "order=1 needs two taps in every phase: use order=0"
+    sites, heads = found.chosen(layers)
     state = {name: value.detach().clone() for name, value in repaired.state_dict().items()}
-    levels = [_loudest(site) for site in sites]
-    module, _, function = METHODS[method].partition(":")
-    run = getattr(importlib.import_module(module, __package__), function)
-    warnings = run(
-        repaired, sites, order=order, calibration=calibration, example=example, **options
-    )
-    reports = [
-        _layer(site, level, *before[site.name]) for site, level in zip(sites, levels, strict=True)
-    ]
+    modules = dict(repaired.named_modules())
+    before = {site.name: (_numbers(site), _loudest(site)) for site in sites}
+    file, _, function = METHODS[method].partition(":")
+    run = getattr(importlib.import_module(file, __package__), function)
+    settings = {"order": order, "calibration": calibration, "example": example, **options}
+    try:
+        for head in heads:
+            head.silence()
+        warnings = [*found.warnings, *run(repaired, sites, **settings)]
+        for head in heads:
+            head.silence()
+    except BaseException:
+        restore(repaired, state, modules)  # a repair in place is done as a whole or not at all
+        raise
+    reports = [_layer(site, *before[site.name]) for site in sites]
+    reports += [head.report() for head in heads]
     reports += [
         LayerRepair(name, "", 0, HAS_NONE if reason.startswith(HAS_NONE) else LEFT, remark=reason)
-        for name, reason in others.items()
+        for name, reason in found.others.items()
     ]
+    replaced = {
+        name: module
+        for name, module in modules.items()
+        if dict(repaired.named_modules()).get(name) is not module
+    }
     changed = {
         name: state[name]
         for name, value in repaired.state_dict().items()
         if name in state and not torch.equal(value, state[name])
     }
-    return RepairReport(repaired, method, order, reports, list(warnings), changed)
+    return RepairReport(repaired, method, order, reports, warnings, changed, replaced)
 
 
 def equal_phases(network: nn.Module, sites: Sequence[Site], order: int, **_: Any) -> list[str]:
@@ -132,23 +145,27 @@ def _copy(network: nn.Module) -> nn.Module:
         ) from error
 
 
-def _layer(site: Site, before: float, taps: Tensor, biases: Tensor | None) -> LayerRepair:
-    after, offsets = site.taps(), site.biases()
-    change = float((after - taps).square().sum())
-    size = float(taps.square().sum())
-    if biases is not None and offsets is not None:
-        change += float((offsets - biases).square().sum())
-        size += float(biases.square().sum())
+def _layer(site: Site, before: list[Tensor], loudest: float) -> LayerRepair:
+    pairs = list(zip(_numbers(site), before, strict=True))
+    change = sum(float((new - old).square().sum()) for new, old in pairs)
+    size = sum(float(old.square().sum()) for _, old in pairs)
     return LayerRepair(
         site.name,
         site.kind,
         site.stride,
         REPAIRED if change else HAS_NONE,
         (change / size) ** 0.5 if size else 0.0,
-        before,
+        loudest,
         _loudest(site),
         "kept" if site.norm else None,
     )
+
+
+@torch.no_grad()
+def _numbers(site: Site) -> list[Tensor]:
+    """Weight and bias, as they are now."""
+    bias = [] if site.bias_numbers is None else [getattr(site.module, site.bias)]
+    return [value.double() for value in (effective(site.module, site.weight), *bias)]
 
 
 def _loudest(site: Site) -> float:

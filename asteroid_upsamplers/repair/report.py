@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..artifacts.result import Result
 from ..errors import UsageError
+from .weights import refresh
 
 REPAIRED, HAS_NONE, LEFT = "repaired", "has none", "left as it is"
 
@@ -55,6 +56,7 @@ class RepairReport:
         warnings: What to know before using it.
         originals: Each parameter and buffer that was changed, as it was, by its name in the
             state dict; a model file can keep it, and :func:`restore` takes it.
+        replaced: Modules in whose place the method put others, by their path.
     """
 
     network: nn.Module
@@ -63,6 +65,7 @@ class RepairReport:
     layers: list[LayerRepair]
     warnings: list[str] = field(default_factory=list)
     originals: dict[str, Tensor] = field(default_factory=dict)
+    replaced: dict[str, nn.Module] = field(default_factory=dict)
 
     def undo(self) -> nn.Module:
         """Give :attr:`network` its original weights, bit for bit.
@@ -70,7 +73,7 @@ class RepairReport:
         Returns:
             The network.
         """
-        return restore(self.network, self.originals)
+        return restore(self.network, self.originals, self.replaced)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -83,20 +86,29 @@ class RepairReport:
 
 
 @torch.no_grad()
-def restore(network: nn.Module, originals: Mapping[str, Tensor]) -> nn.Module:
+def restore(
+    network: nn.Module,
+    originals: Mapping[str, Tensor],
+    replaced: Mapping[str, nn.Module] | None = None,
+) -> nn.Module:
     """Write original weights back, in place.
 
     Args:
         network: Whose weights were changed.
         originals: As :attr:`RepairReport.originals`.
+        replaced: As :attr:`RepairReport.replaced`.
 
     Raises:
         UsageError: (a ``ValueError``) if they are of another network.
     """
+    for name, module in (replaced or {}).items():
+        if name and dict(network.named_modules()).get(name) is not module:
+            network.set_submodule(name, module)
     state = network.state_dict()
     for name, value in originals.items():
         if name not in state or state[name].shape != value.shape:
             raise UsageError(f"cannot undo: {name} is of another network, or has another shape")
     for name, value in originals.items():
         state[name].copy_(value)
+    refresh(network)
     return network

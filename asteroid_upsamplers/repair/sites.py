@@ -2,137 +2,100 @@
 
 Where each tap of a layer is kept is not written down for every kind of layer: the layer's linear
 system is asked for with the numbers 1, 2, 3 ... in the place of its weights, and the impulse
-responses then show which number stands where.
+responses then show which number stands where. Modules are known by their class; the shuffles and
+functions of others are seen when the network runs (:mod:`..probe`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
-from torch.nn.utils import parametrizations, parametrize
 from torch.nn.utils.parametrize import type_before_parametrizations
-from torch.nn.utils.weight_norm import WeightNorm
 
 from ..artifacts.system import transposed_system
-from ..artifacts.tones import ToneLevels, tones_of_period
 from ..dsp import UpsamplingSystem
 from ..errors import UsageError
 from ..layers import FoldedUpsampler, Haar, Stretch, Subpixel, Transposed, Upsampler
 from ..layers.measured import damaged_tensor, double_copy
 from ..layers.wavelet import InverseWavelet, inverse_steps
+from ..probe.calls import UpsamplingCall, subpixel_system
 from ..registry import nearest_names
-from .phases import on_grid
+from .heads import Head, find_heads
+from .report import HAS_NONE
+from .site import Site, numbers_of
+from .weights import computed_by, effective, norm_of
 
-NUDGES = (0, 0.5, -0.5, 1, -1, 1.5, -1.5, 2, -2)
-"""By so many of its last digits a norm is tried to be another."""
+MOST_NAMED = 5
+"""Layers, in an error about all of them."""
+
+System = Callable[[Tensor, Tensor | None], UpsamplingSystem]
+"""From a weight and a bias to what a layer is with them."""
 
 
 @dataclass(eq=False)
-class Site:
-    """One upsampling layer whose taps can be read and changed.
+class Survey:
+    """What upsamples in a network.
 
     Args:
-        name: Path of the module in the network; its class if it is the network itself.
-        kind: Name of the family.
-        stride: Upsampling factor.
-        module: That holds the weight.
-        numbers: ``(out, phase, in / groups, taps)``, where in the flattened weight each tap is; -1
-            for taps that do not exist.
-        bias_numbers: ``(out, phase)``, the same of the bias; ``None`` without one.
-        groups: Blocks of channels that do not mix.
-        mix: ``(phase, row)``, an orthogonal matrix, if the layer makes each phase of all its rows,
-            as inverse Haar steps do; ``numbers`` are then of rows.
-        weight: Name of the weight in the module.
-        bias: Name of the bias.
+        sites: The layers that can be repaired.
+        others: Of the other upsampling layers why not, by name; it begins with ``"has none"`` if
+            they cannot have unequal phases.
+        warnings: What to know about all of it.
+        heads: Inverse STFT heads.
     """
 
-    name: str
-    kind: str
-    stride: int
-    module: nn.Module
-    numbers: Tensor
-    bias_numbers: Tensor | None = None
-    groups: int = 1
-    mix: Tensor | None = None
-    weight: str = "weight"
-    bias: str = "bias"
+    sites: list[Site] = field(default_factory=list)
+    others: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    heads: list[Head] = field(default_factory=list)
 
-    @property
-    def mask(self) -> Tensor:
-        """``(phase, taps)``, which taps exist: phases of a partial overlap have different ones."""
-        return self.numbers[0, :, 0] >= 0
+    def add(self, name: str, make: Callable[[], Site | None]) -> None:
+        """Add what ``make`` gives, or why it gives nothing."""
+        try:
+            site = make()
+        except UsageError as error:
+            self.others[name] = str(error)
+        else:
+            self.sites += [] if site is None else [site]
 
-    @property
-    def places(self) -> Tensor:
-        """``(phase, taps)``, of each tap in the impulse response, in samples of the output."""
-        stride, taps = self.numbers.shape[1], self.numbers.shape[3]
-        frames = torch.arange(taps - 1, -1, -1, dtype=torch.float64)
-        return frames * stride + torch.arange(stride, dtype=torch.float64)[:, None]
+    def chosen(self, layers: str | Sequence[str] | None) -> tuple[list[Site], list[Head]]:
+        """The layers of these names, or within modules of these names; all for ``None``.
 
-    @property
-    def norm(self) -> str | None:
-        """``"weight_norm"`` if the weight is made of a norm and a direction."""
-        return None if norm_of(self.module, self.weight) is None else "weight_norm"
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the weight."""
-        return effective(self.module, self.weight).dtype
-
-    @torch.no_grad()
-    def taps(self) -> Tensor:
-        """``(out, phase, in / groups, taps)``, float64, on the CPU; 0 where :attr:`mask` is not.
-
-        Output sample ``j * stride + phase`` is the sum of tap ``q`` times input sample ``j + q``,
-        up to a delay.
+        Raises:
+            UsageError: (a ``ValueError``) if there are none.
         """
-        weight = effective(self.module, self.weight).detach().double().cpu().flatten()
-        rows = weight[self.numbers.clamp(min=0)] * (self.numbers >= 0)
-        return rows if self.mix is None else torch.einsum("pr,oriq->opiq", self.mix, rows)
+        wanted = [layers] if isinstance(layers, str) else layers
+        known = [found.name for found in (*self.sites, *self.heads)]
+        if wanted is not None and not len(wanted):
+            raise UsageError("layers is empty: name at least one, or leave it out to take all")
+        for name in wanted or ():
+            if name in self.others:
+                raise UsageError(f"layer {name} cannot be repaired: {self.others[name]}")
+            if not any(_within(one, name) for one in known):
+                listed = nearest_names(name, known) if known else "the network has none"
+                raise UsageError(f"layers: no layer {name!r} to repair: {listed}")
+        if not known:
+            reasons = [f"{name}: {reason}" for name, reason in self.others.items()]
+            more = len(reasons) - MOST_NAMED
+            reasons = reasons[:MOST_NAMED] + ([f"and {more} more"] if more > 0 else [])
+            reasons = reasons or ["no upsampling layer was found", *self.warnings]
+            raise UsageError(f"nothing to repair: {'; '.join(reasons)}")
+        names = wanted if wanted is not None else known
+        return (
+            [site for site in self.sites if any(_within(site.name, name) for name in names)],
+            [head for head in self.heads if any(_within(head.name, name) for name in names)],
+        )
 
-    @torch.no_grad()
-    def biases(self) -> Tensor | None:
-        """``(out, phase)``, float64: what each phase is for an input of zeros."""
-        bias = getattr(self.module, self.bias, None) if self.bias else None
-        if bias is None or self.bias_numbers is None:
-            return None
-        rows = bias.detach().double().cpu()[self.bias_numbers]
-        return rows if self.mix is None else rows @ self.mix.T
 
-    @torch.no_grad()
-    def assign(self, taps: Tensor, biases: Tensor | None = None) -> None:
-        """Write taps, and biases where they are given, in place.
-
-        They are rounded so that phases with equal sums have equal sums afterwards, exactly. A
-        weight that is made of a norm and a direction stays so.
-
-        Args:
-            taps: As :meth:`taps` gives them.
-            biases: As :meth:`biases` gives them.
-        """
-        weight = effective(self.module, self.weight).detach()
-        rows = taps if self.mix is None else torch.einsum("pr,opiq->oriq", self.mix, taps)
-        there = self.numbers >= 0
-        flat = weight.double().cpu().flatten()
-        flat[self.numbers[there]] = on_grid(rows, self.mask, weight.dtype)[there]
-        set_weight(self.module, self.weight, flat.view(weight.shape).to(weight))
-        if biases is not None and self.bias_numbers is not None:
-            bias = getattr(self.module, self.bias)
-            flat = bias.detach().double().cpu()
-            rows = biases if self.mix is None else biases @ self.mix
-            flat[self.bias_numbers.flatten()] = rows.flatten()
-            bias.copy_(flat)
-
-    def tones(self) -> ToneLevels:
-        """What the layer alone makes of an input of ones."""
-        gains = self.taps().sum((2, 3))
-        biases = self.biases()
-        return tones_of_period(gains if biases is None else gains + biases)
+NOT_WATCHED = (
+    "without an example input only modules are known as layers: pass example, an input or its "
+    "shape, to find convolutions with a shuffle, functions and inverse STFTs"
+)
 
 
 def find_sites(
@@ -145,70 +108,44 @@ def find_sites(
     Args:
         network: Any network.
         layers: Names of those that are wanted, or of modules that hold them; all if ``None``.
-        example: An input of the network, or its shape. With it the network is run once, and layers
+        example: An input of the network, or its shape. With it the network is run, and layers
             that are no modules are found as well.
 
     Raises:
         UsageError: (a ``ValueError``) if there are none, or one of ``layers`` is none.
     """
-    return chosen(*survey(network, example), layers)
+    return survey(network, example).chosen(layers)[0]
 
 
-def chosen(
-    sites: list[Site], others: dict[str, str], layers: str | Sequence[str] | None
-) -> list[Site]:
-    """Those of the sites that are wanted; for the arguments see :func:`survey`."""
-    if layers is not None:
-        wanted = [layers] if isinstance(layers, str) else list(layers)
-        if not wanted:
-            raise UsageError("layers is empty: name at least one, or leave it out to take all")
-        known = {site.name: site for site in sites}
-        for name in wanted:
-            if name in others:
-                raise UsageError(f"layer {name} cannot be repaired: {others[name]}")
-            if not any(_within(site, name) for site in known):
-                listed = nearest_names(name, known) if known else "there is none to repair"
-                raise UsageError(f"layers: no layer {name!r} to repair: {listed}")
-        sites = [site for site in sites if any(_within(site.name, name) for name in wanted)]
-    if not sites:
-        why = "; ".join(f"{name}: {reason}" for name, reason in others.items())
-        raise UsageError(
-            f"nothing to repair: {why}"
-            if why
-            else "nothing to repair: the network has no upsampling layer that is a module "
-            "(pass an example input, so that it can be watched)"
-        )
-    return sites
-
-
-def _within(site: str, name: str) -> bool:
-    return site == name or site.startswith(f"{name}.")
-
-
-def survey(
-    network: nn.Module, example: Tensor | Sequence[int] | None = None
-) -> tuple[list[Site], dict[str, str]]:
+def survey(network: nn.Module, example: Tensor | Sequence[int] | None = None) -> Survey:
     """The layers that can be repaired, and of the other upsampling layers why they cannot.
 
     Args:
         network: Any network.
         example: As in :func:`find_sites`.
     """
-    sites, others = [], {}
+    found = Survey()
     users = _users(network)
     for path, module in network.named_modules():
-        name = path.replace("_orig_mod.", "") or type_before_parametrizations(module).__name__
-        try:
-            site = _site(name, module)
-            if site is not None:
-                _refuse_weights(site, users)
-                sites.append(site)
-        except UsageError as error:
-            others[name] = str(error)
-    return sites, others
+        name = plain(path) or type_before_parametrizations(module).__name__
+        found.add(name, lambda name=name, module=module: _site(name, module, users))
+    if example is not None:
+        _watch(found, network, example, users)
+    else:
+        found.warnings.append(NOT_WATCHED)
+    return found
 
 
-def _site(name: str, module: nn.Module) -> Site | None:
+def plain(path: str) -> str:
+    """The path of a module without the wrappers of ``torch.compile``."""
+    return ".".join(part for part in path.split(".") if part != "_orig_mod")
+
+
+def _within(site: str, name: str) -> bool:
+    return site == name or site.startswith(f"{name}.")
+
+
+def _site(name: str, module: nn.Module, users: dict[int, list[str]]) -> Site | None:
     """A module as a site; ``None`` if it does not upsample.
 
     Raises:
@@ -216,170 +153,161 @@ def _site(name: str, module: nn.Module) -> Site | None:
     """
     kind = type_before_parametrizations(module).__name__
     if isinstance(module, torch.jit.ScriptModule):
-        kind = getattr(module, "original_name", kind)
-        if kind.startswith("ConvTranspose"):
+        if getattr(module, "original_name", kind).startswith("ConvTranspose"):
             raise UsageError("is TorchScript: repair the network that it was made of")
         return None
     if kind.startswith("ConvTranspose") and "quantized" in type(module).__module__:
         raise UsageError("is quantised: repair the network in float32, then quantise it again")
     if isinstance(module, FoldedUpsampler):
         raise UsageError("is folded for inference: repair the model before fold_for_inference")
-    if isinstance(module, nn.ConvTranspose1d):
-        stride, groups, dilation = module.stride[0], module.groups, module.dilation[0]
-        _refuse_missing(module)
-
-        def system(weight: Tensor, bias: Tensor | None) -> UpsamplingSystem:
-            return transposed_system(weight, bias, stride, groups, dilation)
-
-        return _numbered(name, "transposed", module, system) if stride > 1 else None
+    if isinstance(module, nn.ConvTranspose1d) and module.stride[0] > 1:
+        settings = module.stride[0], module.groups, module.dilation[0]
+        return _numbered(
+            Site(name, "transposed", module),
+            lambda weight, bias: transposed_system(weight, bias, *settings),
+            users,
+        )
+    if isinstance(module, (nn.ConvTranspose2d, nn.ConvTranspose3d)) and max(module.stride) > 1:
+        raise UsageError("works on images or spectrograms: layers of signals only are repaired")
     if isinstance(module, Upsampler) and module.stride > 1:
-        return _ours(name, module)
+        return _ours(name, module, users)
     return None
 
 
-def _ours(name: str, layer: Upsampler) -> Site:
+def _ours(name: str, layer: Upsampler, users: dict[int, list[str]]) -> Site:
     if not isinstance(layer, (Transposed, Stretch, Subpixel, InverseWavelet)):
         raise UsageError(
-            f"has none (the phases of {layer.name} have equal sums, whatever the weights)"
+            f"{HAS_NONE} (the phases of {layer.name} have equal sums, whatever the weights)"
         )
-    _refuse_missing(layer)
-    haar = isinstance(layer, Haar)
-    twin: Any = double_copy(layer)
-    if haar:
-        twin = Subpixel(
-            layer.in_channels, layer.out_channels, layer.stride, layer.kernel_size, layer.has_bias
-        ).double()
-    if getattr(twin, "tone_free", False):
-        twin.tone_free = False
+    site = Site(name, layer.name, layer)
+    size = layer.in_channels, layer.out_channels, layer.stride, layer.kernel_size, layer.has_bias
+    if isinstance(layer, Haar):  # its rows, in the place of phases
+        eye = torch.eye(layer.stride, dtype=torch.float64)
+        site.mix = inverse_steps(eye[None, :, None], layer.stride, Haar.step)[0]
 
     def system(weight: Tensor, bias: Tensor | None) -> UpsamplingSystem:
+        twin: Any = Subpixel(*size) if isinstance(layer, Haar) else double_copy(layer)
+        twin.tone_free = False
         for key in ("weight", "bias"):
             twin.__dict__.pop(key, None)
             twin._parameters.pop(key, None)
         twin.__dict__.update(weight=weight, bias=bias)
         return twin.known_system()
 
-    site = _numbered(name, layer.name, layer, system)
-    if not haar:
-        return site
-    eye = torch.eye(layer.stride, dtype=torch.float64)
-    return replace(site, mix=inverse_steps(eye[None, :, None], layer.stride, Haar.step)[0])
+    return _numbered(site, system, users)
 
 
-def _numbered(
-    name: str,
-    kind: str,
-    module: nn.Module,
-    system_for: Callable[[Tensor, Tensor | None], UpsamplingSystem],
-) -> Site:
-    weight, bias = effective(module, "weight"), getattr(module, "bias", None)
+def _numbered(site: Site, system: System, users: dict[int, list[str]]) -> Site:
+    """The site with the places of its taps.
+
+    Raises:
+        UsageError: If it cannot be repaired.
+    """
+    _refuse_weights(site.module, (site.weight, site.bias), users)
+    weight, bias = effective(site.module, site.weight), getattr(site.module, site.bias, None)
     numbers = torch.arange(1, weight.numel() + 1, dtype=torch.float64).view(weight.shape)
     offsets = None if bias is None else torch.arange(1, len(bias) + 1, dtype=torch.float64)
-    system = system_for(numbers, offsets).trimmed()
-    taps = system.low_rate_taps().round().long() - 1
-    if not (taps >= 0).any(3).all():
-        raise UsageError(
-            f"stride {system.stride} leaves phases without a tap (kernel_size is shorter): their "
-            "output is 0 for any input, which no other weights change"
-        )
-    biases = None if bias is None else system.offsets.round().long() - 1
-    return Site(name, kind, system.stride, module, taps, biases, system.groups)
+    site.numbers, places, site.groups = numbers_of(system(numbers, offsets))
+    site.bias_numbers = None if bias is None else places
+    return site
 
 
-def _refuse_missing(module: nn.Module) -> None:
+def _refuse_weights(module: nn.Module, names: Sequence[str], users: dict[int, list[str]]) -> None:
+    """Refuse weights that cannot be written, or that another layer has as well."""
     if any(is_lazy(p) or p.is_meta for p in module.parameters()):
         raise UsageError("has no weights yet: load them, or run the network once")
-
-
-def _refuse_weights(site: Site, users: dict[int, list[str]]) -> None:
-    """Refuse weights that cannot be written, or that another layer has as well."""
-    module = site.module
     if damage := damaged_tensor(module):
         raise UsageError(f"its {damage}: training diverged, or the file is damaged")
-    for name in (site.weight, site.bias):
-        if (maker := _maker(module, name)) is not None:
+    for name in names:
+        if (maker := computed_by(module, name)) is not None:
             raise UsageError(
-                f"its {name} is computed by {maker}: make it a plain parameter first "
-                "(torch.nn.utils.parametrize.remove_parametrizations, or the like)"
+                f"its {name} is computed by {maker}: make it a plain parameter first, with "
+                "torch.nn.utils.parametrize.remove_parametrizations or its like"
             )
+        value = getattr(module, name, None)
+        plain_type = value is None or type(value) in (Tensor, nn.Parameter)
+        if not plain_type or (value is not None and not value.is_floating_point()):
+            kind = type(value).__name__ if not plain_type else value.dtype
+            raise UsageError(f"its {name} is {kind}, but must be a tensor of real numbers")
     for parameter in module.parameters():
         if len(users.get(id(parameter), [])) > 1:
             raise UsageError(
-                f"shares a weight with {' and '.join(users[id(parameter)])}: a repair of the one "
-                "would change the other"
+                f"shares a weight with another layer ({' and '.join(users[id(parameter)])} have "
+                "the same): a repair would change both; give each its own copy first"
             )
 
 
 def _users(network: nn.Module) -> dict[int, list[str]]:
     """The modules that have a parameter, by its identity."""
     users: dict[int, list[str]] = {}
-    for name, module in network.named_modules():
+    for path, module in network.named_modules():
         for parameter in module._parameters.values():
             if parameter is not None:
-                users.setdefault(id(parameter), []).append(name or type(module).__name__)
+                users.setdefault(id(parameter), []).append(plain(path) or type(module).__name__)
     return users
 
 
-def _maker(module: nn.Module, name: str) -> str | None:
-    """What computes a parameter of others, weight norm aside."""
-    if parametrize.is_parametrized(module, name):
-        found = list(module.parametrizations[name])  # type: ignore[index]
-        normed = len(found) == 1 and isinstance(found[0], parametrizations._WeightNorm)
-        return None if normed else " and ".join(type(p).__name__ for p in found)
-    for hook in module._forward_pre_hooks.values():
-        own = getattr(hook, "name", getattr(hook, "_tensor_name", None))
-        computes = hasattr(hook, "compute_weight") or hasattr(hook, "apply_mask")
-        if own == name and computes and not isinstance(hook, WeightNorm):
-            return type(hook).__name__
-    return None
+def _watch(
+    found: Survey,
+    network: nn.Module,
+    example: Tensor | Sequence[int],
+    users: dict[int, list[str]],
+) -> None:
+    """Add the layers that are seen when the network runs, and warn of tones that cancel."""
+    from ..probe import examine
+    from ..probe.feed import white_noise
 
-
-def norm_of(module: nn.Module, name: str) -> tuple[Tensor, Tensor] | None:
-    """Norm and direction of a weight that torch's weight norm, old or new, makes of them."""
-    if parametrize.is_parametrized(module, name):
-        found: Any = module.parametrizations[name]  # type: ignore[index]
-        return found.original0, found.original1
-    if f"{name}_g" in module._parameters:
-        return getattr(module, f"{name}_g"), getattr(module, f"{name}_v")
-    return None
-
-
-def effective(module: nn.Module, name: str) -> Tensor:
-    """A weight as the module uses it; old-style weight norm computes it when the module runs."""
-    for hook in module._forward_pre_hooks.values():
-        if isinstance(hook, WeightNorm) and hook.name == name:
-            return hook.compute_weight(module)
-    return getattr(module, name)
-
-
-@torch.no_grad()
-def set_weight(module: nn.Module, name: str, weight: Tensor) -> None:
-    """Give a module a weight, through weight norm if it has that.
-
-    The direction becomes the weight itself, and the norm the one by which torch divides it: both
-    cancel. As norms are summed in another order for other shapes, its last digits are tried.
-    """
-    parts = norm_of(module, name)
-    if parts is None:
-        getattr(module, name).copy_(weight)
+    shape = tuple(example.shape if isinstance(example, Tensor) else example)
+    try:
+        report, signals = examine(network, 1.0, shape)
+        found.heads = find_heads(network, white_noise(network, shape, 0))
+    except UsageError as error:
+        found.warnings.append(f"layers that are no modules were not looked for: {error}")
         return
-    gain, direction = parts
-    axes = [axis for axis, size in enumerate(gain.shape) if size == 1] if gain.dim() else None
-    start = weight.norm(dim=axes, keepdim=True).view(gain.shape)
-    direction.copy_(torch.where(start == 0, 1, weight))
-    gain.copy_(start)
+    for layer, call in zip(report.layers, signals.calls, strict=True):
+        name = call.name.partition("#")[0] or call.kind
+        if (layer.attribution_db or 0) < -1:
+            found.warnings.append(
+                f"other layers cancel a part of the tones of {name}: without its tones those of "
+                f"the network rise by {-layer.attribution_db:.1f} dB; try to leave it out"
+            )
+        if name not in {*found.others, *(site.name for site in found.sites)}:
+            found.add(name, lambda name=name, call=call: _called(name, call, network, users))
 
-    def summed(values: Tensor) -> Tensor:
-        return values.double().sum(axes, keepdim=True).view(gain.shape)
 
-    ratio = summed(effective(module, name) * weight) / summed(weight.square())
-    start = torch.where(start == 0, 0, start / ratio)
-    best, least = start, torch.full_like(start, torch.inf)
-    for nudge in NUDGES:
-        gain.copy_(start * (1 + nudge * torch.finfo(gain.dtype).eps))
-        error = summed((effective(module, name) - weight).abs())
-        better = error < least
-        best, least = torch.where(better, gain, best), torch.where(better, error, least)
-    gain.copy_(best)
-    if not parametrize.is_parametrized(module, name):
-        setattr(module, name, effective(module, name))
+def _called(
+    name: str, call: UpsamplingCall, network: nn.Module, users: dict[int, list[str]]
+) -> Site:
+    """An upsampling layer that was seen running, as a site."""
+    if call.kind.removesuffix("2d") in ("nearest", "linear", "cubic"):
+        raise UsageError(f"{HAS_NONE} ({call.kind} interpolation has phases with equal sums)")
+    make: Any = call.layer
+    if getattr(make, "func", None) not in (subpixel_system, transposed_system):
+        raise UsageError(f"is {call.kind}: which weights make its phases is unknown")
+    weight, bias, *settings = make.args
+    module, key = _owner(network, weight)
+    site = Site(name, call.kind, module, weight=key, bias="")
+    if bias is not None:
+        own = module._parameters.items()
+        site.bias = next((name for name, value in own if _is_same(value, bias)), "")
+        if not site.bias:
+            raise UsageError(f"is {call.kind}: its bias is no parameter of its own")
+    return _numbered(site, lambda weight, bias: make.func(weight, bias, *settings), users)
+
+
+def _owner(network: nn.Module, weight: Tensor) -> tuple[nn.Module, str]:
+    """The module and the name of a weight that was seen running."""
+    for module in network.modules():
+        for name, value in module._parameters.items():
+            if _is_same(value, weight):
+                return module, name
+        if norm_of(module, "weight") is not None:
+            own = effective(module, "weight")
+            if own.shape == weight.shape and torch.equal(own, weight):
+                return module, "weight"
+    raise UsageError("its weight is no parameter (it is fixed, or computed of others)")
+
+
+def _is_same(parameter: Tensor | None, seen: Tensor) -> bool:
+    same = parameter is not None and parameter.shape == seen.shape
+    return same and parameter.data_ptr() == seen.data_ptr()
