@@ -60,15 +60,12 @@ class Head:
 
     def report(self) -> LayerRepair:
         """What was done."""
-        settings = {"tone_db_before": self.level_db, "tone_db_after": self.after_db}
-        remark = "bins at 0 and half the rate, for noise"
-        status = REPAIRED
+        remark, status = "bins at 0 and half the rate, for noise", REPAIRED
         if self.edit is None:
             status = HAS_NONE if self.level_db < SILENT_DB else LEFT
             remark += "" if status == HAS_NONE else ": no edit of its rows silences these alone"
-        return LayerRepair(
-            self.name, "istft", 2 * (self.bins - 1), status, remark=remark, **settings
-        )
+        size, before, after = 2 * (self.bins - 1), self.level_db, self.after_db
+        return LayerRepair(self.name, "istft", size, status, 0.0, before, after, None, remark)
 
 
 @torch.no_grad()

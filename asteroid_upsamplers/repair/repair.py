@@ -13,7 +13,7 @@ from ..errors import UsageError, one_line
 from ..layers.measured import copied
 from ..registry import nearest_names
 from .phases import nearest_taps, unequal
-from .report import HAS_NONE, LEFT, REPAIRED, LayerRepair, RepairReport, restore
+from .report import HAS_NONE, LEFT, REPAIRED, LayerRepair, RepairReport, restore, tensors_of
 from .site import Site
 from .sites import survey
 from .weights import effective
@@ -83,7 +83,7 @@ def repair(
             found.sites.remove(site)
             found.others[site.name] = "order=1 needs two taps in every phase: use order=0"
     sites, heads = found.chosen(layers)
-    state = {name: value.detach().clone() for name, value in repaired.state_dict().items()}
+    state = {name: value.detach().clone() for name, value in tensors_of(repaired).items()}
     modules = dict(repaired.named_modules())
     before = {site.name: (_numbers(site), _loudest(site)) for site in sites}
     file, _, function = METHODS[method].partition(":")
@@ -111,7 +111,7 @@ def repair(
     }
     changed = {
         name: state[name]
-        for name, value in repaired.state_dict().items()
+        for name, value in tensors_of(repaired).items()
         if name in state and not torch.equal(value, state[name])
     }
     return RepairReport(repaired, method, order, reports, warnings, changed, replaced)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ..artifacts.result import Result
 from ..errors import UsageError
@@ -104,7 +105,7 @@ def restore(
     for name, module in (replaced or {}).items():
         if name and dict(network.named_modules()).get(name) is not module:
             network.set_submodule(name, module)
-    state = network.state_dict()
+    state = tensors_of(network)
     for name, value in originals.items():
         if name not in state or state[name].shape != value.shape:
             raise UsageError(f"cannot undo: {name} is of another network, or has another shape")
@@ -112,3 +113,12 @@ def restore(
         state[name].copy_(value)
     refresh(network)
     return network
+
+
+def tensors_of(network: nn.Module) -> dict[str, Tensor]:
+    """All parameters and buffers that are there, by their name in the state dict."""
+    named = [
+        *network.named_parameters(remove_duplicate=False),
+        *network.named_buffers(remove_duplicate=False),
+    ]
+    return {name: value for name, value in named if not (is_lazy(value) or value.is_meta)}

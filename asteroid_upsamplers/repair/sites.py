@@ -1,40 +1,30 @@
 """The upsampling layers of a network whose taps can be changed, whatever they are made of.
 
-Where each tap of a layer is kept is not written down for every kind of layer: the layer's linear
-system is asked for with the numbers 1, 2, 3 ... in the place of its weights, and the impulse
-responses then show which number stands where. Modules are known by their class; the shuffles and
-functions of others are seen when the network runs (:mod:`..probe`).
+Modules are known by their class (:mod:`.modules`); shuffles, functions and inverse STFTs are seen
+when the network runs (:mod:`.watched`, :mod:`.heads`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
 
-import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import type_before_parametrizations
 
-from ..artifacts.system import transposed_system
-from ..dsp import UpsamplingSystem
 from ..errors import UsageError
-from ..layers import FoldedUpsampler, Haar, Stretch, Subpixel, Transposed, Upsampler
-from ..layers.measured import damaged_tensor, double_copy
-from ..layers.wavelet import InverseWavelet, inverse_steps
-from ..probe.calls import UpsamplingCall, subpixel_system
 from ..registry import nearest_names
 from .heads import Head, find_heads
-from .report import HAS_NONE
-from .site import Site, numbers_of
-from .weights import computed_by, effective, norm_of
+from .modules import Users, site_of_module
+from .site import Site
+from .watched import site_of_call
 
 MOST_NAMED = 5
 """Layers, in an error about all of them."""
 
-System = Callable[[Tensor, Tensor | None], UpsamplingSystem]
-"""From a weight and a bias to what a layer is with them."""
+LEAST_CANCELLED_DB = -1.0
+"""Attributions below this are worth a warning."""
 
 
 @dataclass(eq=False)
@@ -70,7 +60,7 @@ class Survey:
             UsageError: (a ``ValueError``) if there are none.
         """
         wanted = [layers] if isinstance(layers, str) else layers
-        known = [found.name for found in (*self.sites, *self.heads)]
+        known = [site.name for site in self.sites] + [head.name for head in self.heads]
         if wanted is not None and not len(wanted):
             raise UsageError("layers is empty: name at least one, or leave it out to take all")
         for name in wanted or ():
@@ -128,7 +118,7 @@ def survey(network: nn.Module, example: Tensor | Sequence[int] | None = None) ->
     users = _users(network)
     for path, module in network.named_modules():
         name = plain(path) or type_before_parametrizations(module).__name__
-        found.add(name, lambda name=name, module=module: _site(name, module, users))
+        found.add(name, partial(site_of_module, name, module, users))
     if example is not None:
         _watch(found, network, example, users)
     else:
@@ -145,98 +135,6 @@ def _within(site: str, name: str) -> bool:
     return site == name or site.startswith(f"{name}.")
 
 
-def _site(name: str, module: nn.Module, users: dict[int, list[str]]) -> Site | None:
-    """A module as a site; ``None`` if it does not upsample.
-
-    Raises:
-        UsageError: If it does, and cannot be repaired.
-    """
-    kind = type_before_parametrizations(module).__name__
-    if isinstance(module, torch.jit.ScriptModule):
-        if getattr(module, "original_name", kind).startswith("ConvTranspose"):
-            raise UsageError("is TorchScript: repair the network that it was made of")
-        return None
-    if kind.startswith("ConvTranspose") and "quantized" in type(module).__module__:
-        raise UsageError("is quantised: repair the network in float32, then quantise it again")
-    if isinstance(module, FoldedUpsampler):
-        raise UsageError("is folded for inference: repair the model before fold_for_inference")
-    if isinstance(module, nn.ConvTranspose1d) and module.stride[0] > 1:
-        settings = module.stride[0], module.groups, module.dilation[0]
-        return _numbered(
-            Site(name, "transposed", module),
-            lambda weight, bias: transposed_system(weight, bias, *settings),
-            users,
-        )
-    if isinstance(module, (nn.ConvTranspose2d, nn.ConvTranspose3d)) and max(module.stride) > 1:
-        raise UsageError("works on images or spectrograms: layers of signals only are repaired")
-    if isinstance(module, Upsampler) and module.stride > 1:
-        return _ours(name, module, users)
-    return None
-
-
-def _ours(name: str, layer: Upsampler, users: dict[int, list[str]]) -> Site:
-    if not isinstance(layer, (Transposed, Stretch, Subpixel, InverseWavelet)):
-        raise UsageError(
-            f"{HAS_NONE} (the phases of {layer.name} have equal sums, whatever the weights)"
-        )
-    site = Site(name, layer.name, layer)
-    size = layer.in_channels, layer.out_channels, layer.stride, layer.kernel_size, layer.has_bias
-    if isinstance(layer, Haar):  # its rows, in the place of phases
-        eye = torch.eye(layer.stride, dtype=torch.float64)
-        site.mix = inverse_steps(eye[None, :, None], layer.stride, Haar.step)[0]
-
-    def system(weight: Tensor, bias: Tensor | None) -> UpsamplingSystem:
-        twin: Any = Subpixel(*size) if isinstance(layer, Haar) else double_copy(layer)
-        twin.tone_free = False
-        for key in ("weight", "bias"):
-            twin.__dict__.pop(key, None)
-            twin._parameters.pop(key, None)
-        twin.__dict__.update(weight=weight, bias=bias)
-        return twin.known_system()
-
-    return _numbered(site, system, users)
-
-
-def _numbered(site: Site, system: System, users: dict[int, list[str]]) -> Site:
-    """The site with the places of its taps.
-
-    Raises:
-        UsageError: If it cannot be repaired.
-    """
-    _refuse_weights(site.module, (site.weight, site.bias), users)
-    weight, bias = effective(site.module, site.weight), getattr(site.module, site.bias, None)
-    numbers = torch.arange(1, weight.numel() + 1, dtype=torch.float64).view(weight.shape)
-    offsets = None if bias is None else torch.arange(1, len(bias) + 1, dtype=torch.float64)
-    site.numbers, places, site.groups = numbers_of(system(numbers, offsets))
-    site.bias_numbers = None if bias is None else places
-    return site
-
-
-def _refuse_weights(module: nn.Module, names: Sequence[str], users: dict[int, list[str]]) -> None:
-    """Refuse weights that cannot be written, or that another layer has as well."""
-    if any(is_lazy(p) or p.is_meta for p in module.parameters()):
-        raise UsageError("has no weights yet: load them, or run the network once")
-    if damage := damaged_tensor(module):
-        raise UsageError(f"its {damage}: training diverged, or the file is damaged")
-    for name in names:
-        if (maker := computed_by(module, name)) is not None:
-            raise UsageError(
-                f"its {name} is computed by {maker}: make it a plain parameter first, with "
-                "torch.nn.utils.parametrize.remove_parametrizations or its like"
-            )
-        value = getattr(module, name, None)
-        plain_type = value is None or type(value) in (Tensor, nn.Parameter)
-        if not plain_type or (value is not None and not value.is_floating_point()):
-            kind = type(value).__name__ if not plain_type else value.dtype
-            raise UsageError(f"its {name} is {kind}, but must be a tensor of real numbers")
-    for parameter in module.parameters():
-        if len(users.get(id(parameter), [])) > 1:
-            raise UsageError(
-                f"shares a weight with another layer ({' and '.join(users[id(parameter)])} have "
-                "the same): a repair would change both; give each its own copy first"
-            )
-
-
 def _users(network: nn.Module) -> dict[int, list[str]]:
     """The modules that have a parameter, by its identity."""
     users: dict[int, list[str]] = {}
@@ -251,7 +149,7 @@ def _watch(
     found: Survey,
     network: nn.Module,
     example: Tensor | Sequence[int],
-    users: dict[int, list[str]],
+    users: Users,
 ) -> None:
     """Add the layers that are seen when the network runs, and warn of tones that cancel."""
     from ..probe import examine
@@ -266,48 +164,11 @@ def _watch(
         return
     for layer, call in zip(report.layers, signals.calls, strict=True):
         name = call.name.partition("#")[0] or call.kind
-        if (layer.attribution_db or 0) < -1:
+        level = layer.attribution_db or 0.0
+        if level < LEAST_CANCELLED_DB:
             found.warnings.append(
-                f"other layers cancel a part of the tones of {name}: without its tones those of "
-                f"the network rise by {-layer.attribution_db:.1f} dB; try to leave it out"
+                f"other layers cancel tones of {name}: without these those of the network rise by "
+                f"{-level:.1f} dB; repair it together with the others, or leave it out"
             )
         if name not in {*found.others, *(site.name for site in found.sites)}:
-            found.add(name, lambda name=name, call=call: _called(name, call, network, users))
-
-
-def _called(
-    name: str, call: UpsamplingCall, network: nn.Module, users: dict[int, list[str]]
-) -> Site:
-    """An upsampling layer that was seen running, as a site."""
-    if call.kind.removesuffix("2d") in ("nearest", "linear", "cubic"):
-        raise UsageError(f"{HAS_NONE} ({call.kind} interpolation has phases with equal sums)")
-    make: Any = call.layer
-    if getattr(make, "func", None) not in (subpixel_system, transposed_system):
-        raise UsageError(f"is {call.kind}: which weights make its phases is unknown")
-    weight, bias, *settings = make.args
-    module, key = _owner(network, weight)
-    site = Site(name, call.kind, module, weight=key, bias="")
-    if bias is not None:
-        own = module._parameters.items()
-        site.bias = next((name for name, value in own if _is_same(value, bias)), "")
-        if not site.bias:
-            raise UsageError(f"is {call.kind}: its bias is no parameter of its own")
-    return _numbered(site, lambda weight, bias: make.func(weight, bias, *settings), users)
-
-
-def _owner(network: nn.Module, weight: Tensor) -> tuple[nn.Module, str]:
-    """The module and the name of a weight that was seen running."""
-    for module in network.modules():
-        for name, value in module._parameters.items():
-            if _is_same(value, weight):
-                return module, name
-        if norm_of(module, "weight") is not None:
-            own = effective(module, "weight")
-            if own.shape == weight.shape and torch.equal(own, weight):
-                return module, "weight"
-    raise UsageError("its weight is no parameter (it is fixed, or computed of others)")
-
-
-def _is_same(parameter: Tensor | None, seen: Tensor) -> bool:
-    same = parameter is not None and parameter.shape == seen.shape
-    return same and parameter.data_ptr() == seen.data_ptr()
+            found.add(name, partial(site_of_call, name, call, network, users))
