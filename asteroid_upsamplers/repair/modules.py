@@ -16,14 +16,28 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import type_before_parametrizations
 
 from ..artifacts.system import transposed_system
+from ..artifacts.tones import tone_levels
 from ..dsp import UpsamplingSystem
 from ..errors import UsageError
-from ..layers import FoldedUpsampler, Haar, Stretch, Subpixel, Transposed, Upsampler
+from ..layers import (
+    FoldedUpsampler,
+    Haar,
+    Interpolation,
+    Learned,
+    Lifting,
+    Stretch,
+    Subpixel,
+    Transposed,
+    Upsampler,
+)
 from ..layers.measured import damaged_tensor, double_copy
 from ..layers.wavelet import InverseWavelet, inverse_steps
 from .report import HAS_NONE
 from .site import Site, numbers_of
 from .weights import computed_by, effective
+
+EQUAL = 1e-12
+"""Share of a constant's power in tones that is rounding."""
 
 System = Callable[[Tensor, Tensor | None], UpsamplingSystem]
 """From a weight and a bias to what a layer is with them."""
@@ -62,19 +76,25 @@ def site_of_module(name: str, module: nn.Module, users: Users) -> Site | None:
 
 
 def _ours(name: str, layer: Upsampler, users: Users) -> Site:
-    if not isinstance(layer, (Transposed, Stretch, Subpixel, InverseWavelet)):
-        raise UsageError(
-            f"{HAS_NONE} (the phases of {layer.name} have equal sums, whatever the weights)"
-        )
+    if not isinstance(layer, (Transposed, Stretch, Subpixel, InverseWavelet, Lifting)):
+        if isinstance(layer, (Interpolation, Learned)) or tone_levels(layer).tonal_fraction < EQUAL:
+            raise UsageError(f"{HAS_NONE}: the phases of {layer.name} have equal sums")
+        raise UsageError(f"{layer.name}: it is unknown which of its weights make its phases")
     site = Site(name, layer.name, layer)
-    size = layer.in_channels, layer.out_channels, layer.stride, layer.kernel_size, layer.has_bias
-    if isinstance(layer, Haar):  # its rows, in the place of phases
-        eye = torch.eye(layer.stride, dtype=torch.float64)
-        site.mix = inverse_steps(eye[None, :, None], layer.stride, Haar.step)[0]
+    known: Any = layer
+    if isinstance(layer, (Haar, Lifting)):
+        # whatever lifting filters learn, a constant goes through them as through Haar's steps with
+        # the sign of the details changed: the rows take the place of phases
+        sign = 1 if isinstance(layer, Haar) else -1
+        eye = torch.eye(layer.stride, dtype=torch.float64)[None, :, None]
+        site.mix = inverse_steps(eye, layer.stride, lambda a, d: Haar.step(a, sign * d))[0]
+        site.most_order = int(sign > 0)
+        size = effective(layer, "weight").shape[-1]
+        known = Subpixel(layer.in_channels, layer.out_channels, layer.stride, size, layer.has_bias)
+    twin = double_copy(known)
+    twin.tone_free = False
 
     def system(weight: Tensor, bias: Tensor | None) -> UpsamplingSystem:
-        twin: Any = Subpixel(*size) if isinstance(layer, Haar) else double_copy(layer)
-        twin.tone_free = False
         for key in ("weight", "bias"):
             twin.__dict__.pop(key, None)
             twin._parameters.pop(key, None)

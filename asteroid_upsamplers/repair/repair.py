@@ -79,9 +79,10 @@ def repair(
     repaired = network if in_place else _copy(network)
     found = survey(repaired, example)
     for site in list(found.sites):
-        if order and int(site.mask.sum(1).min()) < 2:
+        if order > site.most_order or (order and int(site.mask.sum(1).min()) < 2):
+            few = "needs two taps in every phase" if site.most_order else f"is not for {site.kind}"
             found.sites.remove(site)
-            found.others[site.name] = "order=1 needs two taps in every phase: use order=0"
+            found.others[site.name] = f"order=1 {few}: use order=0"
     sites, heads = found.chosen(layers)
     state = {name: value.detach().clone() for name, value in tensors_of(repaired).items()}
     modules = dict(repaired.named_modules())

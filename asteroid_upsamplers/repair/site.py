@@ -32,6 +32,7 @@ class Site:
             as inverse Haar steps do; ``numbers`` are then of rows.
         weight: Name of the weight in the module.
         bias: Name of the bias, if there is one.
+        most_order: 0 if only the sums of its phases are known from the taps, not their moments.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Site:
     mix: Tensor | None = None
     weight: str = "weight"
     bias: str = "bias"
+    most_order: int = 1
 
     @property
     def stride(self) -> int:
