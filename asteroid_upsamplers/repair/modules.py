@@ -30,7 +30,7 @@ from ..layers import (
     Transposed,
     Upsampler,
 )
-from ..layers.measured import damaged_tensor, double_copy
+from ..layers.measured import damaged_tensor
 from ..layers.wavelet import InverseWavelet, inverse_steps
 from .report import HAS_NONE
 from .site import Site, numbers_of
@@ -81,7 +81,6 @@ def _ours(name: str, layer: Upsampler, users: Users) -> Site:
             raise UsageError(f"{HAS_NONE}: the phases of {layer.name} have equal sums")
         raise UsageError(f"{layer.name}: it is unknown which of its weights make its phases")
     site = Site(name, layer.name, layer)
-    known: Any = layer
     if isinstance(layer, (Haar, Lifting)):
         # whatever lifting filters learn, a constant goes through them as through Haar's steps with
         # the sign of the details changed: the rows take the place of phases
@@ -90,8 +89,9 @@ def _ours(name: str, layer: Upsampler, users: Users) -> Site:
         site.mix = inverse_steps(eye, layer.stride, lambda a, d: Haar.step(a, sign * d))[0]
         site.most_order = int(sign > 0)
         size = effective(layer, "weight").shape[-1]
-        known = Subpixel(layer.in_channels, layer.out_channels, layer.stride, size, layer.has_bias)
-    twin = double_copy(known)
+        twin: Any = Subpixel(1, layer.out_channels, layer.stride, size, layer.has_bias)
+    else:
+        twin = type_before_parametrizations(layer)(**layer.get_config()).double()
     twin.tone_free = False
 
     def system(weight: Tensor, bias: Tensor | None) -> UpsamplingSystem:

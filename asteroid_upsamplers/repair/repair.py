@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -89,6 +90,11 @@ def repair(
     before = {site.name: (_numbers(site), _loudest(site)) for site in sites}
     file, _, function = METHODS[method].partition(":")
     run = getattr(importlib.import_module(file, __package__), function)
+    allowed = inspect.signature(run).parameters.keys() - {"network", "sites"}
+    for name in options.keys() - allowed:
+        raise UsageError(
+            f"method {method}: unknown option {name!r}: {nearest_names(name, allowed)}"
+        )
     settings = {"order": order, "calibration": calibration, "example": example, **options}
     try:
         for head in heads:
@@ -118,7 +124,13 @@ def repair(
     return RepairReport(repaired, method, order, reports, warnings, changed, replaced)
 
 
-def equal_phases(network: nn.Module, sites: Sequence[Site], order: int, **_: Any) -> list[str]:
+def equal_phases(
+    network: nn.Module,
+    sites: Sequence[Site],
+    order: int = 0,
+    calibration: Any = None,
+    example: Any = None,
+) -> list[str]:
     """The method ``phases``; see :mod:`.phases`."""
     for site in sites:
         taps, biases = site.taps(), site.biases()

@@ -1,6 +1,6 @@
 """A repaired network: no tones, nothing else changed, undone to the last bit."""
 
-import copy
+import importlib
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from asteroid_upsamplers import layers
 from asteroid_upsamplers.artifacts import tone_levels
 from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.layers.measured import double_copy
-from asteroid_upsamplers.repair import find_sites, repair
+from asteroid_upsamplers.repair import find_sites, repair, restore
 
 
 def bits(network):
@@ -44,6 +44,8 @@ LAYERS = {
     "weight norm": lambda: weight_norm(nn.ConvTranspose1d(16, 8, 16, 8)),
     "weight norm of taps": lambda: weight_norm(nn.ConvTranspose1d(16, 8, 16, 8), dim=2),
     "parametrized": lambda: parametrizations.weight_norm(nn.ConvTranspose1d(16, 8, 16, 8)),
+    "ours with weight norm": lambda: weight_norm(layers.Subpixel(3, 2, stride=4)),
+    "ours parametrized": lambda: parametrizations.weight_norm(layers.Transposed(3, 2, stride=4)),
     "half": lambda: nn.ConvTranspose1d(4, 4, 16, 4).half(),
 }
 
@@ -83,16 +85,120 @@ def test_what_it_refuses_and_what_it_says():
     network = nn.ModuleDict(
         {"up": nn.ConvTranspose1d(1, 1, 8, 4), "linear": layers.Linear(1, 1, 4)}
     )
-    before = copy.deepcopy(network)
+    before = bits(network)
     assert [layer.status for layer in repair(network).layers] == ["repaired", "has none"]
-    with pytest.raises(UsageError, match="no layer 'upp' to repair: did you mean up"):
-        repair(network, layers="upp")
-    with pytest.raises(UsageError, match="linear .*has none"):
-        repair(network, layers=["linear"])
-    with pytest.raises(UsageError, match="nothing to repair"):
-        repair(nn.Linear(2, 2))
-    with pytest.raises(UsageError, match="unknown method 'phase': did you mean phases"):
-        repair(network, method="phase")
-    with pytest.raises(UsageError, match="order"):
-        repair(network, order=2)
-    assert same_bits(bits(network), bits(before))
+    for words, settings in {
+        "no layer 'upp' to repair: did you mean up": {"layers": "upp"},
+        "linear .*has none": {"layers": ["linear"]},
+        "layers is empty": {"layers": []},
+        "unknown method 'phase': did you mean phases": {"method": "phase"},
+        "order must be 0": {"order": 2},
+        "unknown option 'ordre': did you mean order": {"ordre": 1},
+    }.items():
+        with pytest.raises(UsageError, match=words):
+            repair(network, **settings)
+    assert same_bits(bits(network), before)
+
+
+def quantised():
+    from torch.ao.nn.quantized import ConvTranspose1d
+
+    return ConvTranspose1d(1, 1, 8, 4)
+
+
+def tied():
+    layer = nn.ConvTranspose1d(1, 1, 8, 4)
+    other = nn.Conv1d(1, 1, 8, 4)
+    other.weight = layer.weight
+    return nn.Sequential(other, layer)
+
+
+def not_finite():
+    layer = nn.ConvTranspose1d(1, 1, 8, 4)
+    nn.init.constant_(layer.weight, torch.nan)
+    return layer
+
+
+def pruned():
+    from torch.nn.utils import prune
+
+    return prune.l1_unstructured(nn.ConvTranspose1d(1, 1, 8, 4), "weight", 3)
+
+
+REFUSED = {
+    "no upsampling layer": lambda: nn.Linear(2, 2),
+    "too short": lambda: nn.ConvTranspose1d(1, 1, 3, 4),
+    "is TorchScript": lambda: torch.jit.script(nn.Sequential(nn.ConvTranspose1d(1, 1, 8, 4))),
+    "is quantised": quantised,
+    "0 and 1 have the same": tied,
+    "weight holds NaN": not_finite,
+    "computed by L1Unstructured": pruned,
+    "computed by _SpectralNorm": lambda: parametrizations.spectral_norm(
+        nn.ConvTranspose1d(2, 2, 8, 4)
+    ),
+    "no weights yet": lambda: nn.LazyConvTranspose1d(1, 8, 4),
+    "complex64": lambda: nn.ConvTranspose1d(1, 1, 8, 4, dtype=torch.complex64),
+    "before fold_for_inference": lambda: layers.fold_for_inference(
+        nn.Sequential(layers.Transposed(1, 1, stride=2))
+    ),
+    "images": lambda: nn.ConvTranspose2d(1, 1, 4, 2),
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_a_line_for_what_cannot_be_repaired(words):
+    with pytest.raises(UsageError, match=f"nothing to repair: .*{words}"):
+        repair(REFUSED[words]())
+
+
+def test_order_1_needs_two_taps():
+    network = nn.Sequential(nn.ConvTranspose1d(1, 1, 4, 4), nn.ConvTranspose1d(1, 1, 8, 4))
+    statuses = {layer.name: layer.status for layer in repair(network, order=1).layers}
+    assert statuses == {"1": "repaired", "0": "left as it is"}
+    with pytest.raises(UsageError, match="layer 0 cannot be repaired: order=1"):
+        repair(network, order=1, layers="0")
+
+
+def test_all_else_of_the_network_stays():
+    up = nn.ConvTranspose1d(2, 2, 8, 4)
+    network = nn.ModuleDict({"up": nn.Sequential(up), "again": up, "other": nn.Conv1d(2, 2, 3)})
+    network.requires_grad_(False).eval()
+    network.train(False)["other"].train()
+    up.register_forward_hook(lambda *_: None)
+    repaired = repair(torch.compile(network)).network
+    assert type(repaired) is nn.ModuleDict
+    assert repaired["again"] is repaired["up"][0] and len(repaired["again"]._forward_hooks) == 1
+    assert not any(p.requires_grad for p in repaired.parameters())
+    assert repaired["other"].training and not repaired.training
+    assert torch.equal(repaired["other"].weight, network["other"].weight)
+
+
+class NoCopy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.up = nn.ConvTranspose1d(1, 1, 8, 4)
+        self.lines = (line for line in "ab")
+
+
+def test_a_network_that_cannot_be_copied_is_repaired_in_place_or_not_at_all(monkeypatch):
+    network = NoCopy()
+    before = bits(network)
+    with pytest.raises(UsageError, match="cannot be copied .*generator.*in_place=True"):
+        repair(network)
+
+    def fails(network, sites, order=0, calibration=None, example=None):
+        sites[0].assign(0 * sites[0].taps())
+        network.up = nn.Identity()
+        raise KeyboardInterrupt
+
+    module = importlib.import_module("asteroid_upsamplers.repair.repair")
+    monkeypatch.setattr(module, "equal_phases", fails)
+    with pytest.raises(KeyboardInterrupt):
+        repair(network, in_place=True)
+    assert same_bits(bits(network), before)
+    monkeypatch.undo()
+    report = repair(network, in_place=True)
+    assert report.network is network and not same_bits(bits(network), before)
+    assert same_bits(bits(report.undo()), before)
+    with pytest.raises(UsageError, match="of another network"):
+        restore(nn.Linear(1, 1), report.originals)
