@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .cli_repair import add_repair
 from .console import json_object, print_json, print_lines, seed, shape, write
 from .errors import one_line_errors
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Upsampling layers for audio networks: list, measure, separate, compare."""
+    """Upsampling layers for audio networks: list, measure, repair, separate, compare."""
     parser = argparse.ArgumentParser(prog="asteroid-upsamplers", description=main.__doc__)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -25,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     _add_demo_data(commands)
     _add_report(commands)
     _add_probe(commands)
+    add_repair(commands)
     _add_figures(commands)
     options = vars(parser.parse_args(argv))
     run, _ = options.pop("run"), options.pop("command")

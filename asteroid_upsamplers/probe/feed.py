@@ -125,6 +125,10 @@ class Feed:
             outputs.append(self._signal(output, x))
         return torch.cat(outputs)
 
+    def output_for(self, x: Tensor) -> Tensor:
+        """The output for any input, ``(channels, time)`` in float64; raises as :meth:`run`."""
+        return self._signal(self._called(x, self.seed), x)
+
     def _called(self, x: Tensor, seed: int, run: Callable[[Tensor], Any] | None = None) -> Any:
         shape = tuple(x.shape)
         try:

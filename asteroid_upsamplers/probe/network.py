@@ -136,12 +136,21 @@ def examine(
     run = getattr(run, "_orig_mod", run)  # of a compiled one
     with undisturbed(run):
         feed = Feed(run, white_noise(run, tuple(input_shape), seed), seed, output)
-        return _examined(feed, sample_rate, strides, silence)
+        return examine_feed(feed, sample_rate, strides, silence)
 
 
-def _examined(
-    feed: Feed, sample_rate: float, strides: Sequence[int], given: float | None
+def examine_feed(
+    feed: Feed,
+    sample_rate: float,
+    strides: Sequence[int] = (),
+    given: float | None = None,
+    attribute: bool = True,
 ) -> tuple[ProbeReport, ProbeSignals]:
+    """:func:`examine` for a network that is fed already, inside of :func:`undisturbed`.
+
+    ``given`` is the value of silence; without ``attribute`` no tone is attributed to a layer, which
+    saves a run of the network a layer.
+    """
     calls = upsampling_calls(feed.trace, feed.shorter, feed.made_by)
     unseen = unseen_factor(feed, calls)
     factors = [*strides, *(f for f in (feed.factor, unseen) if f and f > 1)]
@@ -166,7 +175,7 @@ def _examined(
 
     levels: list[Any] = [None] * len(calls)
     left = None
-    if places and calls:
+    if attribute and places and calls:
         before = power_in(noise if tones == "noise" else silence)
         levels, left = attributions(calls, before, tone_power)
     layers = [

@@ -30,9 +30,9 @@ def network_pictures(report: ProbeReport, signals: ProbeSignals) -> list[Section
     if report.silence.rms:
         least = report.silence.rms_db + FLOOR_DB
         tones = [t["frequency_hz"] for t in report.silence.tones if t["level_db"] > least]
-        sections.append(_heard("Output for silence", signals.silence, rate, tones))
+        sections.append(heard("Output for silence", signals.silence, rate, tones))
     tones = [tone["frequency_hz"] for tone in report.noise.present] if report.noise else []
-    sections.append(_heard("Output for white noise", signals.noise, rate, tones))
+    sections.append(heard("Output for white noise", signals.noise, rate, tones))
     if not audible_in_silence(report) and (tones or not report.silence.unexplained):
         sections.reverse()
     return [*sections, _responses(report, signals)]
@@ -48,32 +48,43 @@ def recording_pictures(report: RecordingReport, signal: Tensor) -> list[Section]
     tones = [frequency for _, frequency, present in sorted(rows, reverse=True) if present]
     seconds = signal.shape[1] / report.sample_rate
     part = f" of the first {seconds:.0f} s" if seconds < report.seconds else ""
-    return [_heard(f"Spectrogram{part}", signal, report.sample_rate, tones)]
+    return [heard(f"Spectrogram{part}", signal, report.sample_rate, tones)]
 
 
-def _heard(title: str, signal: Tensor, rate: float, tones: Sequence[float]) -> Section:
-    """A spectrogram with marks at the tones, and the sound."""
+def peak_of(signal: Tensor) -> float:
+    """Of a signal ``(channels, time)`` without its mean; never 0."""
+    signal = signal.double()
+    return max(float((signal - signal.mean(1, keepdim=True)).abs().max()), 1e-30)
+
+
+def heard(
+    title: str, signal: Tensor, rate: float, tones: Sequence[float], peak: float | None = None
+) -> Section:
+    """A spectrogram with marks at the tones, and the sound, both relative to ``peak``: its own."""
     from matplotlib.figure import Figure
 
+    own = peak_of(signal)
+    peak = own if peak is None else peak
     signal = signal.double() - signal.double().mean(1, keepdim=True)
-    peak = max(float(signal.abs().max()), 1e-30)
     figure = Figure(figsize=(8.5, 3.6), layout="constrained")
     axes = figure.subplots()
     Panel(spectrogram((signal / peak).numpy()), rate, tones[:MARKED]).draw(axes)
     caption = (
         "Every column stands at the start of its window, and the last window ends on the right. "
         "Red marks on the right: the tones that are present. Without the mean; of several channels "
-        f"the loudest in each bin; the peak is {20 * np.log10(peak):.1f} dB."
+        f"the loudest in each bin; the peak is {20 * np.log10(own):.1f} dB."
     )
-    wav, said = _sound(signal, rate)
+    if peak != own:
+        caption += f" 0 dB stands for a peak of {20 * np.log10(peak):.1f} dB."
+    wav, said = _sound(signal, rate, peak_of(signal[:2]) if peak == own else peak)
     return Section(title, png=png_of(figure), wav=wav, caption=f"{caption} {said}")
 
 
-def _sound(signal: Tensor, rate: float) -> tuple[bytes, str]:
+def _sound(signal: Tensor, rate: float, peak: float) -> tuple[bytes, str]:
     """16 bit, scaled for the ear."""
     import soundfile
 
-    gain = HEARD_PEAK / max(float(signal[:2].abs().max()), 1e-30)
+    gain = min(HEARD_PEAK / peak, 1 / peak_of(signal))  # never clipped
     buffer = io.BytesIO()
     soundfile.write(buffer, (gain * signal[:2]).T.numpy(), int(rate), "PCM_16", format="WAV")
     caption = f"Sound: {int(rate)} Hz, amplified by {20 * np.log10(gain):.1f} dB, without the mean"

@@ -1,0 +1,180 @@
+"""Files of repaired networks, which hold what is needed to undo the repair, bit for bit.
+
+An Asteroid model file keeps all that it holds, with the repaired weights and a key ``repair``. Of a
+network that a factory makes, the file is its state dict, and the record an attribute of that
+(``_repair``), as torch keeps the versions of modules: ``load_state_dict`` takes the file as it is.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .. import __version__
+from ..errors import UsageError
+from ..files import tell_full_disk, whole_or_nothing
+from ..probe.onnx_file import OnnxNetwork
+from ..probe.targets import is_model_file, is_onnx, load_network
+
+RECORD, ATTRIBUTE = "repair", "_repair"
+FORMAT = 1
+DEMUCS_SUFFIXES = (".th", ".gz")
+PREFIXES = ("", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.")
+
+
+class Target(NamedTuple):
+    """What is to be repaired.
+
+    Args:
+        network: In evaluation mode.
+        package: What its model file holds; ``None`` if a factory made it.
+    """
+
+    network: nn.Module
+    package: dict[str, Any] | None
+
+
+def load_target(target: str, settings: dict[str, Any] | None = None) -> Target:
+    """The network of an Asteroid model file, of a Demucs checkpoint, or that a factory makes.
+
+    Raises:
+        UsageError: If it is none of these, or no network whose weights can be changed.
+    """
+    if is_onnx(target):
+        raise UsageError(
+            f"{target}: an ONNX file is not repaired: repair the network, and export it again"
+        )
+    if not (is_model_file(target) or target.lower().endswith(DEMUCS_SUFFIXES)):
+        if Path(target).is_file():
+            raise UsageError(f"{target}: no model file; what a recording is made of is repaired")
+        network = load_network(target, settings or {})
+        if isinstance(network, OnnxNetwork) or not isinstance(network, nn.Module):
+            kind = type(network).__name__
+            raise UsageError(f"{target}: gives a {kind}, but must give a torch module")
+        return Target(getattr(network, "_orig_mod", network).eval(), None)
+    if settings:
+        raise UsageError(f"{target}: is a model file, which holds its settings (--settings)")
+    models = importlib.import_module("asteroid_upsamplers.models")
+    try:
+        package = models.portable.package_of(Path(target))
+    except UsageError as error:
+        network = _demucs(target, error)
+        return Target(network, network.serialize())
+    return Target(models.load_model(target), package)
+
+
+def _demucs(target: str, error: UsageError) -> Any:
+    """A checkpoint of Demucs as a model; if it is none, the error that fits its name."""
+    models = importlib.import_module("asteroid_upsamplers.models")
+    try:
+        return models.load_demucs_checkpoint(target)
+    except UsageError as other:
+        raise (other if target.lower().endswith(DEMUCS_SUFFIXES) else error) from None
+
+
+def save_repaired(
+    path: Path,
+    target: Target,
+    originals: Mapping[str, Tensor],
+    repaired: nn.Module,
+    about: dict[str, Any],
+) -> None:
+    """Write a repaired network.
+
+    Args:
+        path: The file, whole or not at all.
+        target: What was repaired.
+        originals: Its state dict before the repair.
+        repaired: After the repair.
+        about: What was done, in plain values.
+    """
+    package = None if target.package is None else dict(target.package)
+    state: Any = repaired.state_dict()
+    if package is None:
+        stored: Mapping[str, Tensor] = originals
+    else:
+        stored = package["state_dict"]
+        prefix = next((p for p in PREFIXES if {p + key for key in originals} == set(stored)), None)
+        if prefix is None:  # written under other names, by an older version or another package
+            stored = originals
+        else:
+            originals = {prefix + key: value for key, value in originals.items()}
+            state = {prefix + key: value for key, value in state.items()}
+    changed = [k for k in originals if k not in state or not _same(originals[k], state[k])]
+    record = {
+        "format": FORMAT,
+        "version": __version__,
+        **about,
+        "original": {key: stored[key].detach().cpu().clone() for key in changed},
+        "names": list(stored),
+    }
+    new = OrderedDict((k, (state if k in changed or k not in stored else stored)[k]) for k in state)
+    new = OrderedDict((key, value.detach().cpu()) for key, value in new.items())
+    if package is None:
+        new._metadata = getattr(state, "_metadata", None)  # type: ignore[attr-defined]
+        setattr(new, ATTRIBUTE, record)
+        _save(path, new)
+    else:
+        _save(path, package | {"state_dict": new, RECORD: record})
+
+
+def undo_file(source: str, path: Path) -> None:
+    """Write the original weights of a repaired file.
+
+    Raises:
+        UsageError: If the file cannot be read, or holds no record of a repair.
+    """
+    read = importlib.import_module("asteroid_upsamplers.models.model_files").read_tensors
+    content = read(Path(source))
+    package = content if isinstance(content, dict) and RECORD in content else None
+    state = package["state_dict"] if package else content
+    record: Any = package[RECORD] if package else getattr(content, ATTRIBUTE, None)
+    try:
+        original, names = record["original"], list(record["names"])
+        before = OrderedDict((name, original.get(name, state.get(name))) for name in names)
+        if record["format"] != FORMAT or not all(isinstance(v, Tensor) for v in before.values()):
+            raise ValueError(record["format"])
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise UsageError(
+            f"{source}: holds no record of a repair that this version can undo: only files that "
+            "asteroid-upsamplers repair wrote do"
+        ) from error
+    if package:
+        rest = {key: value for key, value in package.items() if key != RECORD}
+        _save(path, rest | {"state_dict": before})
+    else:
+        before._metadata = getattr(content, "_metadata", None)  # type: ignore[attr-defined]
+        _save(path, before)
+
+
+def check_output(path: Path, source: str, force: bool) -> None:
+    """Refuse an output that must not be written, before any work.
+
+    Raises:
+        UsageError: Saying why.
+    """
+    if path.exists() and Path(source).exists() and path.samefile(source):
+        raise UsageError(f"{path}: is what is to be repaired; write to another file")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: is a folder or a device, must be the name of a file")
+    if path.exists() and not force:
+        raise UsageError(f"{path}: exists already (-f replaces it)")
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    """Bit for bit."""
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    x, y = (t.detach().cpu().contiguous().reshape(-1).view(torch.uint8) for t in (a, b))
+    return torch.equal(x, y)
+
+
+def _save(path: Path, content: Any) -> None:
+    with whole_or_nothing(path) as partial, tell_full_disk(partial, RuntimeError):
+        torch.save(content, partial)
