@@ -12,7 +12,7 @@ from typing import Any
 from . import __version__
 from .cli_repair import add_repair
 from .console import json_object, print_json, print_lines, seed, shape, write
-from .errors import one_line_errors
+from .errors import UsageError, one_line_errors
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -244,6 +244,8 @@ def _add_probe(commands: argparse._SubParsersAction) -> None:
     add("--torchscript", action="store_const", const=True, help=trusted)
     lint = "only name the layers whose construction makes tones, without running the network; "
     add("--lint", action="store_true", help=lint + "exit status 1 if there are any")
+    axis = "of --lint: the axis of images that is time, -1 (default) or -2 for (time, frequency)"
+    add("--time_axis", "--time-axis", type=int, choices=(-1, -2), help=axis)
     save = "write the results to this file, for --baseline to compare with"
     add("--save_baseline", "--save-baseline", type=Path, metavar="FILE", help=save)
     compare = "compare with a file of --save-baseline; exit status 1 if a tone is louder or new"
@@ -253,19 +255,20 @@ def _add_probe(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_probe)
 
 
-def _probe(json: bool, lint: bool, target: str, **options: Any) -> None:
+def _probe(json: bool, lint: bool, time_axis: int | None, target: str, **options: Any) -> None:
     from . import probe
 
     if lint:
-        found = probe.run_lint(target, **options)
+        found = probe.run_lint(target, time_axis=time_axis or -1, **options)
         print_json(found.to_dict()) if json else write(str(found))
         sys.exit(int(bool(found.findings)))
+    if time_axis is not None:
+        raise UsageError(f"{target}: --time_axis is for --lint")
     gate = {name: options.pop(name) for name in ("save_baseline", "baseline", "tolerance")}
     result, comparison = probe.gated_probe({"target": target, **options}, **gate)
     text = comparison.text(gate["baseline"]) if comparison else result.text
     if json:
-        compared = comparison.to_dict() if comparison else {}
-        print_json(result.report.to_dict() | compared)
+        print_json(result.report.to_dict() | (comparison.to_dict() if comparison else {}))
     else:
         write(text)
     for path in filter(None, (options["page"], gate["save_baseline"])):

@@ -3,7 +3,8 @@
 from .calls import UpsamplingCall
 from .gate import gated_probe
 from .limit import LoudToneError, require_quiet
-from .lint import LintFinding, LintReport, lint, run_lint
+from .lint import LintFinding, LintReport, lint
+from .lint_target import run_lint
 from .network import examine, probe
 from .recording import RecordingReport, probe_recording, tone_frequencies
 from .results import ProbeReport

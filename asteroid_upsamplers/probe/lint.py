@@ -1,7 +1,7 @@
 """What in the construction of a network makes tones: read from its modules, which do not run.
 
 Modules are taken in the order in which they were registered, which in most networks is the order in
-which they run. What a network does in functions is not seen.
+which they run. Of what a network does in functions only some names are seen.
 
 [1] Pons et al., "Upsampling artifacts in neural audio synthesis", ICASSP 2021.
 """
@@ -9,8 +9,7 @@ which they run. What a network does in functions is not seen.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,14 +18,19 @@ from torch.nn.parameter import is_lazy
 
 from ..artifacts.result import Result
 from ..errors import UsageError
-from .modules import UpsamplingModule, upsampling_module
+from .by_name import interpolating, unread
+from .modules import TRANSPOSED, UpsamplingModule, upsampling_module
 from .state import roots_of
-from .targets import is_model_file, load_network
 
 RECTIFIERS = (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.ReLU6, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus)
 
 SHOWN = 2
 """Of the layers with a bias so many are named, the nearest."""
+
+NAMED = 4
+"""So many of the layers that were recognised are named."""
+
+MEASURE = "probe without --lint runs the network and measures it"
 
 SUMS = "or hold phases equal (tone_free=True of layers.Subpixel)"
 INSTEAD = "or interpolate and convolve instead (nearest, linear)"
@@ -63,22 +67,27 @@ class LintReport(Result):
         layers: Names of the upsampling layers that were recognised. If there are none, that there
             are no findings says nothing of the network.
         findings: In the order of the modules.
+        unknown: Modules that make signals longer, by their names or source, in a way that cannot be
+            read without running them.
     """
 
     layers: list[str]
     findings: list[LintFinding]
+    unknown: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         lines = [str(finding) for finding in self.findings]
-        if not self.layers:
-            lines.append(
-                "Unknown: no upsampling layer was recognised, but functions are not seen (probe "
-                "without --lint runs the network and measures it)"
-            )
+        count = f"{len(lines) or 'No'} finding{'s' * (len(lines) != 1)}"
+        lines += [f"not read: {line}" for line in self.unknown]
+        if self.layers:
+            more = f" and {len(self.layers) - NAMED} more" if len(self.layers) > NAMED else ""
+            names = ", ".join(self.layers[:NAMED]) + more
+            end = f"{count}, upsampling layers recognised: {len(self.layers)} ({names})"
+            end += f"; {MEASURE}" if self.unknown else ""
         else:
-            count = f"{len(lines) or 'No'} finding{'s' * (len(lines) != 1)}"
-            lines.append(f"{count}, upsampling layers recognised: {len(self.layers)}")
-        return "\n".join(lines) + "\n"
+            why = "" if self.unknown else ", and what is written in functions is not"
+            end = f"Unknown: no upsampling layer was recognised that can be read{why}; {MEASURE}"
+        return "\n".join([*lines, end]) + "\n"
 
 
 @torch.no_grad()
@@ -86,7 +95,8 @@ def lint(network: Callable[..., Any], time_axis: int = -1) -> LintReport:
     """Read from a network's modules what makes tones; the network does not run.
 
     Recognised are this package's upsamplers, torch's transposed convolutions, Asteroid's decoders,
-    pixel shuffles after a convolution of the same block, and interpolations (``nn.Upsample``).
+    pixel shuffles after a convolution of the same block, and interpolations (``nn.Upsample``, and
+    modules without others in them that are called so; these are run on a constant).
 
     - ``partial-overlap`` ([1] Sec. 2): the kernel of a transposed convolution is no multiple of its
       stride, and phases do not have the same gain for another reason.
@@ -121,6 +131,7 @@ def lint(network: Callable[..., Any], time_axis: int = -1) -> LintReport:
     found: list[str] = []
     findings: list[LintFinding] = []
     biased: list[str] = []
+    others: list[tuple[str, nn.Module]] = []
     rectified, inside = False, None
     named = dict(root.named_modules())
     for name, module in named.items():
@@ -128,44 +139,20 @@ def lint(network: Callable[..., Any], time_axis: int = -1) -> LintReport:
             continue
         if _decodes_masked(root, name):
             biased, rectified = [], False
-        layer = upsampling_module(root, name, module, time_axis)
+        layer = upsampling_module(root, name, module, time_axis) or interpolating(name, module)
         if layer is not None:
             found.append(layer.name)
-            findings += _of_layer(layer)
+            findings += findings_of(layer)
             before = [other for other in biased if named[other] is not layer.filters]
             if before and layer.makes_tones:
-                findings.append(_of_offsets(layer, before, rectified))
+                findings.append(finding_of_offsets(layer, before, rectified))
             inside = f"{name}." if name else ""
+        elif not isinstance(module, (*TRANSPOSED, nn.Upsample)):  # along other axes than time
+            others.append((name, module))
         if any(map(_has_bias, [module] if layer is None else module.modules())):
             biased = [*biased, name]
         rectified |= isinstance(module, RECTIFIERS)
-    return LintReport(found, findings)
-
-
-def run_lint(target: str, settings: dict[str, Any] | None = None, **options: Any) -> LintReport:
-    """:func:`lint` for a model file or a ``package.module:factory``.
-
-    Args:
-        target: As of :func:`run_probe`, but no recording.
-        settings: Arguments of the factory.
-        options: Of measurements; each must be ``None``.
-
-    Raises:
-        UsageError: In one line that names the target.
-    """
-    given = [f"--{name}" for name, value in options.items() if value is not None]
-    if given:
-        raise UsageError(f"{target}: --lint runs nothing: {', '.join(given)} cannot be used")
-    if Path(target).is_file() and not is_model_file(target):
-        raise UsageError(
-            f"{target}: --lint reads the modules of a model file or of a factory's network (probe "
-            "without --lint measures others)"
-        )
-    network = load_network(target, settings or {})
-    try:
-        return lint(network)
-    except UsageError as error:
-        raise UsageError(f"{target}: {error}") from error.__cause__
+    return LintReport(found, findings, unread(others))
 
 
 def _refuse_damage(root: nn.Module) -> None:
@@ -187,7 +174,8 @@ def _has_bias(module: nn.Module) -> bool:
     return any("bias" in name for name in [*own, *getattr(module, "parametrizations", ())])
 
 
-def _of_layer(layer: UpsamplingModule) -> list[LintFinding]:
+def findings_of(layer: UpsamplingModule) -> list[LintFinding]:
+    """What is wrong with a layer itself."""
     findings = []
     taps, stride = layer.taps_by_phase, layer.stride
     if len(set(taps)) > 1 and layer.makes_tones:
@@ -222,15 +210,16 @@ def _of_layer(layer: UpsamplingModule) -> list[LintFinding]:
     return findings
 
 
-def _of_offsets(layer: UpsamplingModule, biased: list[str], rectified: bool) -> LintFinding:
+def finding_of_offsets(layer: UpsamplingModule, biased: list[str], rectified: bool) -> LintFinding:
+    """What layers with a bias, and ReLUs, before a layer mean for it."""
     nearest = ", ".join(reversed(biased[-SHOWN:]))
     more = f" and {len(biased) - SHOWN} more" if len(biased) > SHOWN else ""
     message = (
         f"biases of layers before it ({nearest}{more}){', and ReLUs,' if rectified else ''} are "
-        f"offsets, also in silence; it turns them into tones with period {layer.stride}"
+        f"offsets, also in silence; it turns these into tones with period {layer.stride}"
     )
     advice = (
-        "build the layers without biases, and leave out the ReLU next to the input "
-        f"(DemucsLike: modified=True), {INSTEAD}"
+        "build these without biases, and the first layer without its ReLU, as silence then stays "
+        f"silent, {INSTEAD}"
     )
     return LintFinding(layer.name, "offsets-before-upsampling", "Sec. 5, Fig. 9", message, advice)

@@ -112,7 +112,7 @@ class _Recorder:
         if name.startswith("upsample_"):
             sources = sources[:1]
         shapes = [self.shapes[n] for n in names]
-        place = _place(node, self.network.weights)
+        place = place_of(node, self.network.weights)
         self.made |= {n: (len(ops), k) for k, n in enumerate(node.output)}
         if self.check and self.record.broken is None and heard and name != "where":
             values = [v for n in names if isinstance(v := self.live[n], np.ndarray)]
@@ -122,7 +122,7 @@ class _Recorder:
 
     def _called(self, node: Any, given: list[Any]) -> tuple[str, tuple[Any, ...], Any]:
         """The name and the arguments of torch's operation, and what moves numbers as it does."""
-        settings = _settings(node)
+        settings = settings_of(node)
         if node.op_type in ("Conv", "ConvTranspose"):
             axes = len(self.shapes.get(node.input[0], ())) - 2
             strides, dilations = (
@@ -194,7 +194,8 @@ def _moved(network: OnnxNetwork, node: Any, *arguments: Any) -> Any:
     return found[0] if len(found) == 1 else found
 
 
-def _settings(node: Any) -> dict[str, Any]:
+def settings_of(node: Any) -> dict[str, Any]:
+    """The attributes of a node by name."""
     from onnx.helper import get_attribute_value
 
     return {one.name: get_attribute_value(one) for one in node.attribute}
@@ -210,7 +211,7 @@ def _filled(settings: dict[str, Any]) -> bool:
     return "value" in settings and bool(to_array(settings["value"]).any())
 
 
-def _place(node: Any, weights: Values) -> str:
+def place_of(node: Any, weights: Values) -> str:
     """Name of the module that a node comes from, by what exporters note; else by its weights."""
     noted = {one.key: one.value for one in node.metadata_props}
     scopes = noted.get("pkg.torch.onnx.name_scopes")

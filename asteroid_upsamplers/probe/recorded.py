@@ -97,8 +97,7 @@ def _progress(recording: Blocks) -> Iterator[Callable[[int, int], Tensor]]:
     with tqdm(total=total, desc="probing", bar_format=BAR, delay=SHOWN_AFTER, leave=False) as bar:
 
         def read(start: int, stop: int) -> Tensor:
-            if bar.n + stop - start > bar.total:
-                bar.total += recording.time
+            bar.total = max(bar.total or 0, bar.n + recording.time)  # there may be further passes
             bar.update(stop - start)
             return recording.read(start, stop)
 

@@ -9,8 +9,8 @@ from torch import nn
 from asteroid_upsamplers import layers
 from asteroid_upsamplers.cli import main
 from asteroid_upsamplers.errors import UsageError
-from asteroid_upsamplers.models import DemucsLike, UpsamplerConvTasNet
-from asteroid_upsamplers.probe import lint
+from asteroid_upsamplers.models import DemucsLike, OpenUnmix, UpsamplerConvTasNet, WaveUNet
+from asteroid_upsamplers.probe import lint, run_lint
 
 OVERLAP, GAPS, OFFSETS = "partial-overlap", "gaps", "offsets-before-upsampling"
 GAINS, BIASES = "unequal-phase-gains", "unequal-phase-biases"
@@ -112,6 +112,52 @@ def test_what_cannot_be_read():
     assert "Unknown: no upsampling layer was recognised" in str(lint(Conv(1, 1, 3)))
 
 
+class Interpolation(nn.Module):
+    """As people write them: no module of torch's, and no weights."""
+
+    def __init__(self, zeros=False):
+        super().__init__()
+        self.zeros = zeros
+
+    def forward(self, x):
+        return torch.stack([x, 0 * x if self.zeros else x], -1).flatten(-2)
+
+
+class InverseSTFT(nn.Module):
+    def forward(self, x):
+        return torch.istft(x, 16, window=torch.ones(16))
+
+
+def test_what_names_and_source_tell():
+    """Modules called interpolation are run on a constant; calls of functions are named."""
+    report = lint(nn.Sequential(Conv(1, 4, 3), Interpolation(), Conv(4, 1, 3), InverseSTFT()))
+    assert (report.layers, report.findings) == (["1"], [])
+    assert report.unknown == ["3 (InverseSTFT) calls istft"]
+    assert "not read: 3 (InverseSTFT) calls istft" in str(report)
+    zeros = lint(nn.Sequential(Conv(1, 4, 3), Interpolation(zeros=True)))
+    assert [finding.rule for finding in zeros.findings] == [OFFSETS]
+    assert lint(WaveUNet(channels=4, depth=2)).layers == ["upsamplers.0", "upsamplers.1"]
+    assert lint(OpenUnmix(hidden_size=8)).unknown != []
+
+
+def test_the_graph_of_an_onnx_file(tmp_path):
+    """It has the findings of the network that was exported."""
+    pytest.importorskip("onnxruntime")
+    network = nn.Sequential(
+        Conv(1, 2, 3), nn.ReLU(), Transposed(2, 2, 11, 5), nn.Upsample(scale_factor=2)
+    )
+    path = tmp_path / "it.onnx"
+    torch.onnx.export(network, torch.zeros(1, 1, 50), path, dynamo=False)
+    report, expected = run_lint(str(path)), lint(network)
+    assert (
+        [f.rule for f in report.findings]
+        == [f.rule for f in expected.findings]
+        == [OVERLAP, OFFSETS]
+    )
+    assert [f.message for f in report.findings][0] == expected.findings[0].message
+    assert len(report.layers) == 2
+
+
 def test_the_command(capsys):
     """Exit status 1 with findings, as linters have it."""
     settings = {"upsampler": "subpixel", "channels": 4, "depth": 1}
@@ -126,6 +172,13 @@ def test_the_command(capsys):
     with pytest.raises(SystemExit) as left:
         main([*arguments, json.dumps({**settings, "upsampler": "nearest"})])
     assert (left.value.code, capsys.readouterr().out[:11]) == (0, "No findings")
+    for axis, rules in {"-1": 0, "-2": 1}.items():
+        image = {"in_channels": 1, "out_channels": 1, "kernel_size": [3, 4], "stride": [2, 2]}
+        with pytest.raises(SystemExit) as left:
+            command = ["probe", "torch.nn:ConvTranspose2d", "--lint", "--settings"]
+            main([*command, json.dumps(image), "--time_axis", axis])
+        assert left.value.code == rules
+    capsys.readouterr()
     with pytest.raises(SystemExit) as left:
         main([*arguments, "{}", "--seed", "1"])
     assert (left.value.code, "--seed cannot be used" in capsys.readouterr().err) == (2, True)
