@@ -19,9 +19,9 @@ from tqdm import tqdm
 from ..audio import read_wav, resample_file, write_wav
 from ..errors import UsageError
 from ..files import whole_or_nothing
-from . import demo_synths as synths
-from .demo_set import require_at_least
+from . import demo_voice
 from .identity import read_notes
+from .rendered_songs import require_at_least
 
 BUILDS = ("man", "woman")
 SETTINGS = "settings.json"
@@ -132,7 +132,7 @@ def _espeak_is_to_speak(voices: str) -> bool:
 
 
 def render_speaker(
-    build: str, seconds: float, sample_rate: int, rng: synths.Random, speaks: bool
+    build: str, seconds: float, sample_rate: int, rng: demo_voice.Random, speaks: bool
 ) -> np.ndarray:
     """The voice of a ``"man"`` or ``"woman"``: ``(frames,)``, float64, near :data:`LEVEL_DBFS`.
 
@@ -145,7 +145,7 @@ def render_speaker(
 
 
 def _mixture(
-    index: int, seconds: float, sample_rate: int, rng: synths.Random, speaks: bool
+    index: int, seconds: float, sample_rate: int, rng: demo_voice.Random, speaks: bool
 ) -> tuple[str, dict[str, np.ndarray]]:
     """The name of a mixture, and its three files as int16."""
     order = [BUILDS[i] for i in rng.permutation(len(BUILDS))]
@@ -167,7 +167,7 @@ def _row(wavs: Path, name: str, frames: int) -> dict[str, str | int]:
     }
 
 
-def _words(build: str, frames: int, rate: int, rng: synths.Random) -> np.ndarray:
+def _words(build: str, frames: int, rate: int, rng: demo_voice.Random) -> np.ndarray:
     """Random words, said by espeak-ng."""
     voice = ESPEAK[build][rng.integers(len(ESPEAK[build]))]
     pitch = rng.integers(20, 60) if build == "man" else rng.integers(40, 80)
@@ -184,7 +184,7 @@ def _words(build: str, frames: int, rate: int, rng: synths.Random) -> np.ndarray
     return np.concatenate(pieces)[:frames]
 
 
-def _syllables(build: str, frames: int, rate: int, rng: synths.Random) -> np.ndarray:
+def _syllables(build: str, frames: int, rate: int, rng: demo_voice.Random) -> np.ndarray:
     """Random syllables as fast and as high as speech, with pauses, by a synthetic voice."""
     time, line = rng.uniform(0, 0.2), []
     pitch = rng.uniform(43, 50) if build == "man" else rng.uniform(54, 60)  # MIDI, 98 to 262 Hz
@@ -194,9 +194,9 @@ def _syllables(build: str, frames: int, rate: int, rng: synths.Random) -> np.nda
         for number in range(phrase):
             seconds = rng.uniform(0.12, 0.3)
             falling = 2 - 4 * number / phrase + rng.normal(0, 0.8)
-            vowel, hiss = str(rng.choice(list(synths.FORMANTS))), bool(rng.random() < 0.3)
-            line.append(synths.Syllable(time, seconds, pitch + falling, vowel, hiss))
+            vowel, hiss = str(rng.choice(list(demo_voice.FORMANTS))), bool(rng.random() < 0.3)
+            line.append(demo_voice.Syllable(time, seconds, pitch + falling, vowel, hiss))
             time += seconds
         time += rng.uniform(0.1, 0.4)
     line = [syllable for syllable in line if syllable.onset < end - 0.1]
-    return synths.sing(line, build, frames, rng, rate)
+    return demo_voice.sing(line, build, frames, rng, rate)

@@ -1,83 +1,139 @@
-"""Multitrack demo songs, composed and synthesized from a seed.
+"""Demo songs for four stems, composed as MIDI from a seed and played with a soundfont.
 
-Drums, bass, chords and a vowel-singing voice on a common bar grid.
+Drums, a bass line, chords and a melody to be sung, on a common bar grid.
 """
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pretty_midi
 
-from . import demo_synths as synths
+from .midi_parts import VOICES
+from .midi_render import default_soundfont, load_soundfont, render_midi
 from .songs import SOURCES
 
-LEVELS = {"drums": -17.0, "bass": -19.0, "other": -21.0, "vocals": -18.0}  # dBFS rms while playing
-FLOOR = -90.0  # dBFS rms of the hiss of each channel while its source plays, as recordings have it
+SHORTEST = 30.0  # seconds that are composed at least, however few are played
 STEPS = 16  # per bar of four beats
 SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 3, 5, 7, 9, 10))  # semitones
 PROGRESSIONS = ("0453", "0534", "5304", "0304", "0234", "1405", "0654", "0034")  # scale degrees
+DRUMS = {"k": 36, "s": 38, "c": 49, "h": 42, "o": 46, "1": 41, "2": 45, "3": 48}  # General MIDI's
+FILLS = ("............1122", "........1.1.2.33", "........11223333", "............s.ss")
 
-# One bar in sixteenths: "." is a rest, "-" holds the note before, anything else starts a note.
-KICKS = ("x.......x.......", "x...x...x...x...", "x.....x.x.......", "x..x..x...x...x.")
-SNARES = ("....x.......x...", "........x.......", "....x.......x..x", "....x..x.x..x...")
-HATS = ("x.x.x.x.x.x.x.x.", "xxxxxxxxxxxxxxxx", "x.o.x.o.x.o.x.o.", "x...x...x.x.x.o.")
-FILLS = ("............1122", "........1.1.2.33", "........11223333", "............x.x3")
-BASSES = ("0-------0-----5-", "0-0-0-0-0-0-0-0-", "0--0--0-0--.5.8.", "0-8-0-8-0-8-5-8-")
-CHORDS = ("x---------------", "x-----x-----x---", "..x-..x-..x-..x-", "x--x--x-x--x--x-")
+
+@dataclass(frozen=True)
+class Style:
+    """What songs of a kind have in common.
+
+    Patterns are one bar in sixteenths: "." is a rest, "-" holds the note before, anything else
+    starts a note. Programs are General MIDI's, from 0; the first of ``kits`` is its drum kit.
+    """
+
+    tempo: tuple[float, float]
+    swing: float
+    drums: tuple[str, ...]
+    basses: tuple[str, ...]
+    chords: tuple[str, ...]
+    kits: tuple[int, ...]
+    bass_programs: tuple[int, ...]
+    chord_programs: tuple[int, ...]
+    arpeggio_programs: tuple[int, ...]
+
+
+STYLES = (
+    Style(  # rock
+        (96, 150), 0.0,
+        ("k.......k.......", "k.....k.k.......", "k..k..k...k...k."),
+        ("0-0-0-0-0-0-0-0-", "0---0-0-0---5-8-"),
+        ("x---------------", "x-----x-----x---", "x-x-x-x-x-x-x-x-"),
+        (0, 16), (33, 34), (25, 27, 29, 30), (25, 27),
+    ),
+    Style(  # dance
+        (112, 136), 0.0,
+        ("k...k...k...k...", "k...k...k..kk..."),
+        ("..0-..0-..0-..0-", "0-8-0-8-0-8-5-8-"),
+        ("..x-..x-..x-..x-", "x--x--x-x--x--x-"),
+        (24, 25), (38, 39), (50, 81, 90), (80, 87),
+    ),
+    Style(  # funk
+        (88, 112), 0.12,
+        ("k..k..k...k.....", "k.....kk..k..k.."),
+        ("0--0--0-0--.5.8.", "0.0.-.8.0..05.8."),
+        ("....x--...x.....", "x--.....x-x--..."),
+        (0, 8), (36, 37), (4, 7, 16), (4, 11),
+    ),
+    Style(  # ballad
+        (70, 92), 0.25,
+        ("k.......k.......", "k.......k.k....."),
+        ("0-------0-----5-", "0---------5-8---"),
+        ("x---------------", "x-------x-------"),
+        (0, 32), (32, 35), (0, 24, 48, 89), (0, 24, 46),
+    ),
+)  # fmt: skip
+SNARES = ("....s.......s...", "....s.......s..s", "....s..s.s..s...")
+HATS = ("h.h.h.h.h.h.h.h.", "hhhhhhhhhhhhhhhh", "h.o.h.o.h.o.h.o.", "h...h...h.h.h.o.")
 ARPEGGIOS = ("x-x-x-x-x-x-x-x-", "xxxxxxxxxxxxxxxx", "x--x--x-x--x--x-")
-BASS_TIMBRES = ("saw", "square", "fm", "pluck")
-CHORD_TIMBRES = ("pad", "organ", "epiano", "pluck")
-ARPEGGIO_TIMBRES = ("pluck", "epiano", "saw", "square")
-DRUM_SYMBOLS = {"o": "open", "1": "tom3", "2": "tom2", "3": "tom1"}
-# Gain and pan (-1 is left) of each drum.
-DRUMS = {"kick": (1.0, 0.02), "snare": (0.8, -0.12), "hat": (0.3, 0.4), "open": (0.3, 0.4)}
-DRUMS |= {"crash": (0.3, -0.5), "tom1": (0.7, 0.45), "tom2": (0.7, 0.1), "tom3": (0.7, -0.35)}
+PHRASES = ((2, 2, 4, 4), (2, 3, 3, 6), (4, 4, 6, 8), (2, 2, 2, 4))  # lengths of sung notes
 
 
 @dataclass(frozen=True)
 class Score:
-    """What all sources of a song share: time grid, key, chords and who plays when."""
+    """What all instruments of a song share: style, time grid, key, chords and who plays when."""
 
-    frames: int
-    rate: int
+    style: Style
     step_seconds: float
-    swing: float  # delay of every second sixteenth, in sixteenths
     tonic: int  # MIDI pitch
     scale: Sequence[int]  # semitones above the tonic
     roots: list[int]  # scale degree of each bar's chord
-    bars: dict[str, list[int]]  # in which each source plays
+    bars: dict[str, list[int]]  # in which each stem plays
 
     @classmethod
-    def draw(cls, frames: int, rate: int, rng: synths.Random) -> Score:
-        """Draw tempo, swing, key, chord progression and rests of one or two bars."""
-        step_seconds = 60 / rng.uniform(76, 150) / 4
-        n_bars = math.ceil(frames / rate / step_seconds / STEPS)
+    def draw(cls, seconds: float, rng: np.random.Generator) -> Score:
+        """Draw style, tempo, key, chord progression and rests of one or two bars."""
+        style = _pick(STYLES, rng)
+        step_seconds = 60 / rng.uniform(*style.tempo) / 4
+        n_bars = math.ceil(max(SHORTEST, seconds) / step_seconds / STEPS)
         bars = {source: list(range(n_bars)) for source in SOURCES}
         for start in range(0, n_bars - 3, 8):
             if rng.random() < 0.5:
                 source = _pick(SOURCES, rng)
-                first = start + rng.integers(min(7, n_bars - start - 1))
-                rests = first, first + rng.integers(2)
+                first = start + 1 + int(rng.integers(min(6, n_bars - start - 2)))
+                rests = first, first + int(rng.integers(2))
                 bars[source] = [bar for bar in bars[source] if bar not in rests]
-        swing = rng.uniform(0.1, 0.35) if rng.random() < 0.5 else 0.0
         scale, progression = _pick(SCALES, rng), _pick(PROGRESSIONS, rng)
         roots = [int(progression[bar % len(progression)]) for bar in range(n_bars)]
-        return cls(frames, rate, step_seconds, swing, int(rng.integers(29, 41)), scale, roots, bars)
+        return cls(style, step_seconds, int(rng.integers(29, 41)), scale, roots, bars)
 
     def onset(self, bar: int, step: int) -> float:
         """Start of a sixteenth, in seconds."""
-        return (bar * STEPS + step + self.swing * (step % 2)) * self.step_seconds
+        return (bar * STEPS + step + self.style.swing * (step % 2)) * self.step_seconds
 
     def pitch(self, degree: int) -> int:
         """MIDI pitch of a scale degree (0 is the tonic, 7 the octave above)."""
         return self.tonic + 12 * (degree // 7) + self.scale[degree % 7]
 
 
-def _pick(choices: Sequence, rng: synths.Random):
+class Instrument(pretty_midi.Instrument):
+    """An instrument that is told notes on a song's bar grid."""
+
+    def __init__(self, program: int, name: str, rng: np.random.Generator, is_drum: bool = False):
+        super().__init__(program, is_drum, name)
+        self.rng = rng
+
+    def play(self, pitch: int, start: float, seconds: float, loudness: float) -> None:
+        """Add a note, as unevenly as people play; ``loudness`` is from 0 to 1."""
+        start = max(0.0, start + float(self.rng.normal(0, 0.004)))
+        velocity = round(127 * loudness * self.rng.uniform(0.8, 1.0))
+        self.notes.append(pretty_midi.Note(max(1, velocity), pitch, start, start + seconds))
+
+
+def _pick(choices: Sequence, rng: np.random.Generator):
     return choices[int(rng.integers(len(choices)))]
 
 
@@ -87,82 +143,61 @@ def _notes(pattern: str) -> Iterator[tuple[int, int, str]]:
         yield note.start(), len(note[0]), note[0][0]
 
 
-def _add(stem: np.ndarray, sound: np.ndarray, start: int, gain: float, pan: float) -> None:
-    """Add a mono sound from frame ``start`` on, panned from -1 (left) to 1 (right)."""
-    start = max(0, start)
-    sound = sound[: max(0, len(stem) - start), None]
-    angle = (pan + 1) * math.pi / 4  # constant power
-    stem[start : start + len(sound)] += gain * sound * (math.cos(angle), math.sin(angle))
-
-
-def _drums(score: Score, rng: synths.Random) -> np.ndarray:
-    stem, kit = np.zeros((score.frames, 2)), synths.Kit.draw(rng)
-    parts = {"kick": _pick(KICKS, rng), "snare": _pick(SNARES, rng), "hat": _pick(HATS, rng)}
-    groove = [(s, DRUM_SYMBOLS.get(c, d)) for d, part in parts.items() for s, _, c in _notes(part)]
-    side = _pick((-1, 1), rng)  # seen by the drummer or by the audience
+def _drums(score: Score, rng: np.random.Generator) -> list[Instrument]:
+    kit = Instrument(_pick(score.style.kits, rng), "drums", rng, is_drum=True)
+    patterns = _pick(score.style.drums, rng), _pick(SNARES, rng), _pick(HATS, rng)
+    groove = [(step, drum) for pattern in patterns for step, _, drum in _notes(pattern)]
     for bar in score.bars["drums"]:
         hits = groove
         if bar % 4 == 3:
-            fill = [(s, DRUM_SYMBOLS.get(c, "snare")) for s, _, c in _notes(_pick(FILLS, rng))]
-            hits = [hit for hit in groove if hit[0] < fill[0][0] or hit[1] == "kick"] + fill
+            fill = [(step, drum) for step, _, drum in _notes(_pick(FILLS, rng))]
+            hits = [hit for hit in groove if hit[0] < fill[0][0] or hit[1] == "k"] + fill
         elif bar % 4 == 0 and rng.random() < 0.6:
-            hits = [*groove, (0, "crash")]
+            hits = [*groove, (0, "c")]
         for step, drum in hits:
-            gain, pan = DRUMS[drum]
-            gain *= rng.uniform(0.8, 1.0) * (0.75 if step % 4 else 1.0)
-            start = round((score.onset(bar, step) + rng.normal(0, 0.003)) * score.rate)
-            _add(stem, kit.hit(drum, rng, score.rate), start, gain, side * pan)
-    stem = np.tanh(1.5 * stem)  # rounds off the peaks, as a bus compressor would
-    return synths.room(stem, rng.uniform(0.05, 0.25), 0.35, rng, score.rate)
+            loudness = (0.6 if drum in "hoc" else 0.9) * (0.75 if step % 4 else 1.0)
+            kit.play(DRUMS[drum], score.onset(bar, step), 0.1, loudness)
+    return [kit]
 
 
-def _bass(score: Score, rng: synths.Random) -> np.ndarray:
-    stem, patch = np.zeros((score.frames, 2)), synths.Patch.draw(_pick(BASS_TIMBRES, rng), rng)
-    line, variation = _pick(BASSES, rng), _pick(BASSES, rng)
+def _bass(score: Score, rng: np.random.Generator) -> list[Instrument]:
+    bass = Instrument(_pick(score.style.bass_programs, rng), "bass", rng)
+    line, variation = _pick(score.style.basses, rng), _pick(score.style.basses, rng)
     intervals = {"0": 0, "5": 7, "8": 12}  # root, fifth, octave in semitones
     for bar in score.bars["bass"]:
-        root = 31 + (score.pitch(score.roots[bar]) - 31) % 12
+        root = 28 + (score.pitch(score.roots[bar]) - 28) % 12
         for step, length, symbol in _notes(variation if bar % 4 == 3 else line):
-            seconds = rng.uniform(0.85, 0.98) * length * score.step_seconds
-            sound = patch.play(root + intervals[symbol], seconds, rng, score.rate)
-            _add(stem, sound, round(score.onset(bar, step) * score.rate), rng.uniform(0.8, 1), 0.0)
-    stem = synths.band(stem, None, 3500, score.rate)
-    return synths.room(stem, rng.uniform(0.04, 0.1), 0.15, rng, score.rate)
+            seconds = 0.92 * length * score.step_seconds
+            bass.play(root + intervals[symbol], score.onset(bar, step), seconds, 0.8)
+    return [bass]
 
 
-def _other(score: Score, rng: synths.Random) -> np.ndarray:
-    stem, width = np.zeros((score.frames, 2)), rng.uniform(0.3, 0.8)
-    low, n_tones, strum = rng.integers(50, 58), rng.integers(3, 5), rng.uniform(0, 0.02)
-    pad = synths.Patch.draw(_pick(CHORD_TIMBRES, rng), rng)
-    arpeggio = synths.Patch.draw(_pick(ARPEGGIO_TIMBRES, rng), rng)
-    rhythm = _pick(CHORDS[:1] if pad.timbre == "pad" else CHORDS, rng)
-    pattern = _pick(ARPEGGIOS, rng)
-    layers = _pick(("chords", "arpeggio", "chords and arpeggio"), rng)
+def _other(score: Score, rng: np.random.Generator) -> list[Instrument]:
+    chords = Instrument(_pick(score.style.chord_programs, rng), "chords", rng)
+    arpeggio = Instrument(_pick(score.style.arpeggio_programs, rng), "arpeggio", rng)
+    low, n_tones = int(rng.integers(50, 58)), int(rng.integers(3, 5))
+    rhythm, pattern = _pick(score.style.chords, rng), _pick(ARPEGGIOS, rng)
     for bar in score.bars["other"]:
         degrees = [score.roots[bar] + 2 * third for third in range(n_tones)]
         chord = sorted(low + (score.pitch(degree) - low) % 12 for degree in degrees)
-        notes = []
-        if "chords" in layers:
-            notes += [(pad, s, n, pitch, 0.5) for s, n, _ in _notes(rhythm) for pitch in chord]
-        if "arpeggio" in layers:
-            rising = [pitch + octave for octave in (12, 24) for pitch in chord]
-            for count, (step, length, _) in enumerate(_notes(pattern)):
-                notes.append((arpeggio, step, length, rising[count % len(rising)], 0.35))
-        for patch, step, length, pitch, gain in notes:
-            sound = patch.play(pitch, 0.97 * length * score.step_seconds, rng, score.rate)
-            late = strum * chord.index(pitch) if patch is pad else 0.0
-            start = round((score.onset(bar, step) + late) * score.rate)
-            pan = width * math.sin(2.4 * pitch)  # gives every pitch a place of its own
-            _add(stem, sound, start, gain * rng.uniform(0.8, 1.0), pan)
-    return synths.room(stem, rng.uniform(0.15, 0.4), 0.4, rng, score.rate)
+        for step, length, _ in _notes(rhythm):
+            for pitch in chord:
+                seconds = 0.95 * length * score.step_seconds
+                chords.play(pitch, score.onset(bar, step), seconds, 0.65)
+        rising = [pitch + 12 for pitch in chord]
+        for count, (step, length, _) in enumerate(_notes(pattern)):
+            seconds = 0.9 * length * score.step_seconds
+            arpeggio.play(rising[count % len(rising)], score.onset(bar, step), seconds, 0.6)
+    played = ([chords], [arpeggio], [chords, arpeggio])
+    return _pick(played, rng)
 
 
-def _melody(score: Score, build: str, rng: synths.Random) -> list[synths.Syllable]:
+def _vocals(score: Score, rng: np.random.Generator) -> list[Instrument]:
     """Phrases of two bars, each with a rest at its end, that walk along the scale."""
-    lowest = 46 if build == "man" else 55
+    voice = Instrument(_pick(VOICES, rng), "vocals", rng)
+    lowest = _pick((48, 57), rng)
     octaves = lowest + (score.tonic - lowest) % 12 - score.tonic
-    lengths = _pick(((2, 2, 4, 4), (2, 3, 3, 6), (4, 4, 6, 8), (2, 2, 2, 4)), rng)
-    line, degree = [], 2
+    lengths, degree = _pick(PHRASES, rng), 2
     for bar in score.bars["vocals"]:
         chord = [score.roots[bar] + tone for tone in (-10, -7, -5, -3, 0, 2, 4)]
         step, end = (0, _pick((6, 8, 12), rng)) if bar % 2 else (_pick((0, 2, 4), rng), STEPS)
@@ -172,52 +207,46 @@ def _melody(score: Score, build: str, rng: synths.Random) -> list[synths.Syllabl
                 degree = min(chord, key=lambda tone: abs(tone - degree))
             length = min(_pick(lengths, rng), end - step)
             seconds = 0.95 * length * score.step_seconds
-            pitch, vowel = score.pitch(degree) + octaves, _pick(tuple(synths.FORMANTS), rng)
-            hiss = rng.random() < 0.3
-            line.append(synths.Syllable(score.onset(bar, step), seconds, pitch, vowel, hiss))
+            voice.play(score.pitch(degree) + octaves, score.onset(bar, step), seconds, 0.85)
             step += length
-    return line
+    return [voice]
 
 
-def _vocals(score: Score, rng: synths.Random) -> np.ndarray:
-    stem, build = np.zeros((score.frames, 2)), _pick(("man", "woman"), rng)
-    line = _melody(score, build, rng)
-    lead = synths.sing(line, build, score.frames, rng, score.rate)
-    _add(stem, lead, 0, 1.0, rng.uniform(-0.1, 0.1))
-    if rng.random() < 0.4:  # doubled, a little late and to the side
-        double = synths.sing(line, build, score.frames, rng, score.rate)
-        _add(stem, double, round(0.025 * score.rate), 0.4, _pick((-0.7, 0.7), rng))
-    return synths.room(stem, rng.uniform(0.1, 0.35), 0.4, rng, score.rate)
+def compose(seed: int, seconds: float) -> bytes:
+    """A MIDI file with drums, bass, other instruments and a melody, ``seconds`` long or more.
+
+    Args:
+        seed: 0 or more; sets style, tempo, key, chords, patterns and instruments.
+        seconds: At least 1.
+    """
+    rngs = np.random.default_rng(seed).spawn(1 + len(SOURCES))
+    score = Score.draw(seconds, rngs[0])
+    song = pretty_midi.PrettyMIDI(initial_tempo=120, resolution=480)
+    for write, rng in zip((_drums, _bass, _other, _vocals), rngs[1:], strict=True):
+        song.instruments += write(score, rng)
+    content = io.BytesIO()
+    song.write(content)
+    return content.getvalue()
 
 
 def render_song(
-    seed: int, seconds: float = 12.0, sample_rate: int = 44100
+    seed: int,
+    seconds: float = 12.0,
+    sample_rate: int = 44100,
+    soundfont: Path | None = None,
 ) -> dict[str, np.ndarray]:
-    """Compose and synthesize one song; the same arguments give the same samples anywhere.
+    """Compose one song and play it; the same arguments give the same samples.
 
     Args:
-        seed: 0 or more; sets tempo, key, chords, grooves and timbres.
+        seed: 0 or more; sets the song, and how it is mixed.
         seconds: Length, at least 1.
-        sample_rate: Hz, at least 8000.
+        sample_rate: In Hz, at least 8000.
+        soundfont: SF2 file; TimGM6mb if ``None``.
 
     Returns:
-        The stem of each of :data:`SOURCES`: float32, shape ``(round(seconds * sample_rate), 2)``.
-        Their sum is exact in float32 and stays within -0.9 to 0.9.
+        For each of drums, bass, other and vocals: ``(frames, 2)``, float32 in whole steps of 16
+        bit. The stems sum to the mixture exactly, in any order, without clipping.
     """
-    frames = round(seconds * sample_rate)
-    score_rng, *rngs = (np.random.default_rng((seed, part)) for part in range(1 + len(SOURCES)))
-    score = Score.draw(frames, sample_rate, score_rng)
-    stems = {}
-    for source, play, rng in zip(SOURCES, (_drums, _bass, _other, _vocals), rngs, strict=True):
-        stem = synths.band(play(score, rng), 25, None, sample_rate)
-        stem *= np.minimum(1.0, np.arange(frames, 0, -1) / (0.05 * sample_rate))[:, None]
-        sounding = stem[np.abs(stem).max(axis=1) > 0.01 * np.abs(stem).max()]
-        rms = np.sqrt(np.mean(sounding**2)) if len(sounding) else 1.0
-        stems[source] = stem * 10 ** ((LEVELS[source] + rng.uniform(-2, 2)) / 20) / rms
-    gain = 0.89 / np.abs(sum(stems.values())).max()
-    # Whole multiples of 2**-23 add up without rounding errors in float32, in any order.
-    for stem, rng in zip(stems.values(), rngs, strict=True):
-        hiss = 10 ** (FLOOR / 20) * rng.standard_normal(stem.shape)
-        stem *= gain
-        stem += hiss * (np.round(stem * 2**23) != 0)
-    return {k: (np.round(v * 2**23) / 2**23).astype(np.float32) for k, v in stems.items()}
+    font = load_soundfont(soundfont or default_soundfont())
+    stems = render_midi(compose(seed, seconds), font, seed, sample_rate, seconds)
+    return {source: stem / np.float32(2**15) for source, stem in stems.items()}

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from ..audio import readable
-from ..data.demo_songs import render_song
+from ..data import render_song
 from ..errors import UsageError
 from ..files import whole_or_nothing, write_json
 from . import networks, ones, stacks

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..data import MIXTURE, Song
-from ..data.demo_songs import render_song
+from ..data import MIXTURE, Song, render_song
 from ..dsp import mono_level
 
 SECONDS = 6
