@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 SOURCES = ("drums", "bass", "other", "vocals")
 MIXTURE = "mixture"
+VALIDATION = "Validation - "
 VALIDATION_SHARE = 0.14
 """Of a set without musdb's own validation songs; those are 14 of 100."""
 
@@ -89,9 +90,10 @@ class Song:
 
 
 def split_validation(songs: Sequence[Song]) -> tuple[list[Song], list[Song]]:
-    """Training and validation songs: musdb's 14 fixed ones, else 14 % spread over the names.
+    """Training and validation songs.
 
-    At least two are held out of three or more: one song alone is a poor judge.
+    Validation songs are those whose names begin with "Validation - ", else musdb's 14 fixed ones,
+    else 14 % spread over the names: at least two of three or more, as one song is a poor judge.
 
     Raises:
         UsageError: If fewer than two songs are there.
@@ -99,8 +101,11 @@ def split_validation(songs: Sequence[Song]) -> tuple[list[Song], list[Song]]:
     if len(songs) < 2:
         raise UsageError(f"{len(songs)} training song(s): one to train and one to validate needed")
     fixed = musdb_validation_names()
-    valid = [song for song in songs if song.name in fixed]
-    if valid:
+    named = [song for song in songs if song.name.startswith(VALIDATION)]
+    valid = named or [song for song in songs if song.name in fixed]
+    if named:
+        logger.info("validating on %d songs that are named so", len(named))
+    elif valid:
         missing = sorted(fixed - {song.name for song in valid})
         if missing:
             logger.warning("validation songs of musdb that are not there: %s", ", ".join(missing))

@@ -187,6 +187,11 @@ def test_musdbs_validation_songs_are_held_out(tmp_path, caplog):
     assert f"validation songs of musdb that are not there: {fixed[0]}" in caplog.text
 
 
+def test_songs_that_are_named_so_are_held_out(tmp_path):
+    names = ["A - B", "Validation - C", min(musdb_validation_names())]
+    assert [s.name for s in split_validation(songs_named(names, tmp_path))[1]] == [names[1]]
+
+
 @pytest.mark.parametrize(("count", "held_out"), [(2, 1), (3, 2), (7, 2), (18, 3), (100, 14)])
 def test_other_sets_hold_out_a_seventh(tmp_path, count, held_out):
     songs = songs_named([f"{n:03d}" for n in range(count)], tmp_path)
