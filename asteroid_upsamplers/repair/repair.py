@@ -13,13 +13,19 @@ from torch import Tensor, nn
 from ..errors import UsageError, one_line
 from ..layers.measured import copied
 from ..registry import nearest_names
+from .notch import last_convolution
 from .phases import nearest_taps, unequal
 from .report import HAS_NONE, LEFT, REPAIRED, LayerRepair, RepairReport, restore, tensors_of
 from .site import Site
 from .sites import survey
 from .weights import effective
 
-METHODS = {"phases": ".repair:equal_phases"}
+METHODS = {
+    "phases": ".repair:equal_phases",
+    "calibrated": ".calibrated:calibrated",
+    "notch": ".notch:notch",
+    "distil": ".distil:distil",
+}
 """Names of methods, and the functions that do them, which are imported when they are needed.
 
 A method is called as ``method(network, sites, order=..., calibration=..., example=..., **options)``
@@ -48,14 +54,17 @@ def repair(
         network: Any network; it stays as it is, and a copy is repaired. Of a compiled one
             (``torch.compile``) the network that was compiled is taken.
         method: ``"phases"``: the least change of the weights that makes the sums of all phases of a
-            filter the same.
+            filter the same; ``"calibrated"``: the same with the least change of what the layers
+            give for ``calibration``, or (``along="silence"``) only for what they receive in
+            silence; ``"notch"``: no response at these tones in the network's last convolution;
+            ``"distil"``: one of these, then training on what the network gave before.
         order: 1 makes the first moments equal as well, so that a ramp makes no tone either.
         layers: Names of the layers to repair, or of modules that hold them; all if ``None``.
         calibration: Inputs of the network, for methods that need some.
         example: An input of the network, or its shape, with which layers are found that are no
             modules.
         in_place: Whether to repair the network itself instead of a copy.
-        **options: Of the method.
+        **options: Of the method; see the functions in :data:`METHODS`.
 
     Returns:
         The repaired network and what was done; it can be undone.
@@ -85,6 +94,8 @@ def repair(
             found.sites.remove(site)
             found.others[site.name] = f"order=1 {few}: use order=0"
     sites, heads = found.chosen(layers)
+    if "notch" in (method, options.get("start")):
+        sites = [last_convolution(repaired, sites, calibration, example)]
     state = {name: value.detach().clone() for name, value in tensors_of(repaired).items()}
     modules = dict(repaired.named_modules())
     before = {site.name: (_numbers(site), _loudest(site)) for site in sites}
@@ -158,6 +169,7 @@ def _copy(network: nn.Module) -> nn.Module:
         ) from error
 
 
+@torch.no_grad()
 def _layer(site: Site, before: list[Tensor], loudest: float) -> LayerRepair:
     pairs = list(zip(_numbers(site), before, strict=True))
     change = sum(float((new - old).square().sum()) for new, old in pairs)

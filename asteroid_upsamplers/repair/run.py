@@ -121,7 +121,7 @@ def run_repair(
         excerpts = _excerpts(judge, audio)
         judge.listen(excerpts.held_out if excerpts else (), songs)
         how = {"method": method, "example": shape, **(options or {})}
-        if method in NEED_AUDIO and excerpts:
+        if excerpts and (method in NEED_AUDIO or (method == "notch" and audio)):
             how["calibration"] = [excerpt.input for excerpt in excerpts.calibration]
         if method == "distil":
             how |= {"progress": progress}

@@ -58,7 +58,7 @@ def set_weight(module: nn.Module, name: str, weight: Tensor) -> None:
         return
     gain, direction = parts
     axes = [axis for axis, size in enumerate(gain.shape) if size == 1] if gain.dim() else None
-    start = weight.norm(dim=axes, keepdim=True).view(gain.shape)
+    start = torch.linalg.vector_norm(weight, dim=axes, keepdim=True).view(gain.shape)
     direction.copy_(torch.where(start == 0, 1, weight))
     gain.copy_(start)
 

@@ -1,0 +1,99 @@
+"""A repaired network that learns to give what it gave before."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from asteroid_upsamplers import models
+from asteroid_upsamplers.errors import UsageError
+from asteroid_upsamplers.repair import find_sites, repair
+from asteroid_upsamplers.repair.distil import spectral_loss, without_lines
+
+TRAINING = {"steps": 60, "piece": 512, "lr": 1e-3, "batch": 2, "progress": False}
+
+
+def vocoder():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.ConvTranspose1d(6, 12, 8, 4, padding=2),
+        nn.LeakyReLU(0.1),
+        nn.ConvTranspose1d(12, 8, 4, 2, padding=1),
+        nn.LeakyReLU(0.1),
+        nn.Conv1d(8, 1, 7, padding=3),
+        nn.Tanh(),
+    )
+
+
+def data(seed):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(4, 6, 512, generator=generator).cumsum(-1).tanh() + 0.5
+
+
+def distance(network, seed=9):
+    """To the output of the original, without the means of phases, on other data."""
+    with torch.no_grad():
+        found, wanted = (
+            (y - y.unflatten(-1, (-1, 8)).mean(-2).repeat(1, 1, y.shape[-1] // 8)).double()
+            for y in (network(data(seed)), vocoder()(data(seed)))
+        )
+    return float(spectral_loss(found, wanted))
+
+
+def test_nearer_to_the_original_and_still_without_tones():
+    start = repair(vocoder(), calibration=data(0), order=1)
+    settings = TRAINING | {"steps": 100, "lr": 5e-3}
+    report = repair(vocoder(), "distil", calibration=data(0), order=1, **settings)
+    assert distance(report.network) < 0.9 * distance(start.network)
+    for site in find_sites(report.network):
+        sums = site.taps().sum(3)
+        assert (sums.amax(1) - sums.amin(1)).max() < 1e-6
+    x = data(3)
+    assert torch.equal(report.undo()(x), vocoder()(x))
+
+
+def test_it_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
+    from asteroid_upsamplers.repair import distil
+
+    def trained(state):
+        return repair(vocoder(), "distil", calibration=data(0), state=state, **TRAINING).network
+
+    whole = trained(None)
+    path, step = tmp_path / "state.pt", distil.Training._one_step
+
+    def stopped(self):
+        if self.step == 30:
+            raise KeyboardInterrupt
+        step(self)
+
+    monkeypatch.setattr(distil.Training, "_one_step", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        trained(path)
+    monkeypatch.undo()
+    resumed = trained(path)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+    with pytest.raises(UsageError, match="of other settings"):
+        repair(vocoder(), "distil", calibration=data(0), state=path, **TRAINING | {"lr": 1e-4})
+    path.write_bytes(b"nothing")
+    with pytest.raises(UsageError, match="delete it to begin anew"):
+        trained(path)
+
+
+def test_a_separator():
+    torch.manual_seed(0)
+    network = models.DemucsLike(["a", "b"], channels=4, depth=2)
+    x = 0.1 * torch.randn(2, 2, 8192, generator=torch.Generator().manual_seed(0))
+    settings = TRAINING | {"steps": 4, "piece": 2048, "lines": 0.0}
+    report = repair(network, "distil", calibration=x, **settings)
+    assert report.network(x).isfinite().all()
+    assert all(layer.tone_db_after < -100 for layer in report.layers if layer.tone_db_after)
+
+
+def test_lines_are_taken_out_and_nothing_else():
+    time = torch.arange(4096, dtype=torch.float64)
+    noise = torch.randn(4096, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    line = torch.sin(2 * math.pi * time / 8 + 1)
+    error = without_lines(noise + line, [1 / 8]) - noise
+    assert error.square().mean() < 1e-2 and without_lines(line, [1 / 8]).abs().max() < 1e-9
