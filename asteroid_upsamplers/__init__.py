@@ -20,6 +20,7 @@ ROOMS = (
     "data",
     "dsp",
     "evaluation",
+    "export",
     "figures",
     "layers",
     "models",

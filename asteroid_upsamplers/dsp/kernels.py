@@ -91,7 +91,10 @@ def interpolate(x: Tensor, kernel: InterpolationKernel) -> Tensor:
         exact = F.pad(exact, around, BORDERS[kernel.border])
     branches = kernel.branches.to(exact)
     with without_autocast(x.device):
-        if kernel.taps <= WINDOWED_TAPS:
+        if torch.jit.is_tracing():  # ONNX's exporter knows neither unfold nor a free kernel
+            signals = F.conv1d(exact.flatten(0, 1)[:, None], branches[:, None])
+            upsampled = signals.transpose(1, 2).reshape(*x.shape[:2], -1)
+        elif kernel.taps <= WINDOWED_TAPS:
             upsampled = (exact.unfold(-1, kernel.taps, 1) @ branches.T).flatten(2)
         else:
             merged = filter_bank(exact.flatten(0, 1)[:, None], branches[:, None])

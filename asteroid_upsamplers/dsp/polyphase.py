@@ -40,7 +40,21 @@ def polyphase_merge(x: Tensor, stride: int) -> Tensor:
         >>> polyphase_merge(torch.tensor([[[0, 2], [1, 3]]]), stride=2)
         tensor([[[0, 1, 2, 3]]])
     """
-    return x.unflatten(1, (-1, stride)).mT.flatten(2)
+    return interleaved(phases_last(x, stride))
+
+
+def interleaved(frames: Tensor) -> Tensor:
+    """``(batch, channels, frames, stride)`` -> ``(batch, channels, frames * stride)``."""
+    return frames.reshape(frames.shape[0], -1, frames.shape[2] * frames.shape[3])
+
+
+def phases_last(x: Tensor, stride: int) -> Tensor:
+    """``(batch, channels * stride, frames)`` -> ``(batch, channels, frames, stride)``.
+
+    ONNX's exporter takes the sizes of what ``unflatten`` gives for constants, so they are written
+    out, here and in :func:`interleaved`.
+    """
+    return x.reshape(x.shape[0], -1, stride, x.shape[2]).transpose(2, 3)
 
 
 def polyphase_split(x: Tensor, stride: int) -> Tensor:
@@ -99,7 +113,7 @@ def filtered_frames(
         item = x.shape[-1] * len(weight) * x.element_size()
         groups = x.split(max(1, HEAP_BYTES // max(1, item)))
     filtered = [F.conv1d(group[..., window], weight, bias, padding=padding) for group in groups]
-    return [z.narrow(2, first, frames).unflatten(1, (-1, stride)).mT for z in filtered]
+    return [phases_last(z.narrow(2, first, frames), stride) for z in filtered]
 
 
 def filter_bank(x: Tensor, bank: Tensor) -> Tensor:

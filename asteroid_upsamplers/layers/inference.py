@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..dsp import covering_frames
-from ..dsp.polyphase import filtered_frames, joined
+from ..dsp.polyphase import filtered_frames, interleaved, joined
 from ..dsp.precision import becomes_a_program
 from ..errors import UsageError
 from .base import Upsampler
@@ -93,7 +93,7 @@ class FoldedUpsampler(nn.Module):
         pieces = filtered_frames(
             x, self.weight, self.bias, self.stride, slice(None), around, first, frames
         )
-        return joined(pieces).flatten(2)[..., :length]
+        return interleaved(joined(pieces))[..., :length]
 
     @torch.no_grad()
     def _edges(self, layer: nn.Module) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from ..dsp.channels_last import (
     prefers_channels_last,
     with_bias,
 )
-from ..dsp.polyphase import filtered_frames, joined
+from ..dsp.polyphase import filtered_frames, interleaved, joined
 from .base import Upsampler, register
 from .settings import flag, one_of
 from .tone_free import equal_phase_biases, equal_phase_gains
@@ -112,7 +112,7 @@ def filter_and_shuffle(x: Tensor, weight: Tensor, bias: Tensor | None, stride: i
         y = with_bias(y, None if bias is None else phases_first(bias, stride))
         return channels_as_samples(y, stride)
     frames = filtered_frames(x, weight, bias, stride, slice(None), after, first, time)
-    return joined(frames).flatten(2)
+    return interleaved(joined(frames))
 
 
 def shuffled_system(weight: Tensor, bias: Tensor | None, stride: int) -> UpsamplingSystem:

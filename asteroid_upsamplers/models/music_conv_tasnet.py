@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from .. import layers
 from ..blocks.arguments import at_least
+from ..dsp import covering_frames
 from .base import MusicSeparator
 from .with_upsampler import UpsamplerConvTasNet
 
@@ -119,19 +120,19 @@ class MusicConvTasNet(MusicSeparator):
         batch, channels, time = mixture.shape
         network: Any = self.network
         features = network.forward_encoder(self._padded(mixture).flatten(0, 1)[:, None])
-        features = features.unflatten(0, (batch, channels))
+        features = features.reshape(batch, channels, *features.shape[1:])
         if self.joint:
             masks = network.forward_masker(features.flatten(1, 2)).unflatten(2, (channels, -1))
         else:
             masks = network.forward_masker(features.flatten(0, 1))
-            masks = masks.unflatten(0, (batch, channels)).transpose(1, 2)
+            masks = masks.reshape(batch, channels, *masks.shape[1:]).transpose(1, 2)
         sounds = network.forward_decoder((masks * features[:, None]).flatten(1, 2))
         return sounds[..., :time].unflatten(1, (-1, channels))
 
     def _padded(self, mixture: Tensor) -> Tensor:
         """With silence behind it, so that the last frame's filters cover the last sample."""
         time = mixture.shape[-1]
-        frames = max(0, -((self.kernel_size - time) // self.stride))
+        frames = covering_frames(time - self.kernel_size, self.stride)
         return F.pad(mixture, (0, self.kernel_size + frames * self.stride - time))
 
     @property

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from .. import layers
 from ..blocks.arguments import at_least
-from ..dsp import center_trim, centered_padding
+from ..dsp import center_trim, centered_padding, covering_frames
 from ..errors import UsageError
 from ..layers.settings import flag
 from .base import MusicSeparator
@@ -208,7 +208,9 @@ class WaveUNet(MusicSeparator):
         """
         step = 2**self.depth
         least = self.up_kernel_size if self.context else 0
-        return self.margin + least + step * -((least - time) // step)
+        below = covering_frames(least, step)  # a time may be shorter than ``least``
+        steps = covering_frames(time - least + below * step, step) - below
+        return self.margin + least + step * steps
 
 
 class _Interpolation(nn.Module):
