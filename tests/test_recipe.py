@@ -100,7 +100,7 @@ def test_stages_run_in_order_with_their_options(said):
         "--skip_bad_songs false --epochs 3",
         f"eval.py separate {songs} --shifts 10 --chunk 5 {exp}",
         f"eval.py score {songs} --workers 3 {exp}",
-        f"eval.py artifacts {songs} {exp}",
+        f"eval.py artifacts {songs} --workers 3 {exp}",
         f"-m asteroid_upsamplers.cli report {exp} --out /exp/t/report --title "
         "Demucs-like models (full) on songs",
     ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,8 +25,8 @@ from .verdict import SAFE, Verdict
 NEED_AUDIO = ("calibrated", "distil")
 """Methods that look at inputs of the network."""
 
-RESERVED = {"network", "sites", "order", "calibration", "state", "progress", "_", "options"}
-"""Arguments of methods that have options of their own here."""
+RESERVED = {"method", "order", "layers", "calibration", "example", "in_place", "state", "progress"}
+"""Arguments of :func:`repair` and of methods that are given here."""
 
 STATE = ".state"
 """Added to the name of the output: where a method that trains keeps what it goes on from."""
@@ -110,7 +108,8 @@ def run_repair(
         raise UsageError(f"--method {method} needs audio that the network is to work on (--audio)")
     if method not in METHODS:
         raise UsageError(f"--method {method}: {nearest_names(method, METHODS)}")
-    _check_options(method, options or {})
+    for name in (options or {}).keys() & RESERVED:
+        raise UsageError(f"--options: {name!r} has an option of its own, or is not for users")
     loaded = load_target(target, settings)
     network = loaded.network
     rate, remarks = rate_of(network, sample_rate)
@@ -161,16 +160,6 @@ def run_undo(target: str, output_file: Path | None, force_overwrite: bool = Fals
     check_output(output_file, target, force_overwrite)
     undo_file(target, output_file)
     return output_file
-
-
-def _check_options(method: str, options: dict[str, Any]) -> None:
-    module, _, function = METHODS[method].partition(":")
-    run = getattr(importlib.import_module(module, __package__), function)
-    known = set(inspect.signature(run).parameters) - RESERVED
-    for name in options:
-        if name not in known:
-            hint = nearest_names(name, known) if known else "it has no settings"
-            raise UsageError(f"--options: {name!r} is no setting of method {method}: {hint}")
 
 
 def _excerpts(judge: Judge, audio: Sequence[Path]) -> Excerpts | None:

@@ -2,6 +2,7 @@
 
 from .artifact_scores import measure_experiments
 from .models import ScoredModel, read_models
+from .repaired import repair_experiments
 from .results import collect, tabulate
 from .song_by_song import compare_models
 from .write import write_report
@@ -12,6 +13,7 @@ __all__ = [
     "compare_models",
     "measure_experiments",
     "read_models",
+    "repair_experiments",
     "tabulate",
     "write_report",
 ]

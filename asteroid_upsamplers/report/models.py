@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,9 @@ from .score_files import read_score_files, select, usual_stems
 logger = logging.getLogger(__name__)
 
 _SEED_NAME = re.compile(r"(?P<model>.+)[._-]seed[._-]?(?P<seed>\d+)", re.IGNORECASE)
+REPAIRED = "_repaired"
+"""Ends the name of a model's folder, but for a seed."""
+
 _NO_SETTINGS = ("seed", "exp_dir", "id", "gpus", "num_workers")
 """Keys of a ``conf.yml`` in which runs of one model may differ; so may paths."""
 
@@ -72,6 +75,11 @@ class ScoredModel:
     runs: list[Run]
 
     @property
+    def is_repaired(self) -> bool:
+        """Whether this is a trained model whose tones were taken out afterwards."""
+        return "repair" in (self.runs[0].conf or {})
+
+    @property
     def is_baseline(self) -> bool:
         """Whether this is the mixture as its own estimate."""
         return self.runs[0].folder.name == BASELINE
@@ -117,13 +125,15 @@ def read_models(folders: Sequence[Path]) -> Reading:
 
     Args:
         folders: In the order of the table. The mixture as its own estimate, which scoring an
-            experiment leaves beside it, comes first.
+            experiment leaves beside it, comes first; its repaired model, which stage 4 leaves
+            beside it, follows it.
 
     Raises:
         UsageError: If nothing can be used.
     """
     if not folders:
         raise UsageError("no experiment folders to report on")
+    folders = list(_with_repaired(folders))
     baselines = [f.parent / BASELINE for f in folders if (f / "conf.yml").exists()]
     baselines = [folder for folder in baselines if (folder / "scores").is_dir()]
     unique: dict[Path, Path] = {}
@@ -163,6 +173,21 @@ def read_models(folders: Sequence[Path]) -> Reading:
     for line in outdated:
         logger.warning("%s", line)
     return Reading(models, left_out, sorted(names - set(stems)), outdated)
+
+
+def repaired_folder(folder: Path) -> Path:
+    """Of an experiment's repaired model: ``NAME_repaired``, or ``NAME_repaired.seed1``."""
+    found = _SEED_NAME.fullmatch(folder.resolve().name)
+    name = found["model"] if found else folder.resolve().name
+    return folder.with_name(f"{name}{REPAIRED}{folder.resolve().name.removeprefix(name)}")
+
+
+def _with_repaired(folders: Sequence[Path]) -> Iterator[Path]:
+    for folder in folders:
+        yield folder
+        beside = repaired_folder(folder)
+        if (folder / "conf.yml").exists() and (beside / "scores").is_dir():
+            yield beside
 
 
 def _read_run(folder: Path, scores: pd.DataFrame) -> Run:
@@ -210,4 +235,9 @@ def _names(groups: Sequence[list[Run]]) -> list[str]:
     while len(set(names)) < len(names):
         depth += 1
         names = ["/".join(path.parts[-depth:]) for path in paths]
+    repaired = ["repair" in (runs[0].conf or {}) for runs in groups]
+    names = [
+        f"{name.replace(REPAIRED, '')}, repaired" if changed else name
+        for name, changed in zip(names, repaired, strict=True)
+    ]
     return [name.encode(errors="backslashreplace").decode() for name in names]

@@ -34,7 +34,7 @@ def compare_models(models: Sequence[ScoredModel], seed: int = 0) -> pd.DataFrame
     """Compare the SDR of models pair by pair.
 
     All pairs of up to six models; of more, each against the first. The mixture as its own estimate
-    takes no part.
+    takes no part; a repaired model is compared with the one that it was made of.
 
     Args:
         models: Each with its songs' median SDR; of several seeds, the mean of these.
@@ -49,10 +49,15 @@ def compare_models(models: Sequence[ScoredModel], seed: int = 0) -> pd.DataFrame
         pairs (in rows of a stem: of pairs and stems); and ``verdict``. With fewer than six songs
         ``low``, ``high`` and both p are NaN.
     """
-    compared = [model for model in models if not model.is_baseline]
+    compared = [model for model in models if not (model.is_baseline or model.is_repaired)]
     pairs = list(combinations(compared, 2))
     if len(compared) > MOST_MODELS_IN_ALL_PAIRS:
         pairs = [(compared[0], other) for other in compared[1:]]
+    originals = {model.name: model for model in compared}
+    repaired = [model for model in models if model.is_repaired]
+    names = [model.name.removesuffix(", repaired") for model in repaired]
+    found = zip(names, repaired, strict=True)
+    pairs += [(originals[name], model) for name, model in found if name in originals]
     rows = [row for first, second in pairs for row in _pair_rows(first, second, seed)]
     table = pd.DataFrame(rows, columns=COLUMNS[:-2])
     of_stems = table["stem"] != "mean"

@@ -11,7 +11,14 @@ from .checkpoints import (
     learning_curve,
     newest_checkpoint,
 )
-from .config import build_model, check_same_experiment, load_config, parse_arguments, save_config
+from .config import (
+    build_model,
+    check_same_experiment,
+    load_config,
+    parse_arguments,
+    save_config,
+    start_from_file,
+)
 from .datamodule import SongSegments, samples
 from .launch import devices_and_nodes, explained, possible_trainer, slurm_plugins
 from .losses import LOSSES
@@ -53,5 +60,6 @@ __all__ = [
     "save_songs",
     "sizes",
     "slurm_plugins",
+    "start_from_file",
     "summary",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -21,9 +21,10 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from torch import nn
 
-from ..errors import UsageError
+from .. import layers
+from ..errors import UsageError, one_line
 from ..files import whole_or_nothing
-from ..models import MusicSeparator
+from ..models import MusicSeparator, load_model
 from ..registry import nearest_names
 from .schema import Config, Experiment, check_limits, fields_of
 
@@ -150,6 +151,8 @@ def build_model(conf: Config) -> MusicSeparator:
     if kernel_size is not None:
         settings["upsampler_kwargs"] = {"kernel_size": kernel_size}
     known = inspect.signature(cls).parameters
+    if conf["training"].get("init_from"):
+        _hold_tone_free(settings, known)
     for key in settings:
         if key not in known:
             raise UsageError(f"unknown key model.{key} of {name}, {nearest_names(key, known)}")
@@ -158,6 +161,48 @@ def build_model(conf: Config) -> MusicSeparator:
             raise UsageError(f"model.{key} must be true or false")
     data = conf["data"]
     return cls(sources=data["sources"], sample_rate=data["sample_rate"], **settings)
+
+
+def _hold_tone_free(settings: dict[str, Any], known: Mapping[str, inspect.Parameter]) -> None:
+    """Keep the layers of a repaired model without tones, if they are of a family that can."""
+    name = settings.get("upsampler", known["upsampler"].default if "upsampler" in known else None)
+    if name in layers.available() and "tone_free" in inspect.signature(layers.get(name)).parameters:
+        settings["upsampler_kwargs"] = {
+            **(settings.get("upsampler_kwargs") or {}),
+            "tone_free": True,
+        }
+
+
+def start_from_file(conf: Config, model: MusicSeparator) -> None:
+    """Give a model the weights of ``training.init_from``, if there is one.
+
+    Raises:
+        UsageError: If the file holds another network.
+    """
+    path = conf["training"].get("init_from")
+    if not path:
+        return
+    given = load_model(path)
+    wanted, found = _arguments(model), _arguments(given)
+    differing = [key for key in wanted if wanted[key] != found.get(key)]
+    if type(given) is not type(model) or differing:
+        what = ", ".join(f"{k} {found.get(k)!r}, not {wanted[k]!r}" for k in differing[:3])
+        raise UsageError(
+            f"training.init_from: {path} holds another network than is configured: "
+            f"{type(given).__name__} {what}"
+        )
+    try:
+        model.load_state_dict(given.state_dict())
+    except RuntimeError as error:  # of shapes
+        raise UsageError(
+            f"training.init_from: {path} holds another network than is configured "
+            f"({one_line(error)})"
+        ) from None
+
+
+def _arguments(model: Any) -> dict[str, Any]:
+    """Of the constructor, but for those of the upsampler: its weights tell whether they fit."""
+    return {k: v for k, v in model.get_model_args().items() if k != "upsampler_kwargs"}
 
 
 def _model_class(name: Any) -> type[MusicSeparator]:

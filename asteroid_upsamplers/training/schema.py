@@ -88,6 +88,7 @@ class Training:
     valid_every: int = setting(least=1)
     checkpoint_every: int = setting(least=1, may_change=True)
     seed: int = setting(least=0, most=2**32 - 1)
+    init_from: str | None = setting()
 
 
 @dataclass

@@ -93,4 +93,7 @@ if __name__ == "__main__":
             how = {"metrics": arguments.metrics.split(","), "scorer": arguments.scorer}
             evaluation.score_experiments(exp_dirs, *songs, arguments.workers, **how, **skip)
         else:
-            report.measure_experiments(exp_dirs, *songs, **skip)
+            how = {"metrics": arguments.metrics.split(","), "scorer": arguments.scorer}
+            how |= {"workers": arguments.workers, **skip}
+            repaired = report.repair_experiments(exp_dirs, *songs, **how)
+            report.measure_experiments([*exp_dirs, *repaired], *songs, **skip)

@@ -186,7 +186,7 @@ fi
 
 if stage 2 separate; then run eval.py separate "${song_set[@]}" "${separate[@]}" "${exp_dirs[@]}"; fi
 if stage 3 evaluate; then run eval.py score "${song_set[@]}" "${score[@]}" "${exp_dirs[@]}"; fi
-if stage 4 artifacts; then run eval.py artifacts "${song_set[@]}" "${exp_dirs[@]}"; fi
+if stage 4 artifacts; then run eval.py artifacts "${song_set[@]}" "${score[@]}" "${exp_dirs[@]}"; fi
 if stage 5 report; then
   title="Systems of Table 1"
   [ "$model" != DemucsLike ] || title="Demucs-like models"

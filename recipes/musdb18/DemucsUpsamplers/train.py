@@ -59,6 +59,7 @@ def train(conf: dict, exp_dir: Path) -> None:
 def make_system(conf: dict, processes: int) -> tuple[engine.SeparationSystem, engine.SongSegments]:
     training, segment = conf["training"], engine.samples(conf, "data", "segment")
     model = engine.build_model(conf)
+    engine.start_from_file(conf, model)
     data = engine.SongSegments(conf, model.needed_context(segment), processes)
     if training["checkpoint_activations"]:
         engine.checkpoint_activations(model)

@@ -1,0 +1,79 @@
+"""Stage 4 makes an experiment of each repaired model, and the report a row."""
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from asteroid_upsamplers.evaluation import score_experiments, separate_experiments
+from asteroid_upsamplers.models import DemucsLike, load_model
+from asteroid_upsamplers.report import (
+    collect,
+    compare_models,
+    measure_experiments,
+    read_models,
+    repair_experiments,
+)
+from asteroid_upsamplers.report.models import repaired_folder
+from asteroid_upsamplers.separation import Chunking
+from tests.conftest import write_song
+
+RATE = 8000
+QUIET = {"progress": False}
+
+
+@pytest.fixture
+def songs(tmp_path):
+    silence = np.zeros((2 * RATE, 2))
+    write_song(tmp_path / "set" / "train" / "song", rate=RATE)
+    write_song(tmp_path / "set" / "test" / "song", rate=RATE, seconds=2, vocals=silence)
+    return tmp_path / "set", tmp_path / "wav"
+
+
+def write_experiment(exp_dir, upsampler, seed):
+    torch.manual_seed(seed)
+    model = DemucsLike(upsampler=upsampler, channels=2, depth=2, sample_rate=RATE)
+    exp_dir.mkdir(parents=True)
+    torch.save(model.serialize(), exp_dir / "best_model.pth")
+    conf = {"model": {"upsampler": upsampler}, "training": {"seed": seed}}
+    (exp_dir / "conf.yml").write_text(yaml.safe_dump(conf))
+    (exp_dir / "training.json").write_text('{"parameters": 1}')
+    return exp_dir
+
+
+def test_a_repaired_model_is_a_row_of_its_own(tmp_path, songs):
+    exp_dirs = [write_experiment(tmp_path / "exp" / f"x.seed{k}", "transposed", k) for k in (1, 2)]
+    exp_dirs.append(write_experiment(tmp_path / "exp" / "nearest", "nearest", 1))
+    separate_experiments(exp_dirs, *songs, Chunking(chunk=1.0), **QUIET)
+    score = {"metrics": ["SDR"], "workers": 1}
+    score_experiments(exp_dirs, *songs, **score, **QUIET)
+    folders = repair_experiments(exp_dirs, *songs, **score)
+    assert folders == [tmp_path / "exp" / f"x_repaired.seed{k}" for k in (1, 2)]
+    written = [(folder / "best_model.pth").stat().st_mtime_ns for folder in folders]
+    measure_experiments([*exp_dirs, *folders], *songs, **QUIET)
+    assert repair_experiments(exp_dirs, *songs, **score) == folders
+    assert [(folder / "best_model.pth").stat().st_mtime_ns for folder in folders] == written
+    table = collect(exp_dirs)
+    assert list(table.index) == ["mixture", "x", "x, repaired", "nearest"]
+    assert list(table["seeds"]) == [1, 2, 2, 1]
+    tones = table["silent_windows_tones_db"]
+    assert tones["x, repaired"] < tones["x"] - 20
+    pairs = compare_models(read_models(exp_dirs).models)
+    pairs = pairs[pairs["stem"] == "mean"]
+    assert list(zip(pairs["first"], pairs["second"], strict=True)) == [
+        ("x", "nearest"),
+        ("x", "x, repaired"),
+    ]
+    load_model(folders[0] / "best_model.pth")
+
+
+def test_another_model_is_repaired_again(tmp_path, songs):
+    exp_dir = write_experiment(tmp_path / "exp" / "x", "subpixel", 1)
+    (folder,) = repair_experiments([exp_dir], *songs)  # neither separated nor scored
+    assert folder == repaired_folder(exp_dir) == tmp_path / "exp" / "x_repaired"
+    before = (folder / "best_model.pth").read_bytes()
+    torch.save(
+        DemucsLike(channels=2, depth=2, sample_rate=RATE).serialize(), exp_dir / "best_model.pth"
+    )
+    assert repair_experiments([exp_dir], *songs) == [folder]
+    assert (folder / "best_model.pth").read_bytes() != before
