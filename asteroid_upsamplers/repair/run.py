@@ -139,9 +139,8 @@ def run_repair(
     best.verdict.remarks[:0] = remarks
     from .page import describe, write_page  # with pictures, which need more
 
-    heard = "the second half of " + (", ".join(map(str, audio)) if audio else "a demo song")
-    heard = heard if excerpts else "none"
-    words = describe(target, best.report, best.verdict, trials, heard)
+    files = "the second half of " + (", ".join(map(str, audio)) if audio else "a demo song")
+    words = describe(target, best.report, best.verdict, trials, files if excerpts else "none")
     if page is not None:
         write_page(page, words, judge, best.heard)
     if output_file is not None:

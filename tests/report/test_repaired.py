@@ -5,7 +5,7 @@ import pytest
 import torch
 import yaml
 
-from asteroid_upsamplers.evaluation import score_experiments, separate_experiments
+from asteroid_upsamplers.evaluation import separate_experiments
 from asteroid_upsamplers.models import DemucsLike, load_model
 from asteroid_upsamplers.report import (
     collect,
@@ -13,10 +13,13 @@ from asteroid_upsamplers.report import (
     measure_experiments,
     read_models,
     repair_experiments,
+    repaired,
 )
 from asteroid_upsamplers.report.models import repaired_folder
 from asteroid_upsamplers.separation import Chunking
 from tests.conftest import write_song
+
+from .score_files import write_scores
 
 RATE = 8000
 QUIET = {"progress": False}
@@ -41,12 +44,26 @@ def write_experiment(exp_dir, upsampler, seed):
     return exp_dir
 
 
-def test_a_repaired_model_is_a_row_of_its_own(tmp_path, songs):
+@pytest.fixture
+def scored(monkeypatch):
+    """In place of scoring, which starts processes: every song gets the same scores."""
+
+    def score(exp_dirs, *songs, **how):
+        assert how["metrics"] == ["SDR"]
+        for exp_dir in exp_dirs:
+            assert (exp_dir / "estimates" / "test" / "song" / "vocals.wav").exists()
+            write_scores(exp_dir / "scores" / "test", {"song": [1.0, 2.0, 3.0, 4.0]})
+
+    monkeypatch.setattr(repaired, "score_experiments", score)
+    return score
+
+
+def test_a_repaired_model_is_a_row_of_its_own(tmp_path, songs, scored):
     exp_dirs = [write_experiment(tmp_path / "exp" / f"x.seed{k}", "transposed", k) for k in (1, 2)]
     exp_dirs.append(write_experiment(tmp_path / "exp" / "nearest", "nearest", 1))
     separate_experiments(exp_dirs, *songs, Chunking(chunk=1.0), **QUIET)
-    score = {"metrics": ["SDR"], "workers": 1}
-    score_experiments(exp_dirs, *songs, **score, **QUIET)
+    score = {"metrics": ["SDR"]}
+    scored(exp_dirs, *songs, **score)
     folders = repair_experiments(exp_dirs, *songs, **score)
     assert folders == [tmp_path / "exp" / f"x_repaired.seed{k}" for k in (1, 2)]
     written = [(folder / "best_model.pth").stat().st_mtime_ns for folder in folders]
@@ -54,8 +71,8 @@ def test_a_repaired_model_is_a_row_of_its_own(tmp_path, songs):
     assert repair_experiments(exp_dirs, *songs, **score) == folders
     assert [(folder / "best_model.pth").stat().st_mtime_ns for folder in folders] == written
     table = collect(exp_dirs)
-    assert list(table.index) == ["mixture", "x", "x, repaired", "nearest"]
-    assert list(table["seeds"]) == [1, 2, 2, 1]
+    assert list(table.index) == ["x", "x, repaired", "nearest"]
+    assert list(table["seeds"]) == [2, 2, 1]
     tones = table["silent_windows_tones_db"]
     assert tones["x, repaired"] < tones["x"] - 20
     pairs = compare_models(read_models(exp_dirs).models)
