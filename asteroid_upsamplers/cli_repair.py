@@ -32,8 +32,8 @@ def add_repair(commands: argparse._SubParsersAction) -> None:
     add("--undo", action="store_true", help="MODEL was repaired: write its original weights to OUT")
     how = (
         "phases: the least change of the weights; calibrated: the least change of the output for "
-        "--audio; distil: learn the old output again, on --audio; swap: another upsampler, to "
-        "fine-tune (default: phases)"
+        "--audio; notch: the tones are taken out by the last convolution; distil: learn the old "
+        "output again, on --audio (default: phases)"
     )
     add("--method", default="phases", metavar="NAME", help=how)
     settings = "settings of the method, such as '{\"steps\": 600}'"

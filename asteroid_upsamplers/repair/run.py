@@ -18,11 +18,11 @@ from .judge import Judge
 from .repair import METHODS, repair
 from .report import RepairReport
 from .search import Best, Trial, search
-from .sites import find_sites
+from .sites import survey
 from .stored import Target, check_output, load_target, save_repaired, undo_file
 from .verdict import SAFE, Verdict
 
-NEED_AUDIO = ("calibrated", "distil")
+NEED_AUDIO = ("calibrated", "notch", "distil")
 """Methods that look at inputs of the network."""
 
 RESERVED = {"method", "order", "layers", "calibration", "example", "in_place", "state", "progress"}
@@ -115,7 +115,8 @@ def run_repair(
     rate, remarks = rate_of(network, sample_rate)
     shape = input_shape or usual_shape(network, rate, seconds or SECONDS)
     try:
-        names = [site.name for site in find_sites(network, layers, example=shape)]
+        sites, heads = survey(network, shape).chosen(layers)
+        names = [place.name for place in (*sites, *heads)]
         judge = Judge(network, rate, shape, output=output, silence=silence, progress=progress)
         excerpts = _excerpts(judge, audio)
         judge.listen(excerpts.held_out if excerpts else (), songs)
