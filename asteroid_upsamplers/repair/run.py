@@ -22,7 +22,7 @@ from .sites import survey
 from .stored import Target, check_output, load_target, save_repaired, undo_file
 from .verdict import SAFE, Verdict
 
-NEED_AUDIO = ("calibrated", "notch", "distil")
+NEED_AUDIO = ("calibrated", "distil")
 """Methods that look at inputs of the network."""
 
 RESERVED = {"method", "order", "layers", "calibration", "example", "in_place", "state", "progress"}
