@@ -29,7 +29,16 @@ INTERPOLATIONS: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
     "linear": ("nn.Upsample", nn.Upsample(scale_factor=STRIDE, mode="linear")),
     "cubic": ("F.interpolate (bicubic)", lambda x: _bicubic(x)),
     "sinc": ("julius.resample_frac", lambda x: julius.resample_frac(x, 1, STRIDE)),
+    "resample": ("julius.resample_frac", lambda x: julius.resample_frac(x, 1, STRIDE, 8, 1)),
 }
+FURTHER: dict[str, list[dict[str, Any]]] = {
+    "nearest": [{"kernel_size": "mac_neutral"}],
+    "linear": [{"kernel_size": "mac_neutral"}],
+    "hold": [{"order": 0}, {"order": 2}],
+    "resample": [{"side_kernel_size": 8}],
+    "lifting": [{"kernel_size": 3}],
+}
+"""Settings that change what a layer costs, each measured as well."""
 TORCH = {name: f"{words} + nn.Conv1d" for name, (words, _) in INTERPOLATIONS.items()}
 TORCH["transposed"] = "nn.ConvTranspose1d"
 
@@ -71,7 +80,8 @@ class TorchInterpolation(nn.Conv1d):
     """Interpolation, then torch's convolution, which can stand in a ``DemucsLike``."""
 
     def __init__(self, name: str, in_channels: int, out_channels: int):
-        super().__init__(in_channels, out_channels, 9, padding=4)
+        taps = 1 if name == "resample" else 9
+        super().__init__(in_channels, out_channels, taps, padding=taps // 2)
         self.upsample = INTERPOLATIONS[name][1]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -116,6 +126,9 @@ def candidates(name: str, shape: Shape) -> Iterator[tuple[str, nn.Module]]:
         module = our_layer(name, *size, **({"form": form} if has_forms else {}))
         module.load_state_dict(weights, strict=name in TORCH)
         yield form, module
+    for settings in FURTHER.get(name, []):
+        words = ", ".join(f"{key}={value}" for key, value in settings.items())
+        yield words, our_layer(name, *size, **settings)
 
 
 def forward(module: nn.Module, x: Tensor) -> Callable[[], Tensor]:
@@ -155,7 +168,7 @@ def measured(
             row["form"] = module.form_for(x)
         row |= {"forward_ms": forward_ms[variant], "step_ms": step_ms[variant]}
         row["peak_mib"] = measure.peak_mebibytes(steps[variant], device)
-        if name in TORCH:
+        if name in TORCH and variant in (TORCH[name], *FORMS):
             oracle = forwards[TORCH[name]]()
             row["difference"] = measure.relative_difference(forwards[variant](), oracle)
         rows.append(row)

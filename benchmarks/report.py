@@ -111,15 +111,18 @@ def layers(rows: list[Row]) -> list[str]:
     words = (
         f"Forward and backward in ms, by input and output channels of the layer, for "
         f"{first['channels']} channels, {first['batch']} segments, {first['dtype']}; torch's time "
-        "divided by ours for all shapes, for the least favourable one, and forward only:"
+        "divided by ours for all shapes, for the least favourable one, and forward only; last, the "
+        "time for all shapes against that of our transposed convolution:"
     )
     shapes = dict.fromkeys(f"{row['in_channels']} to {row['out_channels']}" for row in rows)
     head = ["", *shapes, "all", "torch's / ours", "at worst", "forward only", "MiB", "difference"]
+    head.append("/ transposed")
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["layer"], row["variant"]), []).append(row)
     torchs = {layer: g for (layer, words), g in reversed(groups.items()) if " + " in words}
     torchs["transposed"] = groups["transposed", "nn.ConvTranspose1d"]
+    transposed = sum(row["step_ms"]["median"] for row in groups["transposed", "auto"])
     body = []
     for (layer, variant), mine in groups.items():
         forms = ", ".join(dict.fromkeys(row["form"] for row in mine if "form" in row))
@@ -133,7 +136,8 @@ def layers(rows: list[Row]) -> list[str]:
             cells[-3:] = [f"{sum(theirs) / sum(steps):.2f}", f"{least:.2f}", f"{alone:.2f}"]
         found = [row["difference"] for row in mine if "difference" in row]
         memory = f"{max(row.get('peak_mib', 0) for row in mine):.0f}"
-        body.append([*cells, memory, f"{max(found):.0e}" if found else ""])
+        cells += [memory, f"{max(found):.0e}" if found else ""]
+        body.append([*cells, f"{sum(steps) / transposed:.2f}"])
     return [words, table(head, body)]
 
 

@@ -33,7 +33,7 @@ BORDERS = {"zeros": "constant", "replicate": "replicate", "reflect": "reflect"}
 """How a signal goes on beyond its ends: as ``nn.Conv1d`` calls it, and as ``F.pad`` does."""
 
 WINDOWED_TAPS = 8
-"""Up to here a product with a copy of every window is faster than a convolution by channel."""
+"""Up to here a product with a copy of every window is faster than one with copies of blocks."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -47,6 +47,7 @@ from torch.nn import functional as F
 
 from ..dsp import InterpolatedConvolution, UpsamplingSystem
 from ..dsp.channels_last import in_its_own_order, prefers_channels_last
+from ..dsp.kernels import WINDOWED_TAPS
 from ..dsp.precision import becomes_a_program, works_in_half_precision
 from .base import Upsampler
 from .settings import one_of
@@ -65,6 +66,7 @@ class Costs:
         weight: A number of the weights read and written.
         signal: A number of the signal written between two steps.
         small: A multiply-add in a filter of few channels.
+        banded: One in an interpolation that is a banded matrix product, its zeros included.
         narrow: Rows of a matrix product that run at half the rate.
         calls: The further library calls of the folded and of the commuted form.
     """
@@ -72,11 +74,12 @@ class Costs:
     weight: float
     signal: float
     small: float
+    banded: float
     narrow: float
     calls: float
 
 
-CPU = Costs(weight=450, signal=170, small=15, narrow=16, calls=3e8)
+CPU = Costs(weight=450, signal=170, small=15, banded=4, narrow=16, calls=3e8)
 
 
 class PolyphaseUpsampler(Upsampler):
@@ -209,7 +212,9 @@ class PolyphaseUpsampler(Upsampler):
         """
         convolution = self.convolution
         stride, taps, low_rate_taps = self.stride, self.kernel_size, convolution.low_rate_taps
-        interpolation = stride * (CPU.small * convolution.kernel.taps + CPU.signal)
+        length = convolution.kernel.taps
+        work = CPU.small if length <= WINDOWED_TAPS else CPU.banded
+        interpolation = stride * (work * length + CPU.signal)
         filters = 0 if convolution.shifted_rows else CPU.small * stride * taps * low_rate_taps
         filters += CPU.signal * (taps + stride)
         calls = CPU.calls / (self.in_channels * self.out_channels)
