@@ -60,7 +60,6 @@ def cpu_sections() -> list[Section]:
         ("training", {"channels": 24, **step, "comparison": "options"}),
         ("training", {"channels": 24, **step, "comparison": "other upsamplers"}),
         ("layers", {"channels": 24, "seconds": 5, "batch": 2, **single, "other_rounds": 0}),
-        ("layers", {"channels": 24, "seconds": 2, "batch": 2, **single, "other_rounds": 5}),
         ("layers", {"channels": 64, "seconds": 10, "batch": 4, **single, "rounds": 3}),
         ("layers", {"channels": 100, "seconds": 10, "batch": 4, **single, "rounds": 2}),
         ("inference", {"channels": 24, "seconds": 10, "batch": 1}),

@@ -137,15 +137,15 @@ def filter_bank(x: Tensor, bank: Tensor) -> Tensor:
     """
     if becomes_a_program():
         return F.conv1d(x, bank).mT.flatten(1)
-    stride, _, taps = bank.shape
+    stride, channels, taps = bank.shape
     time = x.shape[-1] - taps + 1
     block = max(LEAST_BLOCK, taps - 1)
-    seen = block + taps - 1
-    blocks = -(-time // block)
-    x = F.pad(x, (0, (blocks + 1) * block - x.shape[-1])).unflatten(-1, (blocks + 1, block))
-    x = torch.cat([x[:, :, :-1], x[:, :, 1:, : taps - 1]], -1).transpose(1, 2).flatten(2)
+    seen, blocks = block + taps - 1, -(-time // block)
+    x = F.pad(x.mT, (0, 0, 0, (blocks + 1) * block - x.shape[-1])).flatten(1)
+    x = x.unflatten(1, (-1, block * channels))
+    x = torch.cat([x[:, :-1], x[:, 1:, : (taps - 1) * channels]], -1)
     shifted = F.pad(bank, (0, block)).repeat(1, 1, block)[..., : block * seen]  # a sample a row
-    band = shifted.unflatten(-1, (block, seen)).permute(1, 3, 2, 0)
+    band = shifted.unflatten(-1, (block, seen)).permute(3, 1, 2, 0)
     return (x @ band.flatten(2).flatten(0, 1)).flatten(1)[:, : time * stride]
 
 

@@ -10,6 +10,7 @@ from .lifting import Lifting
 from .measured import linear_system, measured_system
 from .polyphase import PolyphaseUpsampler
 from .resample import Resample
+from .streaming import LayerStream, StreamState, stream
 from .subpixel import Subpixel
 from .tone_free import equal_phase_biases, equal_phase_gains
 from .transposed import Transposed
@@ -21,6 +22,7 @@ __all__ = [
     "Haar",
     "Hold",
     "Interpolation",
+    "LayerStream",
     "LazyWavelet",
     "Learned",
     "Lifting",
@@ -29,6 +31,7 @@ __all__ = [
     "PolyphaseUpsampler",
     "Resample",
     "Sinc",
+    "StreamState",
     "Stretch",
     "Subpixel",
     "Transposed",
@@ -43,6 +46,7 @@ __all__ = [
     "make",
     "measured_system",
     "register",
+    "stream",
     "to_subpixel",
     "to_transposed",
 ]
