@@ -51,7 +51,7 @@ def repair_experiments(
     Raises:
         UsageError: As stages 2 and 3 do.
     """
-    folders = []
+    folders, to_score, skip = [], [], {"skip_bad_songs": skip_bad_songs}
     for exp_dir in exp_dirs:
         folder = repaired_folder(exp_dir)
         if not _write_repaired(exp_dir, folder):
@@ -61,10 +61,10 @@ def repair_experiments(
         if settings:  # separated, and perhaps scored
             chunk = settings["chunk"] if settings["chunk"] != "whole song" else math.inf
             chunking = Chunking(chunk, settings["overlap"], settings["shifts"])
-            songs = (musdb18_dir, wav_dir)
-            separate_experiments([folder], *songs, chunking, skip_bad_songs=skip_bad_songs)
-            if (exp_dir / "scores").is_dir():
-                score_experiments([folder], *songs, skip_bad_songs=skip_bad_songs, **scoring)
+            separate_experiments([folder], musdb18_dir, wav_dir, chunking, **skip)
+            to_score += [folder] if (exp_dir / "scores").is_dir() else []
+    if to_score:
+        score_experiments(to_score, musdb18_dir, wav_dir, **skip, **scoring)
     return folders
 
 
@@ -78,7 +78,7 @@ def _write_repaired(exp_dir: Path, folder: Path) -> bool:
     try:
         report = repair(model)
     except UsageError as error:  # nothing to repair, or it cannot be
-        logger.info("%s: not repaired: %s", exp_dir, error)
+        logger.info("%s: not repaired: %s", exp_dir, str(error).partition(": ")[0])
         return False
     if not report.originals:
         logger.info("%s: not repaired: its layers make no tones of constants", exp_dir)
