@@ -58,11 +58,11 @@ class FoldedUpsampler(nn.Module):
         if not x.numel():
             return x.new_zeros(len(x), self.out_channels, self.output_length(x.shape[-1]))
         if self.layer is None:
-            return self._middle(x)
+            return self.middle(x)
         near = self.head + self.tail + self.past + self.future + 1
         if becomes_a_program() or x.shape[-1] < 2 * near:
             return self.layer(x)
-        y = self._middle(x)
+        y = self.middle(x)
         head, tail = self.head * self.stride, self.tail * self.stride + self.more
         first = self.layer(x[..., :near])[..., :head]
         last = self.layer(x[..., x.shape[-1] - near :])
@@ -84,7 +84,8 @@ class FoldedUpsampler(nn.Module):
         """The settings, for ``print(model)``."""
         return f"{self.in_channels}, {self.out_channels}, stride={self.stride}"
 
-    def _middle(self, x: Tensor) -> Tensor:
+    def middle(self, x: Tensor) -> Tensor:
+        """The output as it is far from both ends: ``(batch, in_channels, time)``."""
         length = self.output_length(x.shape[-1])
         further = covering_frames(self.more, self.stride)
         frames = x.shape[-1] + further
@@ -102,7 +103,7 @@ class FoldedUpsampler(nn.Module):
         generator = torch.Generator().manual_seed(0)
         x = torch.randn(1, self.in_channels, time, generator=generator, dtype=torch.float64)
         x = x.to(self.weight.device)
-        y = self._middle(x)
+        y = self.middle(x)
         differs = ((layer(x) - y).abs() > TOLERANCE * y.abs().max()).any(1)[0]
         places = differs.nonzero()[:, 0].tolist()
         half = time * self.stride // 2
