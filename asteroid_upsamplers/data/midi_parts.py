@@ -123,7 +123,7 @@ class Piece:
             UsageError: If the song is shorter than 5 s, or a stem has no part or plays too seldom.
         """
         if self.seconds < SHORTEST:
-            raise UsageError(f"{self.seconds:.1f} s long, at least {SHORTEST:g} s are needed")
+            raise UsageError(f"{self.seconds:.1f} s of notes, at least {SHORTEST:g} s are needed")
         drums = [part for part in self.parts if part.key[2]]
         basses = [part for part in self.parts if not part.key[2] and part.key[1] in BASSES]
         rest = [part for part in self.parts if part not in drums and part not in basses]

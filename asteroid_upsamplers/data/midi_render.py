@@ -6,9 +6,12 @@ the mixture exactly, as those of MUSDB18-HQ do.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import math
+import os
+import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from functools import lru_cache
@@ -66,6 +69,20 @@ def default_soundfont() -> Path:
     return Path(spec.origin).parent / "TimGM6mb.sf2"
 
 
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Keep to itself what Rust prints when it meets a damaged soundfont: we say it in one line."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 @lru_cache(maxsize=1)
 def load_soundfont(path: Path) -> bytes:
     """The content of a soundfont (SF2), tried out.
@@ -80,7 +97,8 @@ def load_soundfont(path: Path) -> bytes:
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
     try:
-        play([Event(0.0, mido.Message("note_on", note=60))], content, 0.1)
+        with _silent_stderr():
+            play([Event(0.0, mido.Message("note_on", note=60))], content, 0.1)
     except UsageError as error:
         raise UsageError(f"{path}: not a soundfont (SF2) that can be played ({error})") from error
     return content
@@ -146,8 +164,10 @@ def play(events: list[Event], soundfont: bytes, seconds: float) -> np.ndarray:
     while True:
         try:
             wav = midirenderer.render_wave_from(soundfont, _midi(events, seconds, loudness))
-        except (RuntimeError, ValueError) as error:
-            raise UsageError(one_line(error)) from error
+        except BaseException as error:  # Rust's PanicException is no Exception
+            if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+                raise UsageError(one_line(error)) from error
+            raise
         samples, _ = soundfile.read(io.BytesIO(wav), dtype="int16", always_2d=True)
         peak = np.abs(samples.astype(np.int32)).max(initial=0)
         if peak < 2**15 - 1 or loudness < 0.01:

@@ -6,13 +6,12 @@ import functools
 import logging
 import os
 import re
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 from tqdm.contrib.concurrent import process_map
 
 from ..errors import UsageError
-from ..files import file_names
 from .midi_parts import SHORTEST, read_midi
 from .midi_render import LONGEST
 from .parallel import cores
@@ -179,11 +178,12 @@ def _song_names(midi: Path, files: list[Path]) -> dict[Path, str]:
             parts = parts[1:]
         plain = re.sub(r"[^\w .,'()&+-]", "_", " - ".join(parts))
         plain = plain.encode()[:LONGEST_NAME].decode(errors="ignore").strip(" .") or "_"
+        if PureWindowsPath(plain).is_reserved():  # Windows keeps names such as "con" for devices
+            plain = f"_{plain}"
         name, count = plain, 1
         while name.casefold() in taken:
             count += 1
             name = f"{plain} ({count})"
         taken.add(name.casefold())
         names[path] = name
-    file_names("MIDI files", list(names.values()))
     return names

@@ -193,12 +193,16 @@ def test_a_folder_becomes_a_set_and_what_does_not_fit_is_named(tmp_path, caplog)
     assert before == {path: path.stat().st_mtime_ns for path in root.rglob("*.wav")}
 
 
-def test_bad_soundfonts_and_folders_are_refused(tmp_path):
+def test_bad_soundfonts_and_folders_are_refused(tmp_path, capfd):
     (tmp_path / "a.mid").write_bytes(content(*band()))
     cut = tmp_path / "cut.sf2"
-    cut.write_bytes(default_soundfont().read_bytes()[:100000])
+    whole = bytearray(default_soundfont().read_bytes())
+    cut.write_bytes(whole[:100000])
+    whole[-201434] = 212  # a count that points beyond a table
+    (tmp_path / "panic.sf2").write_bytes(whole)
     for options, words in (
         ({"soundfont": cut}, "cut.sf2: not a soundfont"),
+        ({"soundfont": tmp_path / "panic.sf2"}, "panic.sf2: not a soundfont"),
         ({"soundfont": tmp_path / "none.sf2"}, "none.sf2: cannot be read"),
         ({"soundfont": tmp_path}, "cannot be read"),
         ({"n_train": 0}, "n_train is 0"),
@@ -214,3 +218,4 @@ def test_bad_soundfonts_and_folders_are_refused(tmp_path):
     with pytest.raises(UsageError, match="says which songs to test on"):
         render_midi_set(tmp_path / "set", tmp_path, n_test=1, progress=False)
     assert not (tmp_path / "set").exists()
+    assert "panicked" not in capfd.readouterr().err
