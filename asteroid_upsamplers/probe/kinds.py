@@ -18,7 +18,7 @@ from .calls import (
     subpixel_system,
     transposed_system_2d,
 )
-from .growth import MOVES, SCATTERING, Growth
+from .growth import MOVES, SCATTERING, Growth, origin
 from .lengths import Lengths
 from .moves import fraction_repeated, moved_from, shuffled_rows
 from .operations import CONVOLUTIONS, INDEXING, MATRICES, WRITE, Op
@@ -29,6 +29,9 @@ KEEPS |= {"replication_pad1d", "squeeze", "unsqueeze"}
 
 FAMILIES = {"nearest": "nearest", "avg_pool": "nearest", "linear": "linear", "cubic": "cubic"}
 """Words in the names of torch's interpolations, and the families that they are."""
+
+LINEAR, ADDING = {"mm", "addmm", "bmm"}, {"add", "add_"}
+"""What ``nn.Linear`` calls for its weight, and may call for its bias."""
 
 UNKNOWN = "unknown"
 
@@ -160,12 +163,38 @@ def _moved(lengths: Lengths, growth: Growth, stride: int | float) -> tuple[str, 
 
 def _subpixel(ops: list[Op], places: Tensor, leaves: list[int]) -> Layer | None:
     """The shuffled convolution, if it is one and nothing else stands between."""
-    if len(leaves) != 1 or ops[leaves[0]].name not in CONVOLUTIONS or places.dim() != 3:
-        return None
     op = ops[leaves[0]]
+    if len(leaves) != 1:
+        return None
+    if op.name not in CONVOLUTIONS:
+        return _shuffled_frames(ops, op, places)
     _, weight, bias, strides, _, dilations, transposed, _, groups = op.arguments[:9]
     plain = isinstance(weight, Tensor) and isinstance(bias, Tensor | None) and weight.dim() == 3
-    rows = shuffled_rows(places, op.shapes[0])
+    rows = shuffled_rows(places, op.shapes[0]) if places.dim() == 3 else None
     if not plain or transposed or max(strides) > 1 or rows is None:
         return None
     return partial(subpixel_system, weight, bias, groups, dilations[0], rows)
+
+
+def _shuffled_frames(ops: list[Op], op: Op, places: Tensor) -> Layer | None:
+    """The same of a linear layer, channels last in memory: a convolution of length 1."""
+    bias, product = None, op
+    if op.name in ADDING and len(op.sources) == 2:
+        bias, product = op.arguments[1], ops[(origin(ops, op.sources[0]) or [0])[-1]]
+    elif op.name == "addmm":
+        bias = op.arguments[0]
+    weight = product.arguments[-1] if product.name in LINEAR else None
+    if not isinstance(weight, Tensor) or not isinstance(bias, Tensor | None):
+        return None
+    if weight.dim() == 3 and (len(weight) == 1 or not weight.stride(0)):  # the same for a batch
+        weight = weight[0]
+    places = places[:, None] if places.dim() == 2 else places
+    channels = weight.shape[-1]
+    time = torch.Size(op.shapes[0]).numel() // channels // len(places)
+    if places.dim() != 3 or weight.dim() != 2 or (bias is not None and len(bias) != channels):
+        return None
+    moved = places[:1] % channels * time + places[:1] // channels
+    rows = shuffled_rows(moved, (1, channels, time))
+    if rows is None:
+        return None
+    return partial(subpixel_system, weight.T[:, :, None], bias, 1, 1, rows)

@@ -36,6 +36,8 @@ weights it changed is found out afterwards.
 EQUAL = 1e-7
 """Phase sums in float32 are equal if they differ by no more than this share of the largest tap."""
 
+ONE_TAP = "one tap in each phase: with equal sums it repeats every sample, as nearest neighbours do"
+
 
 def repair(
     network: nn.Module,
@@ -183,6 +185,7 @@ def _layer(site: Site, before: list[Tensor], loudest: float) -> LayerRepair:
         loudest,
         _loudest(site),
         "kept" if site.norm else None,
+        ONE_TAP if change and int(site.mask.sum(1).max()) == 1 else "",
     )
 
 

@@ -156,6 +156,8 @@ def _watch(
     from ..probe.feed import white_noise
 
     shape = tuple(example.shape if isinstance(example, Tensor) else example)
+    if not shape or not all(isinstance(size, int) and size > 0 for size in shape):
+        raise UsageError(f"example must be an input, or its shape as whole numbers, not {example}")
     try:
         report, signals = examine(network, 1.0, shape)
         found.heads = find_heads(network, white_noise(network, shape, 0))
@@ -170,5 +172,5 @@ def _watch(
                 f"other layers cancel tones of {name}: without these those of the network rise by "
                 f"{-level:.1f} dB; repair it together with the others, or leave it out"
             )
-        if name not in {*found.others, *(site.name for site in found.sites)}:
-            found.add(name, partial(site_of_call, name, call, network, users))
+        if not {name, call.group or name} & {*found.others, *(site.name for site in found.sites)}:
+            found.add(call.group or name, partial(site_of_call, name, call, network, users))

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ..artifacts.system import transposed_system
+from ..dsp import UpsamplingSystem
 from ..errors import UsageError
 from ..probe.calls import UpsamplingCall, subpixel_system
-from .modules import Users, numbered
+from .modules import EQUAL, Users, numbered
 from .report import HAS_NONE
 from .site import Site
 from .weights import effective, norm_of
@@ -19,35 +20,46 @@ from .weights import effective, norm_of
 def site_of_call(name: str, call: UpsamplingCall, network: nn.Module, users: Users) -> Site:
     """An upsampling layer that was seen running, as a site."""
     if call.kind.removesuffix("2d") in ("nearest", "linear", "cubic"):
-        raise UsageError(f"{HAS_NONE} ({call.kind} interpolation has phases with equal sums)")
+        raise UsageError(f"{HAS_NONE}: {call.kind} interpolation has phases with equal sums")
     make: Any = call.layer
     if getattr(make, "func", None) not in (subpixel_system, transposed_system):
         raise UsageError(f"is {call.kind}: which weights make its phases is unknown")
-    weight, bias, *settings = make.args
-    module, key = _owner(network, weight)
+    seen, bias, *settings = make.args
+    owner = _owner(network, seen)
+    if owner is None:
+        found = call.tones()
+        if found is not None and found.tonal_fraction < EQUAL:
+            raise UsageError(f"{HAS_NONE}: the phases of its filter have equal sums")
+        raise UsageError("its weight is no parameter (it is fixed, or computed of others)")
+    module, key = owner
     site = Site(name, call.kind, module, weight=key, bias="")
     if bias is not None:
         own = module._parameters.items()
         site.bias = next((name for name, value in own if _is_same(value, bias)), "")
         if not site.bias:
-            raise UsageError(f"is {call.kind}: its bias is no parameter of its own")
-    return numbered(site, lambda weight, bias: make.func(weight, bias, *settings), users)
+            raise UsageError("its bias is no parameter of its own")
+
+    def system(weight: Tensor, bias: Tensor | None) -> UpsamplingSystem:
+        return make.func(weight.view(seen.shape), bias, *settings)
+
+    return numbered(site, system, users)
 
 
-def _owner(network: nn.Module, weight: Tensor) -> tuple[nn.Module, str]:
-    """The module and the name of a weight that was seen running."""
+def _owner(network: nn.Module, weight: Tensor) -> tuple[nn.Module, str] | None:
+    """The module and the name of a weight that was seen running; ``None`` if it is no parameter."""
     for module in network.modules():
         for name, value in module._parameters.items():
             if _is_same(value, weight):
                 return module, name
         if norm_of(module, "weight") is not None:
             own = effective(module, "weight")
-            if own.shape == weight.shape and torch.equal(own, weight):
+            if own.numel() == weight.numel() and torch.equal(own.view(weight.shape), weight):
                 return module, "weight"
-    raise UsageError("its weight is no parameter (it is fixed, or computed of others)")
+    return None
 
 
 def _is_same(parameter: Tensor | None, seen: Tensor) -> bool:
-    if parameter is None or parameter.shape != seen.shape:
+    """Whether a tensor that was seen is a parameter, or one that was given further axes."""
+    if parameter is None or parameter.numel() != seen.numel():
         return False
-    return parameter.data_ptr() == seen.data_ptr()
+    return parameter.data_ptr() == seen.data_ptr() and torch.equal(parameter.view(seen.shape), seen)

@@ -29,6 +29,19 @@ class Shuffle(nn.Module):
         return y.transpose(2, 3).flatten(2)
 
 
+class Frames(nn.Module):
+    """A linear layer makes a frame of samples of every input sample."""
+
+    def __init__(self, norm=None):
+        super().__init__()
+        self.head = nn.Linear(4, 8)
+        if norm is not None:
+            norm(self.head)
+
+    def forward(self, x):
+        return self.head(x.mT).flatten(1)[:, None]
+
+
 class Functional(nn.Module):
     def __init__(self, learned=True):
         super().__init__()
@@ -53,6 +66,8 @@ def steady(network, x):
         Shuffle(phases_last=True, groups=2),
         Shuffle(phases_last=False, norm=weight_norm),
         Shuffle(phases_last=False, norm=parametrizations.weight_norm),
+        Frames(),
+        Frames(norm=weight_norm),
         Functional(),
     ],
 )
