@@ -184,7 +184,7 @@ def assign(module: nn.Module, name: str, values: Tensor) -> None:
         gain = cast(Tensor, getattr(module, f"{name}_g"))
         axes = [axis for axis, size in enumerate(gain.shape) if size == 1]
         cast(Tensor, getattr(module, direction)).copy_(values)
-        gain.copy_(values.norm(dim=axes, keepdim=True))
+        gain.copy_(torch.linalg.vector_norm(values, dim=axes, keepdim=True))
     else:
         cast(Tensor, getattr(module, name)).copy_(values)
 

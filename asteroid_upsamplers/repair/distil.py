@@ -19,34 +19,26 @@ included: what comes out is no worse than what was put in.
 
 from __future__ import annotations
 
-import logging
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from tqdm import tqdm
 
-from ..artifacts import prominence
 from ..errors import UsageError
 from ..files import damage_of, whole_or_nothing
 from ..layers.measured import copied
 from ..probe.state import undisturbed
 from .calibrated import calibrated
-from .inputs import inputs_of, received, signals
+from .inputs import inputs_of, signals
 from .notch import notch
+from .pieces import PIECE, Pieces, amplitudes, cut, period_of, spectral_loss
 from .repair import equal_phases
 from .site import Site
-from .sites import survey
-
-logger = logging.getLogger(__name__)
-
-PIECE = 2**14
-"""Samples of output in a piece, about."""
 
 HELD_OUT = 8
 """One piece in so many is held out."""
@@ -55,11 +47,6 @@ VALIDATE, PATIENCE = 25, 4
 """Steps between looks at the held-out pieces; so many without improvement end it."""
 
 WARM_UP = 20
-N_FFTS = (2048, 1024, 512, 256)
-AUDIBLE_DB = 2.0
-"""Lines that stand out less are left to themselves."""
-
-Pieces = list[tuple[Tensor, list[Tensor]]]
 
 
 def distil(
@@ -68,7 +55,7 @@ def distil(
     *,
     order: int = 0,
     calibration: Any = None,
-    start: str = "phases",
+    start: str = "better",
     steps: int = 300,
     lr: float = 3e-5,
     batch: int = 1,
@@ -86,7 +73,8 @@ def distil(
         sites: The layers; what :func:`..notch.last_convolution` gives for ``start="notch"``.
         order: 1 for equal first moments as well.
         calibration: Inputs of the network, ``(batch, channels, time)``: a tensor or several.
-        start: The method before: ``"phases"``, ``"calibrated"`` or ``"notch"``.
+        start: The method before: ``"phases"``, ``"calibrated"`` or ``"notch"``; ``"better"``: that
+            of the first two after which the held-out pieces are nearer to the original's.
         steps: Of Adam, at most; the learning rate rises, then falls along a cosine.
         lr: Highest learning rate.
         batch: Pieces for each step.
@@ -100,17 +88,18 @@ def distil(
     Returns:
         Warnings.
     """
-    starts = {"phases": _phases, "calibrated": calibrated, "notch": notch}
-    if start not in starts:
-        raise UsageError(f"start must be one of {', '.join(starts)}, not {start!r}")
+    if start != BETTER and start not in STARTS:
+        raise UsageError(f"start must be one of {', '.join([BETTER, *STARTS])}, not {start!r}")
+    if steps < 1 or batch < 1 or piece < 0 or not 0 < lr < math.inf:
+        raise UsageError("steps, batch and lr must be positive, piece a length or 0")
     inputs = inputs_of(network, "distil", calibration)
     teacher = copied(network)
-    period = _period(network, sites, inputs[0])
-    pieces, tones = _pieces(teacher, inputs, period, piece, steps * batch, seed)
+    period = period_of(network, sites, inputs[0])
+    pieces, tones = cut(teacher, inputs, period, piece, steps * batch, seed)
     settings = {"start": start, "order": order, "steps": steps, "lr": lr, "batch": batch}
     settings |= {"piece": piece, "lines": lines, "seed": seed, "inputs": len(inputs)}
-    warnings = starts[start](network, sites, order=order, calibration=inputs)
     training = Training(network, sites, order, pieces, tones, settings)
+    warnings = training.begin([start] if start != BETTER else ["phases", "calibrated"], inputs)
     if state is not None and Path(state).exists():
         training.load(Path(state))
     training.run(None if state is None else Path(state), progress)
@@ -152,13 +141,24 @@ class Training:
         self.step = self.best_step = 0
         self.best, self.best_loss = self._copy(), math.inf
 
+    def begin(self, starts: Sequence[str], inputs: Sequence[Tensor]) -> list[str]:
+        """Repair the network by that of some methods after which it is nearest to the teacher."""
+        original, warnings = self._copy(), []
+        for name in starts:
+            self._write(original)
+            found = STARTS[name](self.network, self.sites, order=self.order, calibration=inputs)
+            with undisturbed(self.network):
+                loss = self._held_out()
+            if loss < self.best_loss:
+                self.best, self.best_loss, warnings = self._copy(), loss, found
+        self._write(self.best)
+        return warnings
+
     def run(self, state: Path | None, progress: bool) -> None:
         """Train, and leave the best network that was found."""
         steps = self.settings["steps"]
         bar = tqdm(total=steps, initial=self.step, desc="distilling", disable=not progress)
         with undisturbed(self.network), bar:  # the weights are written afterwards
-            if not self.step:
-                self.best_loss = self._held_out()
             while self.step < steps and not self._stale():
                 self._one_step()
                 bar.update()
@@ -167,9 +167,7 @@ class Training:
                     bar.set_postfix(held_out=f"{self.best_loss:.4f}")
                     if state is not None:
                         self.save(state)
-        with torch.no_grad():
-            for name, value in self.network.state_dict().items():
-                value.copy_(self.best[name])
+        self._write(self.best)
 
     def _stale(self) -> bool:
         return self.step - self.best_step >= PATIENCE * VALIDATE
@@ -199,7 +197,7 @@ class Training:
         """See above; the running mean is over about 40 pieces."""
         if not self.tones:
             return y.new_zeros(())
-        now = _amplitudes(y, self.tones)
+        now = amplitudes(y, self.tones)
         self.mean = self.mean + 0.025 * (now.detach() - self.mean)
         energy = now.detach().abs().square() + self.mean.abs().square() + 1e-12 * self.scale**2
         return self.settings["lines"] * ((self.mean.conj() * now).real / energy).mean()
@@ -216,6 +214,11 @@ class Training:
         loss = self._held_out()
         if loss < self.best_loss:
             self.best, self.best_loss, self.best_step = self._copy(), loss, self.step
+
+    @torch.no_grad()
+    def _write(self, state: dict[str, Tensor]) -> None:
+        for name, value in self.network.state_dict().items():
+            value.copy_(state[name])
 
     def _copy(self) -> dict[str, Tensor]:
         return {name: value.detach().clone() for name, value in self.network.state_dict().items()}
@@ -248,9 +251,7 @@ class Training:
                 f"{path}: is of another network, or of other settings ({settings}): delete it to "
                 "begin anew, or name another file"
             )
-        with torch.no_grad():
-            for name, value in own.items():
-                value.copy_(weights[name])
+        self._write(weights)
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["random"])
         for name in STATE:
@@ -259,42 +260,6 @@ class Training:
 
 
 STATE = ("settings", "step", "best", "best_loss", "best_step", "mean")
-
-
-def spectral_loss(estimate: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute difference of samples, and of magnitudes and their logarithms, ``(..., time)``.
-
-    Signals of a standard deviation near 1: magnitudes below a thousandth of that of white noise
-    count as the same. Each of the resolutions that the signals are long enough for counts alike.
-    """
-    losses = [F.l1_loss(estimate, target)]
-    for n_fft in (n for n in N_FFTS if n <= target.shape[-1]):
-        window = torch.hann_window(n_fft, device=target.device, dtype=target.dtype)
-        size = float(window.square().sum().sqrt())
-        mine, other = (
-            torch.stft(y.reshape(-1, y.shape[-1]), n_fft, n_fft // 4, window=window, center=False,
-                       return_complex=True).abs() / size
-            for y in (estimate, target)
-        )  # fmt: skip
-        losses.append(F.l1_loss(mine, other))
-        losses.append(F.l1_loss((mine + 1e-3).log(), (other + 1e-3).log()))
-    return torch.stack(losses).mean()
-
-
-def without_lines(y: Tensor, frequencies: Sequence[float]) -> Tensor:
-    """A signal without what is at given frequencies, in cycles per sample, and in two bins around.
-
-    Args:
-        y: ``(..., time)``.
-        frequencies: From 0 to a half.
-    """
-    if not frequencies:
-        return y
-    spectrum = torch.fft.rfft(y)
-    for frequency in frequencies:
-        bin_ = round(frequency * y.shape[-1])
-        spectrum[..., max(1, bin_ - 1) : bin_ + 2] = 0
-    return torch.fft.irfft(spectrum, y.shape[-1])
 
 
 def _phases(
@@ -307,52 +272,10 @@ def _cosine(share: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * share))
 
 
-def _amplitudes(y: Tensor, tones: Sequence[float]) -> Tensor:
-    """``(tones,)``, complex: what signals ``(..., time)`` hold at frequencies, on average."""
-    time = torch.arange(y.shape[-1], device=y.device, dtype=torch.float64)
-    turns = torch.tensor(tones, device=y.device, dtype=torch.float64)[:, None] * time
-    wave = torch.polar(torch.ones_like(turns), -2 * math.pi * turns).to(torch.complex64)
-    return (wave @ y.reshape(-1, y.shape[-1]).mT.to(wave)).mean(1) / y.shape[-1]
-
-
-def _prominent(outputs: Sequence[Tensor], period: int) -> list[float]:
-    """Which multiples of ``1 / period`` stand out of the noise, in cycles per sample."""
-    y = torch.cat([y.reshape(-1, y.shape[-1])[:1] for y in outputs], -1)
-    n_fft = min(16384, 2 ** int(math.log2(y.shape[-1])) // 2)
-    if n_fft < max(64, 16 * period):  # tones and what lies between cannot be told apart
-        return []
-    tones = [k / period for k in range(1, period // 2 + 1)]
-    levels = prominence(y, 1.0, tones, n_fft)
-    return [tone for tone, level in zip(tones, levels.tolist(), strict=True) if level > AUDIBLE_DB]
-
-
-def _period(network: nn.Module, sites: Sequence[Site], x: Tensor) -> int:
-    """Samples of output that all predicted tones repeat after: a frame of the slowest layer."""
-    modules = list(dict.fromkeys(site.module for site in (*sites, *survey(network).sites)))
-    frames: dict[int, int] = {}
-    received(network, modules, [x], lambda number, y: frames.update({number: y.shape[-1]}))
-    with undisturbed(network):
-        samples = signals(network, x)[0].shape[-1]
-    return max(round(samples / number) for number in frames.values())
-
-
-def _pieces(
-    teacher: nn.Module, inputs: Sequence[Tensor], period: int, length: int, most: int, seed: int
-) -> tuple[Pieces, tuple[list[float], Tensor]]:
-    """Cut inputs into pieces, and run the teacher on as many as can be used.
-
-    Returns:
-        The pieces in a random order, without lines; the frequencies of these, and what they were.
-    """
-    with undisturbed(teacher):
-        factor = signals(teacher, inputs[0])[0].shape[-1] / inputs[0].shape[-1]
-        size = max(1, round(length / factor)) if length else 0
-        cut = []
-        for x in inputs:
-            whole = not size or x.shape[-1] <= size
-            cut += [x] if whole else [p for p in x.split(size, -1) if p.shape[-1] == size]
-        order = torch.randperm(len(cut), generator=torch.Generator().manual_seed(seed)).tolist()
-        pieces = [(cut[k], [y.clone() for y in signals(teacher, cut[k])]) for k in order[:most]]
-        tones = _prominent([y[0] for _, y in pieces], period)
-        mean = torch.stack([_amplitudes(y[0], tones) for _, y in pieces]).mean(0)
-    return [(x, [without_lines(y[0], tones), *y[1:]]) for x, y in pieces], (tones, mean)
+BETTER = "better"
+STARTS: dict[str, Callable[..., list[str]]] = {
+    "phases": _phases,
+    "calibrated": calibrated,
+    "notch": notch,
+}
+"""The methods that a distillation can begin with."""

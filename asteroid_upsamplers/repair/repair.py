@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..artifacts import tone_levels
 from ..errors import UsageError, one_line
 from ..layers.measured import copied
 from ..registry import nearest_names
@@ -25,6 +26,7 @@ METHODS = {
     "calibrated": ".calibrated:calibrated",
     "notch": ".notch:notch",
     "distil": ".distil:distil",
+    "swap": ".swap:swap",
 }
 """Names of methods, and the functions that do them, which are imported when they are needed.
 
@@ -59,7 +61,8 @@ def repair(
             filter the same; ``"calibrated"``: the same with the least change of what the layers
             give for ``calibration``, or (``along="silence"``) only for what they receive in
             silence; ``"notch"``: no response at these tones in the network's last convolution;
-            ``"distil"``: one of these, then training on what the network gave before.
+            ``"distil"``: one of these, then training on what the network gave before; ``"swap"``:
+            layers of another family, as near as they can come, to be trained.
         order: 1 makes the first moments equal as well, so that a ramp makes no tone either.
         layers: Names of the layers to repair, or of modules that hold them; all if ``None``.
         calibration: Inputs of the network, for methods that need some.
@@ -118,17 +121,19 @@ def repair(
     except BaseException:
         restore(repaired, state, modules)  # a repair in place is done as a whole or not at all
         raise
-    reports = [_layer(site, *before[site.name]) for site in sites]
+    now = dict(repaired.named_modules())
+    replaced = {name: module for name, module in modules.items() if now.get(name) is not module}
+    reports = [
+        _swapped(site, before[site.name][1])
+        if site.name in replaced
+        else _layer(site, *before[site.name])
+        for site in sites
+    ]
     reports += [head.report() for head in heads]
     reports += [
         LayerRepair(name, "", 0, HAS_NONE if reason.startswith(HAS_NONE) else LEFT, remark=reason)
         for name, reason in found.others.items()
     ]
-    replaced = {
-        name: module
-        for name, module in modules.items()
-        if dict(repaired.named_modules()).get(name) is not module
-    }
     changed = {
         name: state[name]
         for name, value in tensors_of(repaired).items()
@@ -186,6 +191,20 @@ def _layer(site: Site, before: list[Tensor], loudest: float) -> LayerRepair:
         _loudest(site),
         "kept" if site.norm else None,
         ONE_TAP if change and int(site.mask.sum(1).max()) == 1 else "",
+    )
+
+
+def _swapped(site: Site, loudest: float) -> LayerRepair:
+    new: Any = site.module
+    after = max(tone_levels(new).levels_db)
+    return LayerRepair(
+        site.name,
+        site.kind,
+        site.stride,
+        REPAIRED,
+        tone_db_before=loudest,
+        tone_db_after=after,
+        remark=f"is {new.name} now",
     )
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from asteroid_upsamplers import models
 from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.repair import find_sites, repair
-from asteroid_upsamplers.repair.distil import spectral_loss, without_lines
+from asteroid_upsamplers.repair.pieces import spectral_loss, without_lines
 
 TRAINING = {"steps": 60, "piece": 512, "lr": 1e-3, "batch": 2, "progress": False}
 
