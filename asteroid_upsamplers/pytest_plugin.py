@@ -14,6 +14,7 @@ def artifacts_gate() -> Callable[..., Any]:
 
     It takes the arguments of ``asteroid_upsamplers.probe.require_quiet`` and gives its report.
     """
+    from .errors import UsageError
     from .probe import LoudToneError, require_quiet  # torch is loaded when a test asks for it
 
     def gate(network: Any, max_tone_db: float = -60.0, **settings: Any) -> Any:
@@ -22,6 +23,8 @@ def artifacts_gate() -> Callable[..., Any]:
             return require_quiet(network, max_tone_db, **settings)
         except LoudToneError as loud:
             message = str(loud)
+        except UsageError as error:  # one line says what is wrong
+            raise error.with_traceback(None) from None
         pytest.fail(message, pytrace=False)
 
     return gate

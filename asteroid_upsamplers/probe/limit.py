@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from .differences import source_of
 from .feed import Network
-from .gate import source_of
 from .network import probe
 from .results import ProbeReport
 from .run import SECONDS
-from .targets import rate_of, usual_shape
+from .targets import load_network, rate_of, usual_shape
 from .text import hertz
 
 SHOWN = 8
@@ -24,7 +25,7 @@ class LoudToneError(AssertionError):
 
 
 def require_quiet(
-    network: Network,
+    network: Network | str | Path,
     max_tone_db: float = -60.0,
     *,
     sample_rate: float | None = None,
@@ -37,7 +38,8 @@ def require_quiet(
     """Probe a network, and refuse tones above a limit.
 
     Args:
-        network: As of :func:`probe`.
+        network: As of :func:`probe`, or what the command ``probe`` takes: name of a model file, of
+            an ONNX file, or ``package.module:factory``.
         max_tone_db: The loudest tone that it may make of silence: the power of the tone, averaged
             over the channels of the output, in dB against 1 (a sinusoid of full scale has -3 dB).
             Those are the levels of ``report.silence.tones``.
@@ -60,6 +62,8 @@ def require_quiet(
     for name, limit in {"max_tone_db": max_tone_db, "max_prominence_db": max_prominence_db}.items():
         if limit is not None and not math.isfinite(limit):
             raise UsageError(f"{name} must be a number of dB, not {limit}")
+    if isinstance(network, (str, Path)):
+        network = load_network(str(network), {})
     rate, remarks = rate_of(network, sample_rate)
     shape = input_shape or usual_shape(network, rate, seconds)
     report = probe(network, rate, shape, **settings)

@@ -4,6 +4,7 @@ import copy
 import json
 import subprocess
 import sys
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -95,6 +96,17 @@ def test_new_layers_and_new_tones_are_regressions(gate):
     assert "silence: tone at 1,000 Hz (layer 1): " in text
     gate(whistling(more=True), "--save-baseline", "more.json")
     assert "improvement: layer 2: is gone" in gate(whistling(), "--baseline", "more.json")[1]
+
+
+def test_layers_that_were_renamed_are_compared(gate):
+    gate(whistling(), "--save-baseline", "tones.json")
+    renamed = nn.Sequential(OrderedDict(zip("xy", whistling(), strict=True)))
+    status, text = gate(renamed, "--baseline", "tones.json")
+    assert (status, text) == (0, "renamed: layer 1 is now y\nno regressions against tones.json")
+    louder = nn.Sequential(OrderedDict(zip("xy", whistling(0.2), strict=True)))
+    status, text = gate(louder, "--baseline", "tones.json")
+    assert status == 1
+    assert "regression: layer y: tone at 2,000 Hz: -20.1 dB, was -26.0 dB" in text
 
 
 def test_what_is_unknown_now_is_a_regression(gate, tmp_path):
