@@ -109,8 +109,8 @@ def compare(before: dict[str, Any], now: dict[str, Any], tolerance: float) -> Co
         worse.append(Difference("network", None, None, None, None, "more upsampling is not seen"))
     if before["noise"] is not None and now["noise"] is None:
         worse.append(Difference("noise", None, None, None, None, "its tones are unknown now"))
-    ordered = [sorted(found, key=_size, reverse=True) for found in (worse, better)]
-    return Comparison(*ordered, renamed)
+    worse, better = (sorted(found, key=_size, reverse=True) for found in (worse, better))
+    return Comparison(worse, better, renamed)
 
 
 def _renamed(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> dict[str, str]:
