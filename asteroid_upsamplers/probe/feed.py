@@ -15,7 +15,7 @@ from .. import errors
 from ..errors import UsageError, one_line
 from .onnx_file import OnnxNetwork
 from .onnx_trace import traced
-from .operations import Record
+from .operations import INPUT, Op, Record
 from .outputs import audio_in, named_tensors
 from .state import modules_of, roots_of, seeded, their_defaults
 from .trace import Change, tracing
@@ -66,6 +66,8 @@ class Feed:
         audio: Which of its outputs is looked at.
         made_by: Index of the operation that gave that output.
         random: Whether the network draws random numbers.
+        varies: Whether the output's length depends on the input's content.
+        unwatched: Why the network runs, but not while its operations are watched; empty if it does.
 
     Raises:
         UsageError: If weights are NaN, the network refuses the input, or gives no signal.
@@ -76,6 +78,7 @@ class Feed:
         self.silence = torch.zeros_like(noise)
         self._defaults = their_defaults()
         self.random, self.factor, self.change, other = False, None, 0, None
+        self.varies, self.unwatched = False, ""
         self.shorter: Record | None = None
         for name, weight in (
             pair for root in roots_of(network) for pair in root.named_parameters()
@@ -103,6 +106,8 @@ class Feed:
         self.speed = self._speed()
         if self.factor is None:
             self.factor = self.speed
+        if self.varies:
+            self.factor, self.change, self.shorter = None, 0, None
 
     def run(self, level: float, changes: Mapping[int, Change] | None = None) -> Tensor:
         """The output for silence that fades into noise, ``(channels, time)`` in float64.
@@ -111,7 +116,8 @@ class Feed:
 
         Args:
             level: Of the noise; 0 for silence, 1 for noise alone.
-            changes: As :func:`tracing` takes them.
+            changes: By the index of an operation in ``trace``: called with its output, and what it
+                returns goes on through the network.
 
         Raises:
             UsageError: If the network gives NaN or infinities; it names the first layer that does.
@@ -154,11 +160,18 @@ class Feed:
         if isinstance(self.network, OnnxNetwork):
             run = partial(traced, self.network, changes=changes, check=check)
             return self._called(x, seed, run)
-        with tracing(self.network, changes, check) as trace:
-            trace.mark_input(x)
-            output = self._called(x, seed)
-            tensors = named_tensors(output).items()
-            made_by = {name: trace.made_by(tensor.detach()) for name, tensor in tensors}
+        keyed = {self.trace.keys[op]: change for op, change in (changes or {}).items()}
+        try:
+            with tracing(self.network, keyed, check) as trace:
+                trace.mark_input(x)
+                output = self._called(x, seed)
+                tensors = named_tensors(output).items()
+                made_by = {name: trace.made_by(tensor.detach()) for name, tensor in tensors}
+        except UsageError as error:
+            output = self._called(x, seed)  # which fails in the same way if the input is wrong
+            self.unwatched = cause_of(error.__cause__ or error)
+            record = Record([Op(INPUT, "", [], [tuple(x.shape)], True)])
+            return output, record, dict.fromkeys(named_tensors(output))
         return output, trace, made_by
 
     def _signal(self, output: Any, x: Tensor) -> Tensor:
@@ -192,7 +205,11 @@ class Feed:
         frames = [time // 3, 2 * time // 3]
         x = self.noise.index_fill(self.axis, torch.tensor(frames).to(self.noise.device), 0)
         x = 2 * x - self.noise
-        change = self._signal(self._called(x, self.seed), x) - self.output
+        y = self._signal(self._called(x, self.seed), x)
+        self.varies = y.shape != self.output.shape
+        if self.varies:
+            return None
+        change = y - self.output
         half = change.shape[-1] // 2
         places = []
         for start, part in ((0, change[:, :half]), (half, change[:, half:])):

@@ -62,12 +62,17 @@ LEAST_ATTRIBUTION_DB = 1.0
 """A layer counts if the tones lose at least a fifth of their power without it."""
 
 MOST_REPLICAS = 64
-BEYOND_NOISE = 4.0
-"""Lines of so many times the power that noise would have on them are tones."""
+BEYOND_NOISE, SPREAD = 4.0, 3.0
+"""Lines of so many times the power that noise could have on them are tones: its mean is known to so
+many standard deviations."""
 
 NOTHING_GROWS = (
     "no upsampling layer was seen, and no signal in the network gets longer in time "
     "(pass strides, or --strides, to look for tones at multiples of the sample rate over them)"
+)
+VARIES = (
+    "no upsampling layer was seen, and the output's length depends on what the input is, so that "
+    "it is unknown what gets longer (pass strides, or --strides, to look for their tones)"
 )
 ONE_LENGTH = (
     "no upsampling layer was seen, and the network takes inputs of one length only, so that it is "
@@ -155,7 +160,8 @@ def examine_feed(
     unseen = unseen_factor(feed, calls)
     factors = [*strides, *(f for f in (feed.factor, unseen) if f and f > 1)]
     if not calls and not factors:
-        raise UsageError(NOTHING_GROWS if feed.shorter is not None else ONE_LENGTH)
+        unknown = VARIES if feed.varies else ONE_LENGTH
+        raise UsageError(NOTHING_GROWS if feed.shorter is not None else unknown)
     quiet = silence_for(feed, given)
     feed.silence = quiet.input
     noise, silence, whisper = feed.run(1), feed.run(0), feed.run(10 ** (NEAR_SILENCE_DB / 20))
@@ -165,7 +171,7 @@ def examine_feed(
     coarse = grid.for_length(time)
     in_silence = _silence(silence, coarse, quiet.words)
     in_noise = _noise(noise, grid)
-    tones, places = _tones_to_attribute(silence, coarse, in_noise, feed.random)
+    tones, places = _tones_to_attribute(silence, coarse, in_noise)
 
     def power_in(y: Tensor) -> float:
         return float(coarse.line_powers(y)[1][places].sum())
@@ -200,15 +206,17 @@ def examine_feed(
 
 
 def _tones_to_attribute(
-    silence: Tensor, grid: ToneGrid, in_noise: NoiseReport | None, random: bool
+    silence: Tensor, grid: ToneGrid, in_noise: NoiseReport | None
 ) -> tuple[str | None, list[int]]:
     """In which output there are tones, and at which frequencies of the grid."""
     power, lines = grid.line_powers(silence)
     middle = grid.middle(silence)
-    least = ROUNDING * float(middle.square().mean())
-    if random:  # of white noise so much falls on the lines
-        least += BEYOND_NOISE * power * grid.period / middle.shape[-1]
-    if float(lines.sum()) > least:
+    together = float(lines.sum())
+    # were the rest white noise, so much of it would fall on one frequency
+    each = max(0.0, power - together) / (middle.shape[-1] - grid.period)
+    beyond = together > BEYOND_NOISE * (grid.period + SPREAD * math.sqrt(grid.period)) * each
+    beyond |= float(lines.max()) > BEYOND_NOISE * 2 * math.log(len(lines) / FALSE_ALARM) * each
+    if beyond and together > ROUNDING * float(middle.square().mean()):
         return "silence", list(range(len(lines)))
     if in_noise is None:
         return None, []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 INPUT, WRITE = "input", "write"
@@ -19,7 +19,7 @@ INDEXING = {"index", "index_select", "gather", "take", "_unsafe_index"}
 CONVOLUTIONS = {"convolution", "_convolution"}
 MATRICES = {"mm", "bmm", "addmm", "baddbmm", "mv", "_scaled_dot_product_flash_attention_for_cpu"}
 
-MOST_KEPT = 2**24
+MOST_KEPT = 2**26
 """Weights and indices of more numbers are not kept."""
 
 Shape = tuple[int, ...]
@@ -75,10 +75,12 @@ class Record:
     Args:
         ops: In the order in which they ran.
         broken: Index of the first operation whose output has NaN or infinities.
+        keys: What tells the operations from each other in another run.
     """
 
     ops: list[Op]
     broken: int | None = None
+    keys: list[tuple[str, str, int]] = field(default_factory=list)
 
 
 def is_factory(name: str) -> bool:

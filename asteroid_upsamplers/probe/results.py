@@ -144,7 +144,8 @@ class ProbeReport(Result):
 def audible_in_silence(report: ProbeReport) -> bool:
     """Whether the tones that matter are those in silence, and not those in noise."""
     tones = report.silence.tones
-    return bool(tones) and tones[0]["level_db"] > AUDIBLE_DB
+    heard = bool(tones) and tones[0]["level_db"] > AUDIBLE_DB
+    return heard and report.attributed_tones == "silence"
 
 
 @dataclass(frozen=True, eq=False)

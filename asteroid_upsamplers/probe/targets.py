@@ -28,7 +28,7 @@ PROGRAMS = {"constants.pkl": "TorchScript", "archive_format": "torch.export"}
 
 ONNX = ".onnx"
 RATE_ATTRIBUTES = ("sample_rate", "samplerate", "sampling_rate")
-MEL_ATTRIBUTES = ("n_mels", "num_mels", "n_mel_channels", "num_mel_bins", "n_mel")
+MEL_ATTRIBUTES = ("n_mels", "num_mels", "n_mel_channels", "num_mel_bins", "n_mel", "model_in_dim")
 CHANNEL_ATTRIBUTES = ("in_channels", "audio_channels", *MEL_ATTRIBUTES)
 SETTINGS = ("config", "h", "hparams", "cfg", "args")
 """Where networks keep their settings."""

@@ -159,9 +159,11 @@ def hertz(frequency: float) -> str:
 
 
 def level(decibels: float | None) -> str:
-    """In dB; none below -300."""
+    """In dB; none below -300, infinite above 300."""
     if decibels is None:
         return "unknown"
+    if decibels > NOTHING_DB:
+        return "infinite"
     return "none" if decibels < -NOTHING_DB else f"{decibels:.1f} dB".replace("-0.0 ", "0.0 ")
 
 

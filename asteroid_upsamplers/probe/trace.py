@@ -9,6 +9,7 @@ a tensor is noted on its memory; after a change in place it is the operation tha
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -40,18 +41,23 @@ INFINITE = {
 
 Change = Callable[[Tensor], Tensor]
 
+Key = tuple[str, str, int]
+"""Name and place of an operation, and how many such operations ran before it: what stays as it is
+if a network does other things in its first run, such as to compute what it keeps."""
+
 
 class Trace(TorchDispatchMode, Record):
     """What a network did; see :func:`tracing`.
 
     Attributes:
         ops: In the order in which they ran.
+        keys: Of the operations.
         called: Positional arguments of each call of the network, if it is a module.
         broken: Index of the first operation whose output has NaN or infinities.
     """
 
     def __init__(
-        self, network: Callable[..., Any], changes: Mapping[int, Change], check: bool, inside: bool
+        self, network: Callable[..., Any], changes: Mapping[Key, Change], check: bool, inside: bool
     ):
         super().__init__()
         roots = roots_of(network)
@@ -67,6 +73,8 @@ class Trace(TorchDispatchMode, Record):
         }
         self.network, self.changes, self.check, self.inside = network, changes, check, inside
         self.ops: list[Op] = []
+        self.keys: list[Key] = []
+        self._counts: Counter[tuple[str, str]] = Counter()
         self.called: list[tuple[Any, ...]] = []
         self._marked = False
         self.broken: int | None = None
@@ -139,7 +147,7 @@ class Trace(TorchDispatchMode, Record):
     def _made(self, op: Op, output: Any) -> Any:
         """Note what made the output; gives the output, changed where that was asked for."""
         tensors = _tensors(output)
-        change = self.changes.get(len(self.ops))
+        change = self.changes.get(self._key_of(op.name, op.place))
         if change is not None and tensors:
             changed = change(tensors[0]).to(tensors[0])
             output = tree_map(lambda value: changed if value is tensors[0] else value, output)
@@ -154,7 +162,7 @@ class Trace(TorchDispatchMode, Record):
         made = self._notes(tensor) or {key: (None, 0)}
         whole = next(iter(made))
         part = _count(whole) > tensor.numel()
-        change = self.changes.get(len(self.ops) + part)
+        change = self.changes.get(self._key_of(WRITE if part else op.name, op.place))
         if change is not None:
             base = tensor.as_strided(whole[1], whole[2], whole[0]) if part else tensor
             base.copy_(change(base.clone()))
@@ -173,6 +181,8 @@ class Trace(TorchDispatchMode, Record):
     def _add(self, op: Op, tensors: list[Tensor]) -> int:
         index = len(self.ops)
         self.ops.append(op)
+        self.keys.append(self._key_of(op.name, op.place))
+        self._counts[op.name, op.place] += 1
         for output, tensor in enumerate(tensors):
             made = self._notes(tensor)
             if made is None:
@@ -182,6 +192,9 @@ class Trace(TorchDispatchMode, Record):
             if self.check and self.broken is None and op.name not in INFINITE:
                 self.broken = None if bool(torch.isfinite(tensor).all()) else index
         return index
+
+    def _key_of(self, name: str, place: str) -> Key:
+        return name, place, self._counts[name, place]
 
     def _notes(self, tensor: Tensor) -> dict[Any, Any] | None:
         """What made each view of the tensor's memory, the whole first."""
@@ -222,7 +235,7 @@ class Trace(TorchDispatchMode, Record):
 @contextlib.contextmanager
 def tracing(
     network: Callable[..., Any],
-    changes: Mapping[int, Change] | None = None,
+    changes: Mapping[Key, Change] | None = None,
     check: bool = False,
     inside: bool = False,
 ) -> Iterator[Trace]:
@@ -230,7 +243,7 @@ def tracing(
 
     Args:
         network: The network that will be called.
-        changes: By the index of an operation: called with its output, and what it returns goes on
+        changes: By the key of an operation: called with its output, and what it returns goes on
             through the network.
         check: Whether to look for NaN and infinities.
         inside: Whether to leave out what is done while no module runs.

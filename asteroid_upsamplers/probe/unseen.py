@@ -56,7 +56,17 @@ def remarks_on(report: ProbeReport, feed: Feed, grid: ToneGrid, coarse: ToneGrid
 def _on_growth(report: ProbeReport, feed: Feed, grid: ToneGrid) -> list[str]:
     remarks = []
     looked = f"tones were looked for at multiples of {grid.spacing:g} Hz"
-    if report.unseen_factor is None:
+    if feed.unwatched:
+        remarks.append(
+            "the network's operations could not be watched, so that no layer is seen: it runs, but "
+            f"not step by step ({feed.unwatched})"
+        )
+    if feed.varies:
+        remarks.append(
+            "the output's length depends on what the input is, not on its length alone, so it is "
+            f"unknown what gets longer in the network; {looked}"
+        )
+    elif report.unseen_factor is None:
         remarks.append(
             "the network takes inputs of one length only, so it is unknown whether it upsamples in "
             f"other ways, too; {looked}"
