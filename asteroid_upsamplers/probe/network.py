@@ -168,7 +168,7 @@ def examine_feed(
     time = noise.shape[-1]
     rates = output_rates(calls, time, feed.change, sample_rate)
     grid = grid_of(calls, rates, sample_rate, factors)
-    coarse = grid.for_length(time)
+    coarse = grid.for_length(min(time, silence.shape[-1], whisper.shape[-1]))
     in_silence = _silence(silence, coarse, quiet.words)
     in_noise = _noise(noise, grid)
     tones, places = _tones_to_attribute(silence, coarse, in_noise)
