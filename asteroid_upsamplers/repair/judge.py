@@ -166,7 +166,7 @@ class Judge:
             sdr,
             paired(*([s.tones_db for s in heard.scores] for heard in (before, after))),
             [_song(*pair) for pair in zip(before.scores, after.scores, strict=True)],
-            remarks_on(before.report, tones, judged_on),
+            remarks_on(tones, judged_on),
         )
 
     def _feed(self, network: nn.Module) -> Feed:

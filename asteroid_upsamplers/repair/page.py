@@ -139,8 +139,8 @@ def _changes(verdict: Verdict) -> str:
     if verdict.snr_db >= 400:
         return f"For {on}, the output is the same."
     return (
-        f"For {on}, without steady tones: the output is {verdict.snr_db:.1f} dB above its change "
-        f"(SNR); log-spectral distance {verdict.log_spectral_distance_db:.2f} dB."
+        f"For {on}, steady tones left out: {verdict.snr_db:.1f} dB of the output against its "
+        f"change (SNR); log-spectral distance {verdict.log_spectral_distance_db:.2f} dB."
     )
 
 

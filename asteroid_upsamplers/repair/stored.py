@@ -114,6 +114,8 @@ def save_repaired(
         "original": {key: stored[key].detach().cpu().clone() for key in changed},
         "names": list(stored),
     }
+    if package is not None and RECORD in package:  # it was repaired before: back to the first
+        record["original"] |= _record_of(package[RECORD])["original"]
     new = OrderedDict((k, (state if k in changed or k not in stored else stored)[k]) for k in state)
     new = OrderedDict((key, value.detach().cpu()) for key, value in new.items())
     if package is None:
@@ -134,23 +136,37 @@ def undo_file(source: str, path: Path) -> None:
     content = read(Path(source))
     package = content if isinstance(content, dict) and RECORD in content else None
     state = package["state_dict"] if package else content
-    record: Any = package[RECORD] if package else getattr(content, ATTRIBUTE, None)
     try:
-        original, names = record["original"], list(record["names"])
-        before = OrderedDict((name, original.get(name, state.get(name))) for name in names)
-        if record["format"] != FORMAT or not all(isinstance(v, Tensor) for v in before.values()):
-            raise ValueError(record["format"])
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise UsageError(
-            f"{source}: holds no record of a repair that this version can undo: only files that "
-            "asteroid-upsamplers repair wrote do"
-        ) from error
+        record = _record_of(package[RECORD] if package else getattr(content, ATTRIBUTE, None))
+    except UsageError as error:
+        raise UsageError(f"{source}: {error}") from error
+    names, original = record["names"], record["original"]
+    before = OrderedDict(
+        (name, original[name] if name in original else state[name]) for name in names
+    )
     if package:
         rest = {key: value for key, value in package.items() if key != RECORD}
         _save(path, rest | {"state_dict": before})
     else:
         before._metadata = getattr(content, "_metadata", None)  # type: ignore[attr-defined]
         _save(path, before)
+
+
+def _record_of(record: Any) -> dict[str, Any]:
+    """What :func:`save_repaired` noted, if it is that.
+
+    Raises:
+        UsageError: If it is something else.
+    """
+    whole = isinstance(record, dict) and record.get("format") == FORMAT
+    whole = whole and isinstance(record.get("names"), list)
+    whole = whole and isinstance(record.get("original"), dict)
+    if not whole or not all(isinstance(value, Tensor) for value in record["original"].values()):
+        raise UsageError(
+            "holds no record of a repair that this version can undo: only files that "
+            "asteroid-upsamplers repair wrote do"
+        )
+    return record
 
 
 def check_output(path: Path, source: str, force: bool) -> None:

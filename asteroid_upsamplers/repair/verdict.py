@@ -28,7 +28,6 @@ from ..artifacts.result import Result
 from ..dsp.spectra import decibels
 from ..probe import ProbeReport
 from ..probe.attribution import without_tones
-from ..probe.network import LEAST_ATTRIBUTION_DB
 from ..probe.results import AUDIBLE_DB, LEAST_PROMINENCE_DB, NoiseReport, SilenceReport
 from .songs import Paired
 
@@ -201,18 +200,9 @@ def layer_changes(before: ProbeReport, after: ProbeReport) -> list[LayerChange]:
     ]
 
 
-def remarks_on(report: ProbeReport, tones: Sequence[ToneChange], judged_on: str) -> list[str]:
-    """What else there is to know, of the original's report and of the verdict."""
-    return [*_on_layers(report), *_on_tones(tones), *_on_cost(judged_on)]
-
-
-def _on_layers(report: ProbeReport) -> list[str]:
-    return [
-        f"{layer.name}: its tones cancel those of other layers, which are louder without them "
-        f"(attribution {layer.attribution_db:.1f} dB): look at the tones after its repair"
-        for layer in report.layers
-        if (layer.attribution_db or 0.0) <= -LEAST_ATTRIBUTION_DB
-    ]
+def remarks_on(tones: Sequence[ToneChange], judged_on: str) -> list[str]:
+    """What else there is to know."""
+    return [*_on_tones(tones), *_on_cost(judged_on)]
 
 
 def _on_tones(tones: Sequence[ToneChange]) -> list[str]:

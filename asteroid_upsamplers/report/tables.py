@@ -75,6 +75,10 @@ PAIRS_NOTE = (
     "first. The intervals do not include the variation between seeds: with one seed each, a "
     "difference is one of two trained networks, not yet of two designs."
 )
+REPAIRED_NOTE = (
+    "Repaired: the trained model of the row before, with the tones taken out of the weights of its "
+    "upsampling layers (equal phase sums), and not trained again."
+)
 PAPER_NOTE = (
     "The columns of the paper and the rows marked (quoted) are from its Table 1: models of 700 M "
     "parameters on the 50 test songs of MUSDB18, seconds an epoch on four V100 GPUs."
@@ -197,6 +201,8 @@ def make_notes(results: pd.DataFrame, pairs: pd.DataFrame, reading: Reading) -> 
         notes.append(SEEDS_NOTE)
     if len(pairs):
         notes.append(PAIRS_NOTE)
+    if any(model.is_repaired for model in reading.models):
+        notes.append(REPAIRED_NOTE)
     if "silence_db" in results:
         notes += ARTIFACT_NOTES
     if "paper_sdr" in results:
