@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import UsageError
 from ..files import whole_or_nothing
 
 if TYPE_CHECKING:
@@ -101,6 +102,9 @@ class Page:
             first: Others, which come before these, after the summary.
         """
         import jinja2
+
+        if path.is_dir():
+            raise UsageError(f"{path}: is a folder, must be the name of a file")
 
         template = Path(__file__).with_name("style.html.j2").read_text("utf-8")
         environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)

@@ -129,7 +129,10 @@ def _read(path: Path, feed: Feed, rate: float) -> Tensor:
 
 def _array(path: Path, channels: int) -> Tensor:
     try:
-        values = torch.from_numpy(np.load(path, allow_pickle=False)).float()
+        array = np.load(path, allow_pickle=False)
+        if array.dtype.kind not in "fiu":
+            raise ValueError(f"of {array.dtype}, must be real numbers")
+        values = torch.from_numpy(array.astype(np.float32))
     except (OSError, ValueError, TypeError, EOFError) as error:
         raise UsageError(f"{path}: cannot be read as an array ({one_line(error)})") from error
     signal = values.reshape(-1, values.shape[-1]) if values.numel() else values

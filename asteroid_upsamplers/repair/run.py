@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError
+from ..errors import UsageError, one_line
 from ..probe.run import SECONDS
 from ..probe.style import Page
 from ..probe.targets import rate_of, usual_shape
@@ -102,8 +103,13 @@ def run_repair(
     Raises:
         UsageError: For anything that the user can put right, in one line that names the target.
     """
+    for name, value in {"seconds": seconds, "sample_rate": sample_rate}.items():
+        if value is not None and not 0 < value < math.inf:
+            raise UsageError(f"{name} must be a number above 0, not {value}")
     if output_file is not None:
         check_output(output_file, target, force_overwrite)
+    if page is not None:
+        check_output(page, target, force=True)
     if method in NEED_AUDIO and not audio:
         raise UsageError(f"--method {method} needs audio that the network is to work on (--audio)")
     if method not in METHODS:
@@ -134,6 +140,10 @@ def run_repair(
             report = repaired(order=order or 0, layers=layers)
             heard, trials = judge.hear(report.network), []
             best = Best(report, judge.compare(heard), heard)
+    except TypeError as error:  # of a method, given a setting of another type
+        if not options:
+            raise
+        raise UsageError(f"--options {options}: {one_line(error)}") from error
     except UsageError as error:
         known = str(error).startswith((f"{target}: ", *(str(p) for p in (*audio, songs) if p)))
         raise (error if known else UsageError(f"{target}: {error}")) from error.__cause__

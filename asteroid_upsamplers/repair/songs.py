@@ -81,7 +81,10 @@ class Songs:
         self.channels = int(stated(network, CHANNEL_ATTRIBUTES) or 1)
         self.normalize = bool(getattr(network, "normalize", False))
         self.rate = int(sample_rate)
-        self.songs = data.find_songs(root, "test", self.rate, self.sources, self.channels)
+        try:
+            self.songs = data.find_songs(root, "test", self.rate, self.sources, self.channels)
+        except UsageError as error:  # that option is not to be had here
+            raise UsageError(str(error).partition("; --skip_bad_songs")[0]) from error
 
     def scores(
         self, run: Callable[[Tensor], Tensor], frequencies: Sequence[float], progress: bool = False

@@ -35,6 +35,7 @@ def files(tmp_path, monkeypatch):
     soundfile.write("other.wav", noise, 2 * RATE)
     soundfile.write("silence.wav", 0 * noise, RATE)
     np.save("array.npy", noise[None])
+    np.save("complex.npy", noise[None].astype(np.complex64))
     (tmp_path / "empty").mkdir()
     return tmp_path
 
@@ -157,6 +158,17 @@ REFUSED = {
     "--method distil needs audio": ["model.pth", "--method", "distil"],
     "test: no songs": ["model.pth", "--songs", "empty"],
     "empty: the network names no sources": [FACTORY, "--songs", "empty"],
+    "empty: is a folder or a device": ["model.pth", "--html", "empty"],
+    "seconds must be a number above 0": ["model.pth", "--seconds", "-1"],
+    "complex.npy: cannot be read as an array (of complex64": [
+        "model.pth",
+        "--audio",
+        "complex.npy",
+    ],
+    "--options {'steps': 'many'}": [
+        *("model.pth", "--method", "distil", "--audio", "noise.wav"),
+        *("--options", '{"steps": "many"}'),
+    ],
     "model.pth: holds no record of a repair": ["model.pth", "--undo", "-o", "new.pth"],
     "--undo needs a file": ["model.pth", "--undo"],
 }
@@ -168,7 +180,7 @@ def test_one_line_for_what_is_wrong(files, capsys, words, arguments):
         arguments = special(words)
     if arguments[0] == FACTORY:
         arguments = [*arguments, "--settings", json.dumps(LAYER)]
-    short = () if "--undo" in arguments else ("--seconds", 1)
+    short = () if {"--undo", "--seconds"} & set(arguments) else ("--seconds", 1)
     assert run(*arguments, *short) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert words in error
