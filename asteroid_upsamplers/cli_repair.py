@@ -33,7 +33,7 @@ def add_repair(commands: argparse._SubParsersAction) -> None:
     how = (
         "phases: the least change of the weights; calibrated: the least change of the output for "
         "--audio; notch: the tones are taken out by the last convolution; distil: learn the old "
-        "output again, on --audio (default: phases)"
+        "output again, on --audio; swap: layers of another family, to be trained (default: phases)"
     )
     add("--method", default="phases", metavar="NAME", help=how)
     settings = "settings of the method, such as '{\"steps\": 600}'"

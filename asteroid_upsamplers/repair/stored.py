@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from .. import __version__
-from ..errors import UsageError
+from ..errors import UsageError, one_line
 from ..files import tell_full_disk, whole_or_nothing
+from ..layers import Upsampler
 from ..probe.onnx_file import OnnxNetwork
 from ..probe.targets import is_model_file, is_onnx, load_network
 
@@ -94,8 +95,10 @@ def save_repaired(
         repaired: After the repair.
         about: What was done, in plain values.
     """
-    package = None if target.package is None else dict(target.package)
-    state: Any = repaired.state_dict()
+    package, state = None, repaired.state_dict()
+    if target.package is not None:
+        package = {**target.package, "model_args": _model_args(target, repaired)}
+        about = {"model_args": target.package["model_args"], **about}
     if package is None:
         stored: Mapping[str, Tensor] = originals
     else:
@@ -115,7 +118,9 @@ def save_repaired(
         "names": list(stored),
     }
     if package is not None and RECORD in package:  # it was repaired before: back to the first
-        record["original"] |= _record_of(package[RECORD])["original"]
+        first = _record_of(package[RECORD])
+        record["original"] |= first["original"]
+        record |= {key: first[key] for key in ("names", "model_args") if key in first}
     new = OrderedDict((k, (state if k in changed or k not in stored else stored)[k]) for k in state)
     new = OrderedDict((key, value.detach().cpu()) for key, value in new.items())
     if package is None:
@@ -146,10 +151,39 @@ def undo_file(source: str, path: Path) -> None:
     )
     if package:
         rest = {key: value for key, value in package.items() if key != RECORD}
+        rest |= {"model_args": record.get("model_args", rest["model_args"])}
         _save(path, rest | {"state_dict": before})
     else:
         before._metadata = getattr(content, "_metadata", None)  # type: ignore[attr-defined]
         _save(path, before)
+
+
+def _model_args(target: Target, repaired: nn.Module) -> dict[str, Any]:
+    """Arguments with which a model's class builds the repaired network, whose layers may be others.
+
+    Raises:
+        UsageError: If there are none.
+    """
+    assert target.package is not None
+    args = dict(target.package["model_args"])
+    if [type(m) for m in repaired.modules()] == [type(m) for m in target.network.modules()]:
+        return args
+    layers = [module for module in repaired.modules() if isinstance(module, Upsampler)]
+    families = {(layer.name, layer.kernel_size) for layer in layers}
+    if "upsampler" in args and len(families) == 1:
+        name, size = families.pop()
+        args |= {"upsampler": name, "upsampler_kwargs": {"kernel_size": size}}
+    models = importlib.import_module("asteroid_upsamplers.models")
+    package = {**target.package, "model_args": args, "state_dict": repaired.state_dict()}
+    try:
+        models.portable.PortableModel.from_pretrained(package)
+    except Exception as error:  # whatever settings make a network raise
+        kind = type(target.network).__name__
+        raise UsageError(
+            f"a model file cannot hold a {kind} with these layers ({one_line(error)}): swap all of "
+            "them for one family, or repair a factory of the network"
+        ) from error
+    return args
 
 
 def _record_of(record: Any) -> dict[str, Any]:

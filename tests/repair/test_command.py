@@ -126,6 +126,16 @@ def test_a_checkpoint_of_demucs(files, capsys):
     assert "Repair of demucs.th" in capsys.readouterr().out
 
 
+def test_swapped_layers(files):
+    """The file says which they are, and the original layers come back."""
+    model = DemucsLike(("a",), "subpixel", channels=2, depth=1, audio_channels=1, sample_rate=RATE)
+    torch.save(model.serialize(), "subpixel.pth")
+    run("subpixel.pth", "-o", "out.pth", "--method", "swap", *SHORT)
+    assert load_model("out.pth").decoder[0].upsampler.name == "nearest"
+    main(["repair", "out.pth", "--undo", "-o", "undone.pth"])
+    same_bits(load_model("undone.pth").state_dict(), model.state_dict())
+
+
 def test_a_factory(files):
     options = [FACTORY, "--settings", json.dumps(LAYER), "--seconds", 1]
     torch.manual_seed(3)
