@@ -122,7 +122,7 @@ def run_repair(
     shape = input_shape or usual_shape(network, rate, seconds or SECONDS)
     try:
         sites, heads = survey(network, shape).chosen(layers)
-        names = [place.name for place in (*sites, *heads)]
+        names = [site.name for site in sites] + [head.name for head in heads]
         judge = Judge(network, rate, shape, output=output, silence=silence, progress=progress)
         excerpts = _excerpts(judge, audio)
         judge.listen(excerpts.held_out if excerpts else (), songs)

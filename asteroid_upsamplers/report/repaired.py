@@ -51,7 +51,8 @@ def repair_experiments(
     Raises:
         UsageError: As stages 2 and 3 do.
     """
-    folders, to_score, skip = [], [], {"skip_bad_songs": skip_bad_songs}
+    folders, to_score = [], []
+    skip: Any = {"skip_bad_songs": skip_bad_songs}
     for exp_dir in exp_dirs:
         folder = repaired_folder(exp_dir)
         if not _write_repaired(exp_dir, folder):

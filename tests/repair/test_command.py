@@ -128,7 +128,8 @@ def test_a_checkpoint_of_demucs(files, capsys):
 
 def test_swapped_layers(files):
     """The file says which they are, and the original layers come back."""
-    model = DemucsLike(("a",), "subpixel", channels=2, depth=1, audio_channels=1, sample_rate=RATE)
+    size = {"channels": 2, "depth": 1, "audio_channels": 1, "sample_rate": RATE}
+    model = DemucsLike(("a",), "subpixel", modified=True, **size)
     torch.save(model.serialize(), "subpixel.pth")
     run("subpixel.pth", "-o", "out.pth", "--method", "swap", *SHORT)
     assert load_model("out.pth").decoder[0].upsampler.name == "nearest"
