@@ -16,7 +16,16 @@ from ..layers.measured import copied
 from ..registry import nearest_names
 from .notch import last_convolution
 from .phases import nearest_taps, unequal
-from .report import HAS_NONE, LEFT, REPAIRED, LayerRepair, RepairReport, restore, tensors_of
+from .report import (
+    HAS_NONE,
+    LEFT,
+    REPAIRED,
+    LayerRepair,
+    RepairReport,
+    restore,
+    same_bits,
+    tensors_of,
+)
 from .site import Site
 from .sites import survey
 from .weights import effective
@@ -137,7 +146,7 @@ def repair(
     changed = {
         name: state[name]
         for name, value in tensors_of(repaired).items()
-        if name in state and not torch.equal(value, state[name])
+        if name in state and not same_bits(value, state[name])
     }
     return RepairReport(repaired, method, order, reports, warnings, changed, replaced)
 

@@ -122,3 +122,11 @@ def tensors_of(network: nn.Module) -> dict[str, Tensor]:
         *network.named_buffers(remove_duplicate=False),
     ]
     return {name: value for name, value in named if not (is_lazy(value) or value.is_meta)}
+
+
+def same_bits(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors hold the same bits: zeros have signs, and NaN are what they are."""
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    x, y = (t.detach().cpu().contiguous().reshape(-1).view(torch.uint8) for t in (a, b))
+    return torch.equal(x, y)

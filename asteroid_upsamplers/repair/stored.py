@@ -22,6 +22,7 @@ from ..files import tell_full_disk, whole_or_nothing
 from ..layers import Upsampler
 from ..probe.onnx_file import OnnxNetwork
 from ..probe.targets import is_model_file, is_onnx, load_network
+from .report import same_bits
 
 RECORD, ATTRIBUTE = "repair", "_repair"
 FORMAT = 1
@@ -109,7 +110,7 @@ def save_repaired(
         else:
             originals = {prefix + key: value for key, value in originals.items()}
             state = {prefix + key: value for key, value in state.items()}
-    changed = [k for k in originals if k not in state or not _same(originals[k], state[k])]
+    changed = [k for k in originals if k not in state or not same_bits(originals[k], state[k])]
     record = {
         "format": FORMAT,
         "version": __version__,
@@ -215,14 +216,6 @@ def check_output(path: Path, source: str, force: bool) -> None:
         raise UsageError(f"{path}: is a folder or a device, must be the name of a file")
     if path.exists() and not force:
         raise UsageError(f"{path}: exists already (-f replaces it)")
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    """Bit for bit."""
-    if a.dtype != b.dtype or a.shape != b.shape:
-        return False
-    x, y = (t.detach().cpu().contiguous().reshape(-1).view(torch.uint8) for t in (a, b))
-    return torch.equal(x, y)
 
 
 def _save(path: Path, content: Any) -> None:

@@ -19,7 +19,9 @@ def bits(network):
 
 
 def same_bits(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+    """Zeros have signs, too."""
+    pairs = [(one[k].view(torch.uint8), other[k].view(torch.uint8)) for k in one.keys() & other]
+    return one.keys() == other.keys() and all(torch.equal(*pair) for pair in pairs)
 
 
 def trained(layer):
