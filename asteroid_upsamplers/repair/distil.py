@@ -158,6 +158,9 @@ class Training:
         """Train, and leave the best network that was found."""
         steps = self.settings["steps"]
         bar = tqdm(total=steps, initial=self.step, desc="distilling", disable=not progress)
+        frozen = [p for p in self.weights if not p.requires_grad]
+        for parameter in frozen:
+            parameter.requires_grad_(True)
         with undisturbed(self.network), bar:  # the weights are written afterwards
             while self.step < steps and not self._stale():
                 self._one_step()
@@ -167,6 +170,8 @@ class Training:
                     bar.set_postfix(held_out=f"{self.best_loss:.4f}")
                     if state is not None:
                         self.save(state)
+        for parameter in frozen:
+            parameter.requires_grad_(False)
         self._write(self.best)
 
     def _stale(self) -> bool:

@@ -34,9 +34,11 @@ def inputs_of(
             f"method {method!r} needs calibration: inputs of the network, such as audio, as a "
             "tensor or a list of tensors"
         )
-    if not isinstance(given, Tensor) and all(isinstance(size, int) for size in given):
+    if calibration is None and not isinstance(given, Tensor):
         given = white_noise(network, tuple(given), 0)
     found = [given] if isinstance(given, Tensor) else list(given)
+    if not found:
+        raise UsageError("calibration is empty: at least one input of the network is needed")
     where = next((p for p in network.parameters() if p.is_floating_point()), torch.empty(0))
     for number, x in enumerate(found):
         name = f"calibration input {number}"

@@ -74,6 +74,8 @@ def swap(
 def _twin(site: Site) -> layers.Transposed:
     """A transposed convolution of this package that computes what a layer computes."""
     module = site.module
+    if isinstance(module, layers.Transposed) and not module.tone_free:
+        return module
     if isinstance(module, layers.Upsampler):
         return layers.to_transposed(module)
     if type_before_parametrizations(module) is not nn.ConvTranspose1d:

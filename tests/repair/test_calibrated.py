@@ -85,6 +85,7 @@ def test_groups_and_layers_that_hear_nothing():
         ({"calibration": torch.zeros(1, 3, 50)}, "refused an input of shape"),
         ({"calibration": torch.full((1, 4, 50), torch.nan)}, "NaN"),
         ({"calibration": [1.0]}, "must be a tensor"),
+        ({"calibration": []}, "calibration is empty"),
         ({"calibration": torch.zeros(1, 4, 1)}, "shorter than the filters"),
         ({"calibration": torch.zeros(1, 4, 50), "along": "speech"}, "along must be"),
     ],

@@ -86,7 +86,9 @@ def test_a_separator():
     network = models.DemucsLike(["a", "b"], channels=4, depth=2)
     x = 0.1 * torch.randn(2, 2, 8192, generator=torch.Generator().manual_seed(0))
     settings = TRAINING | {"steps": 4, "piece": 2048, "lines": 0.0}
+    network.requires_grad_(False)
     report = repair(network, "distil", calibration=x, **settings)
+    assert not any(p.requires_grad for p in report.network.parameters())
     assert report.network(x).isfinite().all()
     assert all(layer.tone_db_after < -100 for layer in report.layers if layer.tone_db_after)
 

@@ -51,4 +51,4 @@ def test_what_cannot_be_swapped():
     with pytest.raises(UsageError, match="no module of another one"):
         repair(layers.Transposed(2, 1, stride=4), "swap")
     with pytest.raises(UsageError, match="only 'transposed'"):
-        repair(nn.Sequential(nn.ConvTranspose1d(2, 1, 8, 4)), "swap")
+        repair(nn.Sequential(layers.Transposed(2, 1, 4, trim=False)), "swap")
