@@ -17,7 +17,7 @@ from .measured import double_copy
 SHORTEST, LONGEST = 8, 2**14
 """Frames of the first and of the longest probe of :func:`_reach`."""
 
-TOLERANCE = 1e-10
+TOLERANCE = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,8 +194,10 @@ def _reach(layer: Upsampler | FoldedUpsampler) -> tuple[int, int, int]:
     time, last = SHORTEST, None
     while time <= LONGEST // 2:
         found = _differences(twin, x, time)
-        if found is not None and found == last:
-            return (*found, _least_frames(twin, x))
+        if found is not None and max(found) > time * twin.stride // 2:
+            found = None  # it may be cut
+        if found is not None and last is not None:  # rounding may hide an end of a response once
+            return max(found[0], last[0]), max(found[1], last[1]), _least_frames(twin, x)
         time, last = 2 * time, found
     raise UsageError(f"{layer.name}: it looks further ahead than {LONGEST // 4} frames")
 
