@@ -21,6 +21,9 @@ from ..probe.targets import MOST_WAVEFORM_CHANNELS
 MOST_SECONDS = 600
 """Of each file, from its start."""
 
+JUDGED_SECONDS = 60
+"""Of the half that is held out, spread over it: outputs are kept in memory."""
+
 ARRAYS = ".npy"
 DEMO_SECONDS = 12.0
 LEAST_DEMO_RATE = 8000
@@ -46,7 +49,7 @@ class Excerpts(NamedTuple):
 
 
 def read_excerpts(paths: Sequence[Path], feed: Feed, rate: float) -> Excerpts:
-    """Cut files into inputs of a network, the second half of them held out.
+    """Cut files into inputs of a network; of the second half up to a minute is held out.
 
     Args:
         paths: Files with sound at the rate and with the channels of the network's input; or, for
@@ -71,7 +74,8 @@ def read_excerpts(paths: Sequence[Path], feed: Feed, rate: float) -> Excerpts:
         names = ", ".join(map(str, paths))
         raise UsageError(f"{names}: silent or too short: two excerpts with sound are needed")
     half = len(found) // 2
-    return Excerpts(found[:half], found[half:])
+    most = max(1, round(JUDGED_SECONDS * rate / length))
+    return Excerpts(found[:half], found[half :: -(-(len(found) - half) // most)])
 
 
 def demo_excerpts(feed: Feed, rate: float) -> Excerpts | None:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from asteroid_upsamplers import layers, repair
+from asteroid_upsamplers.repair import excerpts
 from asteroid_upsamplers.repair.judge import Judge
 from asteroid_upsamplers.repair.search import search
 from asteroid_upsamplers.repair.verdict import estimated_cost
@@ -78,6 +79,15 @@ def test_tones_before_and_after():
     assert any("tones louder: in silence by 20.0 dB" in remark for remark in verdict.remarks)
     verdict = repair.judge(worse, copy.deepcopy(worse), RATE, SHAPE)
     assert any("tones did not fall" in remark for remark in verdict.remarks)
+
+
+def test_what_is_judged_is_held_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(excerpts, "JUDGED_SECONDS", 10)
+    np.save(tmp_path / "ramp.npy", np.arange(1, 100 * RATE + 1)[None])
+    feed = Judge(Held(), RATE, (1, 1, RATE)).feed
+    found = excerpts.read_excerpts([tmp_path / "ramp.npy"], feed, RATE)
+    seconds = [[int(e.input[0, 0, 0]) // RATE for e in half] for half in found]
+    assert seconds == [list(range(50)), list(range(50, 100, 5))]
 
 
 def song_set(root, songs=1):
