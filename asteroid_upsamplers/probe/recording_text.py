@@ -36,7 +36,7 @@ def describe_recording(report: RecordingReport, name: str) -> Page:
         sections.append(Section("Where it is quiet", text))
     title = f"Upsampling artifacts in {name}"
     text = (
-        f"{report.seconds:.2f} s at {report.sample_rate} Hz, {level(report.rms_db)}. Levels: "
+        f"{report.seconds:.2f} s at {report.sample_rate} Hz, rms {level(report.rms_db)}. Levels: "
         f"{SCALE}; but for single tones averaged over the channels."
     )
     return Page(title, sections, summary, text, notes, _advice(report))
