@@ -83,11 +83,10 @@ def _ours(name: str, layer: Upsampler, users: Users) -> Site:
     site = Site(name, layer.name, layer)
     if isinstance(layer, (Haar, Lifting)):
         # whatever lifting filters learn, a constant goes through them as through Haar's steps with
-        # the sign of the details changed: the rows take the place of phases
-        sign = 1 if isinstance(layer, Haar) else -1
+        # phases in the reverse order: the rows take the place of phases
         eye = torch.eye(layer.stride, dtype=torch.float64)[None, :, None]
-        site.mix = inverse_steps(eye, layer.stride, lambda a, d: Haar.step(a, sign * d))[0]
-        site.most_order = int(sign > 0)
+        site.mix = inverse_steps(eye, layer.stride, Haar.step)[0]
+        site.most_order = int(isinstance(layer, Haar))
         size = effective(layer, "weight").shape[-1]
         twin: Any = Subpixel(1, layer.out_channels, layer.stride, size, layer.has_bias)
     else:

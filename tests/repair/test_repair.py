@@ -12,6 +12,7 @@ from asteroid_upsamplers.artifacts import tone_levels
 from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.layers.measured import double_copy
 from asteroid_upsamplers.repair import find_sites, repair, restore
+from asteroid_upsamplers.repair.weights import effective, set_weight
 
 
 def bits(network):
@@ -69,6 +70,17 @@ def test_every_kind_of_layer(kind):
         assert max(tone_levels(report.network[1]).levels_db) < -130
     assert same_bits(bits(repair(report.network).network), bits(report.network))
     assert report.network.training and same_bits(bits(report.undo()), before)
+    assert torch.equal(report.network[1].weight, network[1].weight)
+
+
+@pytest.mark.parametrize("norm", [weight_norm, parametrizations.weight_norm])
+def test_weight_norm_gives_the_new_weight_to_the_last_bit(norm):
+    for dim in (0, 1, 2, None):
+        layer = norm(nn.ConvTranspose1d(64, 64, 16, 8), dim=dim)
+        weight = torch.randn(64, 64, 16)
+        weight[0] = 0  # a norm of 0 divides nothing
+        set_weight(layer, "weight", weight)
+        assert torch.equal(effective(layer, "weight"), weight)
 
 
 @pytest.mark.parametrize("kind", sorted(LAYERS.keys() - {"no overlap", "lifting"}))

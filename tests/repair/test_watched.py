@@ -138,6 +138,9 @@ class Spectral(nn.Module):
             spectrum = torch.complex(one, other)
         else:
             spectrum = torch.view_as_complex(y.unflatten(1, (9, 2)).movedim(2, -1).contiguous())
+        if self.how == "normalised":
+            spectrum = torch.complex(one, other)
+            spectrum = spectrum / spectrum.abs().mean()
         return torch.istft(spectrum, 16, 4, window=self.window)[:, None]
 
 
@@ -160,3 +163,9 @@ def test_the_outermost_bins_of_a_head_fall_silent(how, norm, monkeypatch):
     assert again.layers[0].status == "has none" and not again.originals
     restored = report.undo().state_dict()
     assert all(torch.equal(restored[k], v) for k, v in network.state_dict().items())
+
+
+def test_a_head_whose_bins_depend_on_each_other_stays():
+    network = Spectral("normalised")
+    report = repair(network, example=(1, 4, 200))
+    assert (report.layers[0].status, report.originals) == ("left as it is", {})
