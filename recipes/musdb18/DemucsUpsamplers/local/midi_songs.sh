@@ -10,7 +10,7 @@ usage: local/midi_songs.sh DIR [--python PATH] [options of 'asteroid-upsamplers 
 writes  DIR/packages            unpacked Debian packages
         DIR/midi                their MIDI files, as local/midi_songs.tsv deals them out
         DIR/songs/{train,test}  the set: run.sh --musdb18_dir DIR/songs
-        DIR/recordings/test     real recordings, guitar and rest: --musdb18_dir DIR/recordings --sources guitar,rest
+        DIR/recordings/test     eight real recordings: guitar, rest, and their sum as the mixture
 EOF
 }
 fail() { echo "error: $1" >&2; exit 2; }
