@@ -147,6 +147,8 @@ def run_repair(
     except UsageError as error:
         known = str(error).startswith((f"{target}: ", *(str(p) for p in (*audio, songs) if p)))
         raise (error if known else UsageError(f"{target}: {error}")) from error.__cause__
+    if loaded.package is None and best.report.replaced:
+        remarks.append("layers were replaced: load the state dict into a network swapped alike")
     best.verdict.remarks[:0] = remarks
     from .page import describe, write_page  # with pictures, which need more
 
