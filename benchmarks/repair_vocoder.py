@@ -168,8 +168,25 @@ def repaired(network: nn.Module, settings: dict[str, Any], data: list[Tensor], s
     return repair(network, **given, **({"steps": steps} if distil else {})).network
 
 
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows in Markdown."""
+    found = [
+        "| weights | method | distance / original's to speech | line at 11,025 Hz "
+        "| loudest other | others over 3 dB | silence | zeros |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in rows:
+        found.append(
+            f"| {row['weights']} | {row['method']} | {row['share']:.3f} | "
+            f"{row['line_at_half_rate_db']:.1f} | {row['loudest_other_db']:.1f} "
+            f"({row['loudest_other_hz']:.0f} Hz) | {row['others_over_3_db']} | "
+            f"{row['silence_db']:.0f} | {row['zeros_db']:.0f} |"
+        )
+    return "\n".join(found)
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the rows as they are measured, and then the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="to install the package into")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
@@ -199,6 +216,7 @@ def main() -> None:
             logger.info(json.dumps(rows[-1]))
             if options.json:
                 write_json(options.json, rows)
+    logger.info(table(rows))
 
 
 if __name__ == "__main__":
