@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -102,24 +102,14 @@ def repair(
     network = getattr(network, "_orig_mod", network)  # of a compiled one
     repaired = network if in_place else _copy(network)
     found = survey(repaired, example)
-    for site in list(found.sites):
-        if order > site.most_order or (order and int(site.mask.sum(1).min()) < 2):
-            few = "needs two taps in every phase" if site.most_order else f"is not for {site.kind}"
-            found.sites.remove(site)
-            found.others[site.name] = f"order=1 {few}: use order=0"
+    found.leave_out(order)
     sites, heads = found.chosen(layers)
     if "notch" in (method, options.get("start")):
         sites = [last_convolution(repaired, sites, calibration, example)]
     state = {name: value.detach().clone() for name, value in tensors_of(repaired).items()}
     modules = dict(repaired.named_modules())
     before = {site.name: (_numbers(site), _loudest(site)) for site in sites}
-    file, _, function = METHODS[method].partition(":")
-    run = getattr(importlib.import_module(file, __package__), function)
-    allowed = inspect.signature(run).parameters.keys() - {"network", "sites"}
-    for name in options.keys() - allowed:
-        raise UsageError(
-            f"method {method}: unknown option {name!r}: {nearest_names(name, allowed)}"
-        )
+    run = _method(method, options)
     settings = {"order": order, "calibration": calibration, "example": example, **options}
     try:
         for head in heads:
@@ -149,6 +139,17 @@ def repair(
         if name in state and not same_bits(value, state[name])
     }
     return RepairReport(repaired, method, order, reports, warnings, changed, replaced)
+
+
+def _method(name: str, options: dict[str, Any]) -> Callable[..., list[str]]:
+    """The function of a method, if it takes these options."""
+    file, _, function = METHODS[name].partition(":")
+    run = getattr(importlib.import_module(file, __package__), function)
+    allowed = inspect.signature(run).parameters.keys() - {"network", "sites"}
+    for option in options.keys() - allowed:
+        known = nearest_names(option, allowed)
+        raise UsageError(f"method {name}: unknown option {option!r}: {known}")
+    return run
 
 
 def equal_phases(

@@ -53,6 +53,15 @@ class Survey:
         else:
             self.sites += [] if site is None else [site]
 
+    def leave_out(self, order: int) -> None:
+        """Leave out sites whose first moments cannot be made equal, if that is asked for."""
+        for site in list(self.sites) if order else ():
+            if site.most_order and int(site.mask.sum(1).min()) > 1:
+                continue
+            why = "needs two taps in every phase" if site.most_order else f"is not for {site.kind}"
+            self.sites.remove(site)
+            self.others[site.name] = f"order=1 {why}: use order=0"
+
     def chosen(self, layers: str | Sequence[str] | None) -> tuple[list[Site], list[Head]]:
         """The layers of these names, or within modules of these names; all for ``None``.
 
