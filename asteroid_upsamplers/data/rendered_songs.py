@@ -111,10 +111,14 @@ def check_root(root: Path, wanted: Collection[Path]) -> None:
         wanted: Folders of the songs that are to be there.
 
     Raises:
-        UsageError: If it is a file, or has a song of somebody else's.
+        UsageError: If it is a file, cannot be made, or has a song of somebody else's.
     """
     if root.is_file():
         raise UsageError(f"root is {root}, which is a file: must be a folder or not exist yet")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as error:  # such as below /proc
+        raise UsageError(f"root is {root}: no folder can be made there") from error
     found = [path for part in ("train", "test") for path in list_songs(root, part).entries.values()]
     for path in found:
         names = {file.name for file in path.glob("[!.]*")}
