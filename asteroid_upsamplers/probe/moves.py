@@ -8,13 +8,16 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from .growth import LENGTHENING, MOVES, VIEWS
+from .growth import LENGTHENING, MOVES, VIEWS, origin
 from .operations import INDEXING, WRITE, Op, Shape, Source
 
 COPIES = {"clone", "_to_copy", "detach", "alias"}
 REPEATED = MOVES | COPIES | INDEXING | LENGTHENING
 REPEATED |= {"stack", "pixel_shuffle", "unbind", "split", "unsafe_split", "as_strided"}
 ZEROS = {"zeros", "new_zeros", "zeros_like"}
+NEUTRAL = {"mul": (1, {"ones", "new_ones", "ones_like"}), "add": (0, ZEROS)}
+"""Operations that change nothing with such a number, and what makes tensors of it."""
+
 
 Leaves = list[tuple[int | None, int]]
 """Operations, each with one of its outputs."""
@@ -74,6 +77,9 @@ def _places(ops: list[Op], source: Source, leaves: Leaves) -> Tensor:
         return whole
     if op is not None and op.name == "copy_":
         return _places(ops, op.sources[1], leaves).expand(source.shape)
+    repeated = _times_one(ops, op) if op is not None else None
+    if repeated is not None:
+        return _places(ops, repeated, leaves).expand(source.shape)
     if op is not None and op.name in REPEATED and op.sources:
         return _repeated(ops, op, source, leaves)
     leaf = source.op, source.output
@@ -82,6 +88,22 @@ def _places(ops: list[Op], source: Source, leaves: Leaves) -> Tensor:
     first = APART * leaves.index(leaf)
     count = torch.Size(source.shape).numel()
     return torch.arange(first, first + count).view(source.shape)
+
+
+def _times_one(ops: list[Op], op: Op) -> Source | None:
+    """What an operation repeats by broadcasting, as ``torch.kron`` with ones does."""
+    if op.name not in NEUTRAL or len(op.sources) != 2:
+        return None
+    value, factories = NEUTRAL[op.name]
+    heard = [s.op is not None and ops[s.op].heard for s in op.sources]
+    if sum(heard) != 1:
+        return None
+    argument, constant = op.arguments[heard.index(False)], op.sources[heard.index(False)]
+    path = origin(ops, constant)
+    plain = bool(path) and ops[path[-1]].name in factories
+    if isinstance(argument, Tensor):
+        plain = bool((argument == value).all())
+    return op.sources[heard.index(True)] if plain else None
 
 
 def _repeated(ops: list[Op], op: Op, source: Source, leaves: Leaves) -> Tensor:

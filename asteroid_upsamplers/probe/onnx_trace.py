@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .moves import NOTHING
 from .onnx_file import OnnxNetwork
 from .onnx_read import Values, inputs_of
 from .operations import INPUT, MOST_KEPT, Op, Record, Source
@@ -186,6 +187,10 @@ class _Recorder:
 def _moved(network: OnnxNetwork, node: Any, *arguments: Any) -> Any:
     """Where a node moves whole numbers to."""
     values: list[Any] = [None if a is None else np.asarray(a) for a in arguments]
+    values = [  # numbers of the file's own, such as zeros between samples, come from nowhere
+        np.full_like(v, NOTHING, dtype=np.int64) if v is not None and v.dtype.kind == "f" else v
+        for v in values
+    ]
     if node.op_type == "DepthToSpace":  # onnxruntime does that with floats only
         values = [np.float64(value) for value in values]
     elif node.op_type == "GatherND" and values[1].ndim == 1:

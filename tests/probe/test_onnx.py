@@ -198,3 +198,24 @@ def test_further_inputs_are_zeros_or_given_and_numbers_of_all_precisions_are_tak
     report = run_probe(str(tmp_path / "fixed.onnx"), sample_rate=8000, settings=given).report
     assert report.silence.rms == pytest.approx(0.5 * (1 - 0.75) / 2, rel=1e-6)
     assert not any("hum" in remark for remark in report.remarks)
+
+
+def test_zeros_of_the_file_between_samples(tmp_path):
+    single = onnx.TensorProto.FLOAT
+    numbers = {"last": np.array([-1]), "flat": np.array([1, 1, -1])}
+    numbers["zero"] = np.zeros(1, np.float32)
+    nodes = [
+        helper.make_node("Unsqueeze", ["x", "last"], ["column"]),
+        helper.make_node("Shape", ["column"], ["sizes"]),
+        helper.make_node("Expand", ["zero", "sizes"], ["none"]),
+        helper.make_node("Concat", ["column", "none", "none", "none"], ["stuffed"], axis=-1),
+        helper.make_node("Reshape", ["stuffed", "flat"], ["audio"]),
+    ]
+    given = [helper.make_tensor_value_info("x", single, [1, 1, "t"])]
+    outputs = [helper.make_tensor_value_info("audio", single, [1, 1, "s"])]
+    weights = [numpy_helper.from_array(value, name) for name, value in numbers.items()]
+    graph = helper.make_graph(nodes, "stuffed", given, outputs, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, tmp_path / "stuffed.onnx")
+    report = run_probe(str(tmp_path / "stuffed.onnx"), sample_rate=8000).report
+    assert [(layer.kind, layer.stride) for layer in report.layers] == [("stretch", 4)]

@@ -119,6 +119,8 @@ REPEATED = {
     "expand": lambda z: z[..., None].expand(*z.shape, S).flatten(2),
     "repeat": lambda z: z[..., None].repeat(1, 1, 1, S).flatten(2),
     "stack": lambda z: torch.stack([z] * S, -1).flatten(2),
+    "kron": lambda z: torch.kron(z, torch.ones(1, 1, S)),
+    "broadcast": lambda z: (z[..., None] + torch.zeros(S)).flatten(2),
     "index": lambda z: z[..., torch.arange(z.shape[2] * S) // S],
     "gather": lambda z: z.gather(2, (torch.arange(z.shape[2] * S) // S).expand(1, 6, -1)),
 }
