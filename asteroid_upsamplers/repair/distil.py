@@ -29,15 +29,16 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..errors import UsageError
+from ..errors import UsageError, one_line
 from ..files import damage_of, whole_or_nothing
 from ..layers.measured import copied
 from ..probe.state import undisturbed
 from .calibrated import calibrated
 from .inputs import inputs_of, signals
 from .notch import notch
-from .pieces import PIECE, Pieces, amplitudes, cut, period_of, spectral_loss
+from .pieces import PIECE, Pieces, amplitudes, checksum, cut, period_of, spectral_loss
 from .repair import equal_phases
+from .report import tensors_of
 from .site import Site
 
 HELD_OUT = 8
@@ -90,14 +91,17 @@ def distil(
     """
     if start != BETTER and start not in STARTS:
         raise UsageError(f"start must be one of {', '.join([BETTER, *STARTS])}, not {start!r}")
-    if steps < 1 or batch < 1 or piece < 0 or not 0 < lr < math.inf:
-        raise UsageError("steps, batch and lr must be positive, piece a length or 0")
+    if steps < 1 or batch < 1 or piece < 0 or not 0 < lr < math.inf or not 0 <= lines < math.inf:
+        raise UsageError(
+            "steps, batch and lr must be positive, piece a length or 0, lines 0 or more"
+        )
     inputs = inputs_of(network, "distil", calibration)
     teacher = copied(network)
     period = period_of(network, sites, inputs[0])
     pieces, tones = cut(teacher, inputs, period, piece, steps * batch, seed)
     settings = {"start": start, "order": order, "steps": steps, "lr": lr, "batch": batch}
-    settings |= {"piece": piece, "lines": lines, "seed": seed, "inputs": len(inputs)}
+    settings |= {"piece": piece, "lines": lines, "seed": seed}
+    settings["data"] = checksum([*inputs, *tensors_of(network).values()])
     training = Training(network, sites, order, pieces, tones, settings)
     warnings = training.begin([start] if start != BETTER else ["phases", "calibrated"], inputs)
     if state is not None and Path(state).exists():
@@ -186,17 +190,26 @@ class Training:
         chosen = torch.randint(len(self.pieces), (count,), generator=self.generator)
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
             for number in chosen.tolist():
-                x, targets = self.pieces[number]
-                found = signals(self.network, x)
-                loss = sum(self._loss(y, t) for y, t in zip(found, targets, strict=True))
-                (loss / count + self._line_loss(found[0]) / count).backward()
+                loss, found = self._loss(*self.pieces[number])
+                try:
+                    (loss / count + self._line_loss(found) / count).backward()
+                except RuntimeError as error:  # of what has no gradients, or keeps its state
+                    raise UsageError(
+                        f"the network cannot be trained as it is: {one_line(error)}"
+                    ) from error
         nn.utils.clip_grad_norm_(self.weights, 1.0)
         self.optimizer.step()
         _phases(self.network, self.sites, order=self.order)
         self.step += 1
 
-    def _loss(self, estimate: Tensor, target: Tensor) -> Tensor:
-        return spectral_loss(estimate / self.scale, target / self.scale)
+    def _loss(self, x: Tensor, targets: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """For one piece; and the first signal of the network."""
+        found = signals(self.network, x)
+        if [y.shape for y in found] != [target.shape for target in targets]:
+            raise UsageError("the network's outputs for the same input have different shapes")
+        pairs = zip(found, targets, strict=True)
+        losses = [spectral_loss(y / self.scale, target / self.scale) for y, target in pairs]
+        return torch.stack(losses).sum(), found[0]
 
     def _line_loss(self, y: Tensor) -> Tensor:
         """See above; the running mean is over about 40 pieces."""
@@ -209,11 +222,7 @@ class Training:
 
     @torch.no_grad()
     def _held_out(self) -> float:
-        losses = [
-            sum(self._loss(y, t) for y, t in zip(signals(self.network, x), targets, strict=True))
-            for x, targets in self.held
-        ]
-        return float(sum(losses)) / len(losses)
+        return sum(float(self._loss(*piece)[0]) for piece in self.held) / len(self.held)
 
     def _look(self) -> None:
         loss = self._held_out()
@@ -253,8 +262,8 @@ class Training:
             k: v.shape for k, v in own.items()
         }:
             raise UsageError(
-                f"{path}: is of another network, or of other settings ({settings}): delete it to "
-                "begin anew, or name another file"
+                f"{path}: is of another network, of other inputs or settings ({settings}): "
+                "delete it to begin anew, or name another file"
             )
         self._write(weights)
         self.optimizer.load_state_dict(state["optimizer"])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..errors import UsageError, one_line
 from ..probe.feed import white_noise
 from ..probe.outputs import named_tensors
-from ..probe.state import undisturbed
+from ..probe.state import seeded, undisturbed
 
 
 def inputs_of(
@@ -36,6 +36,8 @@ def inputs_of(
         )
     if calibration is None and not isinstance(given, Tensor):
         given = white_noise(network, tuple(given), 0)
+    if not isinstance(given, Iterable):
+        raise UsageError(f"calibration must be tensors, not {type(given).__name__}")
     found = [given] if isinstance(given, Tensor) else list(given)
     if not found:
         raise UsageError("calibration is empty: at least one input of the network is needed")
@@ -44,6 +46,8 @@ def inputs_of(
         name = f"calibration input {number}"
         if not isinstance(x, Tensor):
             raise UsageError(f"{name} must be a tensor, not {type(x).__name__}")
+        if x.is_meta or x.layout != torch.strided:
+            raise UsageError(f"{name} must hold numbers, dense: it is on meta, or sparse")
         if not x.numel() or not torch.isfinite(x).all():
             raise UsageError(f"{name} is empty, or holds NaN or infinite numbers")
     return [x.detach().to(where) if x.is_floating_point() else x.to(where.device) for x in found]
@@ -56,7 +60,8 @@ def signals(network: nn.Module, x: Tensor) -> list[Tensor]:
         UsageError: (a ``ValueError``) if it refuses the input, or returns none.
     """
     try:
-        output = network(x)
+        with seeded(network, 0):  # the same noise for the original and the repaired one
+            output = network(x.clone())  # which may change its input
     except Exception as error:  # whatever a stranger's network raises
         raise UsageError(
             f"the network refused an input of shape {tuple(x.shape)}: {one_line(error)}"
@@ -91,9 +96,9 @@ def received(
     called: list[int] = []
 
     def hook(number: int) -> Callable[..., None]:
-        def seen(module: nn.Module, args: tuple[Any, ...]) -> None:
+        def seen(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
             called.append(number)
-            x = args[0].detach()
+            x = next(iter((*args, *named.values()))).detach()
             x = x.mT if isinstance(module, nn.Linear) and x.dim() > 1 else x
             take(number, x if x.dim() > 2 else x[None])
 
@@ -101,7 +106,7 @@ def received(
 
     with undisturbed(network):
         for number, module in enumerate(modules):
-            module.register_forward_pre_hook(hook(number))
+            module.register_forward_pre_hook(hook(number), with_kwargs=True)
         for x in inputs:
             signals(network, x)
     order = list(dict.fromkeys(called))

@@ -76,6 +76,21 @@ def test_groups_and_layers_that_hear_nothing():
     nothing = nn.Sequential(layers.Transposed(2, 1, stride=4, bias=False))
     found = repair(nothing, "calibrated", calibration=x[:, :2], along="silence")
     assert "zeros" in found.warnings[-1] and not found.originals
+    assert found.layers[0].status == "left as it is"
+
+
+class Named(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.up = nn.ConvTranspose1d(4, 1, 8, 4)
+
+    def forward(self, x):
+        return self.up(input=x)
+
+
+def test_layers_that_are_called_with_named_arguments():
+    report = repair(Named(), "calibrated", calibration=coloured(1, 4, 50))
+    assert report.layers[0].tone_db_after < -100
 
 
 @pytest.mark.parametrize(
@@ -85,6 +100,9 @@ def test_groups_and_layers_that_hear_nothing():
         ({"calibration": torch.zeros(1, 3, 50)}, "refused an input of shape"),
         ({"calibration": torch.full((1, 4, 50), torch.nan)}, "NaN"),
         ({"calibration": [1.0]}, "must be a tensor"),
+        ({"calibration": 1.0}, "calibration must be tensors, not float"),
+        ({"calibration": torch.zeros(1, 4, 50, device="meta")}, "it is on meta"),
+        ({"calibration": torch.zeros(1, 4, 50), "silence": "-2"}, "'silence' must be float"),
         ({"calibration": []}, "calibration is empty"),
         ({"calibration": torch.zeros(1, 4, 1)}, "shorter than the filters"),
         ({"calibration": torch.zeros(1, 4, 50), "along": "speech"}, "along must be"),

@@ -9,6 +9,7 @@ from torch import nn
 from asteroid_upsamplers import models
 from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.repair import find_sites, repair
+from asteroid_upsamplers.repair.inputs import signals
 from asteroid_upsamplers.repair.pieces import spectral_loss, without_lines
 
 TRAINING = {"steps": 60, "piece": 512, "lr": 1e-3, "batch": 2, "progress": False}
@@ -74,11 +75,41 @@ def test_it_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     resumed = trained(path)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
-    with pytest.raises(UsageError, match="of other settings"):
-        repair(vocoder(), "distil", calibration=data(0), state=path, **TRAINING | {"lr": 1e-4})
+    other = vocoder()
+    other[0].weight.data *= 2
+    for network, x, lr in [(vocoder(), 0, 1e-4), (vocoder(), 1, 1e-3), (other, 0, 1e-3)]:
+        settings = TRAINING | {"lr": lr, "state": path}
+        with pytest.raises(UsageError, match="of another network, of other inputs or settings"):
+            repair(network, "distil", calibration=data(x), **settings)
     path.write_bytes(b"nothing")
     with pytest.raises(UsageError, match="delete it to begin anew"):
         trained(path)
+
+
+class Odd(nn.Module):
+    """A network that draws noise and changes its input, and may be hard to train."""
+
+    def __init__(self, kind=""):
+        super().__init__()
+        self.up, self.kind, self.last = nn.ConvTranspose1d(1, 1, 8, 4), kind, 1.0
+
+    def forward(self, x):
+        x *= 0.5
+        y = self.up(x + torch.randn_like(x)) * self.last
+        if self.kind == "keeps its state":
+            self.last = y.mean()
+        return y.detach() if self.kind == "no gradients" else y
+
+
+@pytest.mark.parametrize("kind", ["keeps its state", "no gradients"])
+def test_a_line_for_what_cannot_be_trained(kind):
+    with pytest.raises(UsageError, match="cannot be trained as it is"):
+        repair(Odd(kind), "distil", calibration=torch.randn(1, 1, 400), **TRAINING)
+
+
+def test_both_networks_draw_the_same_noise_and_no_input_changes():
+    network, x = Odd(), torch.ones(1, 1, 40)
+    assert torch.equal(signals(network, x)[0], signals(network, x)[0]) and x.min() == 1
 
 
 def test_a_separator():
