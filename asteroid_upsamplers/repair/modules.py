@@ -43,7 +43,7 @@ System = Callable[[Tensor, Tensor | None], UpsamplingSystem]
 """From a weight and a bias to what a layer is with them."""
 
 Users = Mapping[int, Sequence[str]]
-"""Names of the modules that have a parameter, by its identity."""
+"""Names of the modules that have a parameter, by its :func:`identity`."""
 
 
 def site_of_module(name: str, module: nn.Module, users: Users) -> Site | None:
@@ -118,6 +118,12 @@ def numbered(site: Site, system: System, users: Users) -> Site:
     return site
 
 
+def identity(parameter: Tensor) -> int:
+    """The same of two parameters only if they share their numbers."""
+    plain = type(parameter) is nn.Parameter and parameter.layout == torch.strided
+    return (parameter.data_ptr() if plain else 0) or id(parameter)
+
+
 def _refuse_weights(module: nn.Module, names: Sequence[str], users: Users) -> None:
     """Refuse weights that cannot be written, or that another layer has as well."""
     if any(is_lazy(p) or p.is_meta for p in module.parameters()):
@@ -138,8 +144,8 @@ def _refuse_weights(module: nn.Module, names: Sequence[str], users: Users) -> No
         if value is not None and not value.is_floating_point():
             raise UsageError(f"its {name} holds {value.dtype}, not real numbers")
     for parameter in module.parameters():
-        if len(users.get(id(parameter), [])) > 1:
+        if len(sharing := users.get(identity(parameter), [])) > 1:
             raise UsageError(
-                f"shares a weight with another layer ({' and '.join(users[id(parameter)])} have "
+                f"shares a weight with another layer ({' and '.join(sharing)} have "
                 "the same): a repair would change both; give each its own copy first"
             )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from numbers import Integral
+from typing import Any, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +51,7 @@ EQUAL = 1e-7
 ONE_TAP = "one tap in each phase: with equal sums it repeats every sample, as nearest neighbours do"
 
 
+@torch.inference_mode(False)
 def repair(
     network: nn.Module,
     method: str = "phases",
@@ -74,9 +76,12 @@ def repair(
             layers of another family, as near as they can come, to be trained.
         order: 1 makes the first moments equal as well, so that a ramp makes no tone either.
         layers: Names of the layers to repair, or of modules that hold them; all if ``None``.
-        calibration: Inputs of the network, for methods that need some.
-        example: An input of the network, or its shape, with which layers are found that are no
-            modules.
+        calibration: Inputs of the network, such as audio at its sample rate: one tensor, or
+            several, each of the shape that the network takes, batch included. ``"calibrated"`` and
+            ``"distil"`` need some.
+        example: An input of the network, or its shape. With it the network is run, and convolutions
+            with a shuffle, functions (``F.conv_transpose1d``) and inverse STFT heads are found as
+            well; without it only modules are.
         in_place: Whether to repair the network itself instead of a copy.
         **options: Of the method; see the functions in :data:`METHODS`.
 
@@ -85,7 +90,8 @@ def repair(
 
     Raises:
         UsageError: (a ``ValueError``) if there is nothing to repair, a layer is unknown or cannot
-            be repaired, or the network cannot be copied.
+            be repaired, an argument is of the wrong kind, or the network cannot be copied, or
+            refuses its inputs.
 
     Example:
         >>> network = nn.Sequential(nn.ConvTranspose1d(2, 2, 8, stride=4), nn.ReLU())
@@ -93,9 +99,9 @@ def repair(
         >>> report.layers[0].tone_db_before > -100 > report.layers[0].tone_db_after
         True
     """
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise UsageError(f"unknown method {method!r}: {nearest_names(method, METHODS)}")
-    if order not in (0, 1):
+    if not isinstance(order, Integral) or order not in (0, 1):
         raise UsageError(f"order must be 0 (constants) or 1 (ramps as well), not {order!r}")
     if not isinstance(network, nn.Module):
         raise UsageError(f"network must be an nn.Module, not {type(network).__name__}")
@@ -107,7 +113,7 @@ def repair(
     if "notch" in (method, options.get("start")):
         sites = [last_convolution(repaired, sites, calibration, example)]
     state = {name: value.detach().clone() for name, value in tensors_of(repaired).items()}
-    modules = dict(repaired.named_modules())
+    modules = dict(repaired.named_modules(remove_duplicate=False))
     before = {site.name: (_numbers(site), _loudest(site)) for site in sites}
     run = _method(method, options)
     settings = {"order": order, "calibration": calibration, "example": example, **options}
@@ -120,12 +126,12 @@ def repair(
     except BaseException:
         restore(repaired, state, modules)  # a repair in place is done as a whole or not at all
         raise
-    now = dict(repaired.named_modules())
+    now = dict(repaired.named_modules(remove_duplicate=False))
     replaced = {name: module for name, module in modules.items() if now.get(name) is not module}
     reports = [
         _swapped(site, before[site.name][1])
         if site.name in replaced
-        else _layer(site, *before[site.name])
+        else _layer(site, order, *before[site.name])
         for site in sites
     ]
     reports += [head.report() for head in heads]
@@ -141,14 +147,20 @@ def repair(
     return RepairReport(repaired, method, order, reports, warnings, changed, replaced)
 
 
-def _method(name: str, options: dict[str, Any]) -> Callable[..., list[str]]:
-    """The function of a method, if it takes these options."""
-    file, _, function = METHODS[name].partition(":")
+def _method(method: str, options: dict[str, Any]) -> Callable[..., list[str]]:
+    """The function of a method, if it takes these options, and values of their types."""
+    file, _, function = METHODS[method].partition(":")
     run = getattr(importlib.import_module(file, __package__), function)
-    allowed = inspect.signature(run).parameters.keys() - {"network", "sites"}
-    for option in options.keys() - allowed:
-        known = nearest_names(option, allowed)
-        raise UsageError(f"method {name}: unknown option {option!r}: {known}")
+    types = get_type_hints(run)
+    allowed = types.keys() - {"network", "sites", "return"}
+    for name, value in options.items():
+        if name not in allowed:
+            known = nearest_names(name, allowed)
+            raise UsageError(f"method {method}: unknown option {name!r}: {known}")
+        whole = isinstance(value, int) and isinstance(0.0, types[name])
+        if not whole and not isinstance(value, types[name]):
+            kind = inspect.signature(run).parameters[name].annotation
+            raise UsageError(f"method {method}: option {name!r} must be {kind}, not {value!r}")
     return run
 
 
@@ -187,7 +199,7 @@ def _copy(network: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def _layer(site: Site, before: list[Tensor], loudest: float) -> LayerRepair:
+def _layer(site: Site, order: int, before: list[Tensor], loudest: float) -> LayerRepair:
     pairs = list(zip(_numbers(site), before, strict=True))
     change = sum(float((new - old).square().sum()) for new, old in pairs)
     size = sum(float(old.square().sum()) for _, old in pairs)
@@ -195,7 +207,7 @@ def _layer(site: Site, before: list[Tensor], loudest: float) -> LayerRepair:
         site.name,
         site.kind,
         site.stride,
-        REPAIRED if change else HAS_NONE,
+        REPAIRED if change else HAS_NONE if is_equal(site, order) else LEFT,
         (change / size) ** 0.5 if size else 0.0,
         loudest,
         _loudest(site),
@@ -222,7 +234,9 @@ def _swapped(site: Site, loudest: float) -> LayerRepair:
 def _numbers(site: Site) -> list[Tensor]:
     """Weight and bias, as they are now."""
     bias = [] if site.bias_numbers is None else [getattr(site.module, site.bias)]
-    return [value.double() for value in (effective(site.module, site.weight), *bias)]
+    return [
+        value.to(torch.float64, copy=True) for value in (effective(site.module, site.weight), *bias)
+    ]
 
 
 def _loudest(site: Site) -> float:

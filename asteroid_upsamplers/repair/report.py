@@ -103,7 +103,7 @@ def restore(
         UsageError: (a ``ValueError``) if they are of another network.
     """
     for name, module in (replaced or {}).items():
-        if name and dict(network.named_modules()).get(name) is not module:
+        if name and dict(network.named_modules(remove_duplicate=False)).get(name) is not module:
             network.set_submodule(name, module)
     state = tensors_of(network)
     for name, value in originals.items():

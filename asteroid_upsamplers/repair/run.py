@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError, one_line
+from ..errors import UsageError
 from ..probe.run import SECONDS
 from ..probe.style import Page
 from ..probe.targets import rate_of, usual_shape
@@ -140,10 +140,6 @@ def run_repair(
             report = repaired(order=order or 0, layers=layers)
             heard, trials = judge.hear(report.network), []
             best = Best(report, judge.compare(heard), heard)
-    except TypeError as error:  # of a method, given a setting of another type
-        if not options:
-            raise
-        raise UsageError(f"--options {options}: {one_line(error)}") from error
     except UsageError as error:
         known = str(error).startswith((f"{target}: ", *(str(p) for p in (*audio, songs) if p)))
         raise (error if known else UsageError(f"{target}: {error}")) from error.__cause__

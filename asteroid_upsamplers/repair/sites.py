@@ -6,7 +6,8 @@ when the network runs (:mod:`.watched`, :mod:`.heads`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import reprlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -16,7 +17,7 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 from ..errors import UsageError
 from ..registry import nearest_names
 from .heads import Head, find_heads
-from .modules import Users, site_of_module
+from .modules import Users, identity, site_of_module
 from .site import Site
 from .watched import site_of_call
 
@@ -68,7 +69,9 @@ class Survey:
         Raises:
             UsageError: (a ``ValueError``) if there are none.
         """
-        wanted = [layers] if isinstance(layers, str) else layers
+        if layers is not None and not isinstance(layers, (str, Iterable)):
+            raise UsageError(f"layers must be names of layers, not {type(layers).__name__}")
+        wanted = [layers] if isinstance(layers, str) else layers and list(layers)
         known = [site.name for site in self.sites] + [head.name for head in self.heads]
         if wanted is not None and not len(wanted):
             raise UsageError("layers is empty: name at least one, or leave it out to take all")
@@ -145,12 +148,14 @@ def _within(site: str, name: str) -> bool:
 
 
 def _users(network: nn.Module) -> dict[int, list[str]]:
-    """The modules that have a parameter, by its identity."""
+    """The modules that have a parameter, by its :func:`identity`."""
     users: dict[int, list[str]] = {}
     for path, module in network.named_modules():
         for parameter in module._parameters.values():
             if parameter is not None:
-                users.setdefault(id(parameter), []).append(plain(path) or type(module).__name__)
+                users.setdefault(identity(parameter), []).append(
+                    plain(path) or type(module).__name__
+                )
     return users
 
 
@@ -164,9 +169,11 @@ def _watch(
     from ..probe import examine
     from ..probe.feed import white_noise
 
-    shape = tuple(example.shape if isinstance(example, Tensor) else example)
+    given = example.shape if isinstance(example, Tensor) else example
+    shape = tuple(given) if isinstance(given, Iterable) else ()
     if not shape or not all(isinstance(size, int) and size > 0 for size in shape):
-        raise UsageError(f"example must be an input, or its shape as whole numbers, not {example}")
+        seen = " ".join(reprlib.repr(example).split())
+        raise UsageError(f"example must be an input, or its shape as whole numbers, not {seen}")
     try:
         report, signals = examine(network, 1.0, shape)
         found.heads = find_heads(network, white_noise(network, shape, 0))

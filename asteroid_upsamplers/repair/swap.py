@@ -61,7 +61,10 @@ def swap(
         parent = network.get_submodule(path)
         if parent._modules.get(last) is not site.module:
             raise UsageError(f"{site.name}: is no module of another one, and cannot be replaced")
-        setattr(parent, last, other)
+        for one in network.modules():  # a layer may have several names
+            for name, child in list(one._modules.items()):
+                if child is site.module:
+                    setattr(one, name, other)
         site.module = other
         if error > 1e-10:
             warnings.append(

@@ -176,7 +176,7 @@ REFUSED = {
         "--audio",
         "complex.npy",
     ],
-    "--options {'steps': 'many'}": [
+    "option 'steps' must be int, not 'many'": [
         *("model.pth", "--method", "distil", "--audio", "noise.wav"),
         *("--options", '{"steps": "many"}'),
     ],

@@ -49,6 +49,7 @@ LAYERS = {
     "parametrized": lambda: parametrizations.weight_norm(nn.ConvTranspose1d(16, 8, 16, 8)),
     "ours with weight norm": lambda: weight_norm(layers.Subpixel(3, 2, stride=4)),
     "ours parametrized": lambda: parametrizations.weight_norm(layers.Transposed(3, 2, stride=4)),
+    "double": lambda: nn.ConvTranspose1d(4, 4, 16, 4).double(),
     "half": lambda: nn.ConvTranspose1d(4, 4, 16, 4).half(),
 }
 
@@ -106,7 +107,12 @@ def test_what_it_refuses_and_what_it_says():
         "linear .*has none": {"layers": ["linear"]},
         "layers is empty": {"layers": []},
         "unknown method 'phase': did you mean phases": {"method": "phase"},
+        r"unknown method \['phases'\]": {"method": ["phases"]},
         "order must be 0": {"order": 2},
+        "order must be 0 .*, not 1.0": {"order": 1.0},
+        "layers must be names of layers, not int": {"layers": 3},
+        "example must be an input, or its shape as whole numbers, not 3": {"example": 3},
+        "option 'steps' must be int, not '3'": {"method": "distil", "steps": "3"},
         "unknown option 'ordre': did you mean order": {"ordre": 1},
     }.items():
         with pytest.raises(UsageError, match=words):
@@ -123,7 +129,7 @@ def quantised():
 def tied():
     layer = nn.ConvTranspose1d(1, 1, 8, 4)
     other = nn.Conv1d(1, 1, 8, 4)
-    other.weight = layer.weight
+    other.weight = nn.Parameter(layer.weight.data)  # another parameter, the same numbers
     return nn.Sequential(other, layer)
 
 
@@ -162,7 +168,14 @@ REFUSED = {
 @pytest.mark.parametrize("words", REFUSED)
 def test_a_line_for_what_cannot_be_repaired(words):
     with pytest.raises(UsageError, match=f"nothing to repair: .*{words}"):
-        repair(REFUSED[words]())
+        repair(REFUSED[words](), in_place=True)
+
+
+def test_inference_mode_is_left_for_the_repair():
+    network, x = nn.Sequential(nn.ConvTranspose1d(1, 1, 8, 4)), torch.zeros(1, 1, 400)
+    with torch.inference_mode():
+        assert not repair(network).network[0].weight.is_inference()
+        repair(network, "distil", calibration=torch.randn_like(x), steps=1, progress=False)
 
 
 def test_order_1_needs_two_taps():

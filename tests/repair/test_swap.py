@@ -43,6 +43,16 @@ def test_the_nearest_of_an_interpolation(family):
     assert error.square().sum() < 0.9 * (before[1](impulses)).square().sum()
 
 
+def test_a_layer_with_two_names_has_both_afterwards():
+    up = layers.Transposed(2, 1, stride=4)
+    report = repair(nn.ModuleDict({"up": nn.Sequential(up), "again": up}), "swap")
+    assert report.network["up"][0] is report.network["again"]
+    assert report.network["again"].name == "nearest"
+    report.undo()
+    assert report.network["up"][0] is report.network["again"]
+    assert report.network["again"].name == "transposed"
+
+
 def test_what_cannot_be_swapped():
     with pytest.raises(UsageError, match="without groups and dilation"):
         repair(network(output_padding=1), "swap")
