@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .console import json_object, print_json, print_lines, shape, write
+from .errors import UsageError
 
 
 def add_repair(commands: argparse._SubParsersAction) -> None:
@@ -71,8 +72,13 @@ def _repair(undo: bool, json: bool, **options: Any) -> None:
     from . import repair
 
     if undo:
-        files = (options[name] for name in ("target", "output_file", "force_overwrite"))
-        print_lines([repair.run_undo(*files)])
+        target, *files = (
+            options.pop(name) for name in ("target", "output_file", "force_overwrite")
+        )
+        if options.pop("method") != "phases" or any(value for value in options.values()):
+            raise UsageError(f"{target}: --undo goes with -o, -f and --json, nothing else")
+        written = repair.run_undo(target, *files)
+        print_json({"written": str(written)}) if json else print_lines([written])
         return
     result = repair.run_repair(**options)
     print_json(result.to_dict()) if json else write(str(result.page))

@@ -143,6 +143,12 @@ def _built(target: str, settings: dict[str, Any]) -> Network:
         ) from error
     if not callable(network):
         raise UsageError(f"{target}: gives a {type(network).__name__}, but must give a network")
+    weights = network.parameters() if isinstance(network, nn.Module) else ()
+    if any(is_lazy(weight) or weight.is_meta for weight in weights):
+        raise UsageError(
+            f"{target}: gives a network without weights (lazy, or on the device meta): run it once, "
+            "or load them, in the factory"
+        )
     return network
 
 

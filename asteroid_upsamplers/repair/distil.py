@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..errors import UsageError, one_line
-from ..files import damage_of, whole_or_nothing
+from ..files import damage_of, tell_full_disk, whole_or_nothing
 from ..layers.measured import copied
 from ..probe.state import undisturbed
 from .calibrated import calibrated
@@ -95,12 +95,15 @@ def distil(
         raise UsageError(
             "steps, batch and lr must be positive, piece a length or 0, lines 0 or more"
         )
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"seed must be from 0 to {2**32 - 1}, not {seed}")
     inputs = inputs_of(network, "distil", calibration)
     teacher = copied(network)
     period = period_of(network, sites, inputs[0])
     pieces, tones = cut(teacher, inputs, period, piece, steps * batch, seed)
     settings = {"start": start, "order": order, "steps": steps, "lr": lr, "batch": batch}
     settings |= {"piece": piece, "lines": lines, "seed": seed}
+    settings["layers"] = [site.name for site in sites]
     settings["data"] = checksum([*inputs, *tensors_of(network).values()])
     training = Training(network, sites, order, pieces, tones, settings)
     warnings = training.begin([start] if start != BETTER else ["phases", "calibrated"], inputs)
@@ -242,7 +245,7 @@ class Training:
         state = {name: getattr(self, name) for name in STATE}
         state |= {"network": self._copy(), "optimizer": self.optimizer.state_dict()}
         state["random"] = self.generator.get_state()
-        with whole_or_nothing(path) as partial:
+        with whole_or_nothing(path) as partial, tell_full_disk(partial, RuntimeError):
             torch.save(state, partial)
 
     def load(self, path: Path) -> None:

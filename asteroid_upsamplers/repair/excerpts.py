@@ -15,7 +15,7 @@ from torch import Tensor
 from ..audio import read_audio
 from ..dsp import mono_level
 from ..errors import UsageError, one_line
-from ..probe.feed import Feed
+from ..probe.feed import LEAST_TIME, Feed
 from ..probe.targets import MOST_WAVEFORM_CHANNELS
 
 MOST_SECONDS = 600
@@ -61,9 +61,9 @@ def read_excerpts(paths: Sequence[Path], feed: Feed, rate: float) -> Excerpts:
         UsageError: Naming the file that cannot be read, or has another rate or shape.
     """
     signals = [_read(path, feed, rate) for path in paths]
-    lengths = sorted((signal.shape[-1] for signal in signals), reverse=True)
-    longest = lengths[1] if len(lengths) > 1 else lengths[0] // 2
-    length = min(feed.noise.shape[feed.axis], longest)
+    length = _excerpt_length([s.shape[-1] for s in signals], feed.noise.shape[feed.axis])
+    if length * (feed.factor or 1) < LEAST_TIME:
+        signals = []
     found = []
     for signal in signals:
         whole = signal[..., : signal.shape[-1] // max(1, length) * length]
@@ -76,6 +76,15 @@ def read_excerpts(paths: Sequence[Path], feed: Feed, rate: float) -> Excerpts:
     half = len(found) // 2
     most = max(1, round(JUDGED_SECONDS * rate / length))
     return Excerpts(found[:half], found[half :: -(-(len(found) - half) // most)])
+
+
+def _excerpt_length(lengths: Sequence[int], most: int) -> int:
+    """The longest of which there are two, and with which at least half of all is used."""
+    for length in sorted({min(n // k, most) for n in lengths for k in (1, 2)}, reverse=True):
+        counts = [n // length for n in lengths] if length else []
+        if sum(counts) > 1 and 2 * length * sum(counts) >= sum(lengths):
+            return length
+    return 0
 
 
 def demo_excerpts(feed: Feed, rate: float) -> Excerpts | None:

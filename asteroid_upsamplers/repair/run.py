@@ -107,9 +107,11 @@ def run_repair(
         if value is not None and not 0 < value < math.inf:
             raise UsageError(f"{name} must be a number above 0, not {value}")
     if output_file is not None:
-        check_output(output_file, target, force_overwrite)
+        check_output(output_file, (target, *audio), force_overwrite)
     if page is not None:
-        check_output(page, target, force=True)
+        check_output(page, (target, *audio), force=True)
+        if output_file is not None and page.resolve() == output_file.resolve():
+            raise UsageError(f"{page}: cannot be the page and the repaired network (-o) at once")
     if method in NEED_AUDIO and not audio:
         raise UsageError(f"--method {method} needs audio that the network is to work on (--audio)")
     if method not in METHODS:
@@ -154,6 +156,8 @@ def run_repair(
         write_page(page, words, judge, best.heard)
     if output_file is not None:
         _save(output_file, loaded, best)
+        if "state" in how:
+            Path(how["state"]).unlink(missing_ok=True)
     return RepairResult(best.report, best.verdict, trials, words, output_file)
 
 
@@ -165,7 +169,7 @@ def run_undo(target: str, output_file: Path | None, force_overwrite: bool = Fals
     """
     if output_file is None:
         raise UsageError("--undo needs a file to write the original to (-o)")
-    check_output(output_file, target, force_overwrite)
+    check_output(output_file, (target,), force_overwrite)
     undo_file(target, output_file)
     return output_file
 

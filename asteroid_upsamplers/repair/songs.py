@@ -29,8 +29,8 @@ class SongScore(Result):
 
     Args:
         song: Its name.
-        sdr_db: Mean over the sources of the median over windows of a second (BSS Eval v4); ``None``
-            where a source or estimate is silent in all of them.
+        sdr_db: Mean over the sources that are not silent of the median over windows of a second
+            (BSS Eval v4); ``None`` where all are, or one of their estimates is.
         tones_db: Of the tones where a source is silent (:func:`artifacts.silent_windows`), median
             over the sources.
     """
@@ -112,17 +112,26 @@ class Songs:
                 f"be {len(true)} sources of {self.channels} channel(s) and {frames} samples"
             )
         estimates = output.unflatten(0, (len(true), self.channels)).to(mixture)
-        evaluate = importlib.import_module("asteroid_upsamplers.evaluation.bss_eval").bss_eval
-        pairs = [np.stack([s.T.double().numpy() for s in signals]) for signals in (true, estimates)]
-        found = evaluate(*pairs, self.rate, self.rate, sdr_only=True).SDR
-        medians = [
-            float(np.median(row[np.isfinite(row)])) for row in found if row[np.isfinite(row)].size
-        ]
+        medians = self._sdr_db([s for s in zip(true, estimates, strict=True) if _is_heard(s[0])])
         tones = [
             silent_windows(source, estimate, self.rate, frequencies).tones_db
             for source, estimate in zip(true, estimates, strict=True)
         ]
         return SongScore(song.name, fmean(medians) if medians else None, median(tones))
+
+    def _sdr_db(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[float]:
+        """Median over the windows of each source, but for those in which it is undefined."""
+        if not pairs or not all(_is_heard(estimate) for _, estimate in pairs):
+            return []
+        evaluate = importlib.import_module("asteroid_upsamplers.evaluation.bss_eval").bss_eval
+        signals = [np.stack([s.T.double().numpy() for s in part]) for part in zip(*pairs)]
+        rows = evaluate(*signals, self.rate, self.rate, sdr_only=True).SDR
+        return [float(np.median(row[np.isfinite(row)])) for row in rows if np.isfinite(row).any()]
+
+
+def _is_heard(signal: Tensor) -> bool:
+    """Whether the channels ever add up to something: else there is no SDR (museval's own rule)."""
+    return bool(signal.double().sum(0).any())
 
 
 def paired(before: Sequence[float | None], after: Sequence[float | None]) -> Paired | None:

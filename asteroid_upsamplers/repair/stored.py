@@ -8,8 +8,9 @@ network that a factory makes, the file is its state dict, and the record an attr
 from __future__ import annotations
 
 import importlib
+import os
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -204,18 +205,21 @@ def _record_of(record: Any) -> dict[str, Any]:
     return record
 
 
-def check_output(path: Path, source: str, force: bool) -> None:
+def check_output(path: Path, sources: Sequence[str | Path], force: bool) -> None:
     """Refuse an output that must not be written, before any work.
 
     Raises:
         UsageError: Saying why.
     """
-    if path.exists() and Path(source).exists() and path.samefile(source):
-        raise UsageError(f"{path}: is what is to be repaired; write to another file")
+    if any(path.exists() and Path(source).exists() and path.samefile(source) for source in sources):
+        raise UsageError(f"{path}: is an input of this command; write to another file")
     if path.exists() and not path.is_file():
         raise UsageError(f"{path}: is a folder or a device, must be the name of a file")
     if path.exists() and not force:
         raise UsageError(f"{path}: exists already (-f replaces it)")
+    folder = next(folder for folder in path.absolute().parents if folder.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UsageError(f"{path}: {folder} is no folder that can be written to")
 
 
 def _save(path: Path, content: Any) -> None:

@@ -75,6 +75,11 @@ def _write_repaired(exp_dir: Path, folder: Path) -> bool:
     origin, changed = changed_since(noted.get("model"), {MODEL: [exp_dir / MODEL]})
     if not changed and (folder / MODEL).exists():
         return True
+    if (folder / MODEL).exists() and "repair" not in _configuration(folder):
+        logger.warning(
+            "%s: not repaired: %s holds a model that was trained; rename it", exp_dir, folder
+        )
+        return False
     model = load_music_separator(exp_dir).cpu()
     try:
         report = repair(model)
@@ -94,9 +99,15 @@ def _write_repaired(exp_dir: Path, folder: Path) -> bool:
 
 def _write_configuration(exp_dir: Path, folder: Path, report: RepairReport) -> None:
     """That of the original, with a section more, in which runs of the two differ."""
-    conf = yaml.safe_load((exp_dir / "conf.yml").read_text())
+    conf = _configuration(exp_dir)
     conf["repair"] = {"method": report.method, "order": report.order}
     with whole_or_nothing(folder / "conf.yml") as partial:
         partial.write_text(yaml.safe_dump(conf, sort_keys=False))
-    with whole_or_nothing(folder / "training.json") as partial:
-        shutil.copy(exp_dir / "training.json", partial)
+    if (exp_dir / "training.json").exists():
+        with whole_or_nothing(folder / "training.json") as partial:
+            shutil.copy(exp_dir / "training.json", partial)
+
+
+def _configuration(exp_dir: Path) -> dict[str, Any]:
+    path = exp_dir / "conf.yml"
+    return (yaml.safe_load(path.read_text()) if path.exists() else None) or {}

@@ -34,6 +34,7 @@ def files(tmp_path, monkeypatch):
     soundfile.write("stereo.wav", np.stack([noise, noise], 1), RATE)
     soundfile.write("other.wav", noise, 2 * RATE)
     soundfile.write("silence.wav", 0 * noise, RATE)
+    soundfile.write("short.wav", noise[:100], RATE)
     np.save("array.npy", noise[None])
     np.save("complex.npy", noise[None].astype(np.complex64))
     (tmp_path / "empty").mkdir()
@@ -71,10 +72,17 @@ def test_a_model_file(files, capsys):
     }  # fmt: skip
     page = (files / "page.html").read_text()
     assert page.count("<audio") == page.count("<img") == 6
-    main(["repair", "out.pth", "--undo", "-o", "undone.pth"])
+    main(["repair", "out.pth", "--undo", "-o", "undone.pth", "--json"])
+    assert json.loads(capsys.readouterr().out) == {"written": "undone.pth"}
     undone = torch.load("undone.pth")
     assert undone.keys() == before.keys()
     same_bits(undone["state_dict"], before["state_dict"])
+
+
+def test_a_finished_training_leaves_no_state(files):
+    options = ("--method", "distil", "--options", '{"steps": 1, "piece": 2048}')
+    run("model.pth", "-o", "out.pth", *SHORT, *options)
+    assert (files / "out.pth").exists() and not (files / "out.pth.state").exists()
 
 
 def test_a_repaired_file_is_a_model_anywhere(files):
@@ -152,9 +160,12 @@ def test_a_factory(files):
 
 
 REFUSED = {
-    "model.pth: is what is to be repaired": ["model.pth", "-o", "model.pth", "-f"],
+    "model.pth: is an input": ["model.pth", "-o", "model.pth", "-f"],
+    "noise.wav: is an input": ["model.pth", "--audio", "noise.wav", "--html", "noise.wav"],
+    "new.pth: cannot be the page and": ["model.pth", "-o", "new.pth", "--html", "new.pth"],
     "noise.wav: exists already (-f replaces it)": ["model.pth", "-o", "noise.wav"],
     "empty: is a folder": ["model.pth", "-o", "empty", "-f"],
+    "model.pth is no folder that can be": ["model.pth", "-o", "model.pth/new.pth"],
     "nowhere.pth: no such file": ["nowhere.pth"],
     "noise.wav: no model file": ["noise.wav"],
     "net.onnx: an ONNX file is not repaired": ["net.onnx"],
@@ -164,6 +175,7 @@ REFUSED = {
     "other.wav: 16000 Hz, the network takes 8000 Hz": ["model.pth", "--audio", "other.wav"],
     "stereo.wav: 2 channel(s), the network takes 1": ["model.pth", "--audio", "stereo.wav"],
     "silence.wav: silent or too short": ["model.pth", "--audio", "silence.wav"],
+    "short.wav: silent or too short": ["model.pth", "--audio", "short.wav"],
     "gone.wav: no such file": ["model.pth", "--audio", "gone.wav"],
     "array.npy: an array of shape (1, 16000), must be (2, time)": None,
     "--method distil needs audio": ["model.pth", "--method", "distil"],
@@ -176,10 +188,10 @@ REFUSED = {
         "--audio",
         "complex.npy",
     ],
-    "option 'steps' must be int, not 'many'": [
-        *("model.pth", "--method", "distil", "--audio", "noise.wav"),
-        *("--options", '{"steps": "many"}'),
-    ],
+    "option 'steps' must be int, not 'many'": '{"steps": "many"}',
+    "option 'seed' must be int, not 1e+30": '{"seed": 1e30}',
+    "seed must be from 0 to": '{"seed": -1}',
+    "--undo goes with -o, -f and --json": ["model.pth", "--undo", "--layers", "decoder.1"],
     "model.pth: holds no record of a repair": ["model.pth", "--undo", "-o", "new.pth"],
     "--undo needs a file": ["model.pth", "--undo"],
 }
@@ -189,6 +201,9 @@ REFUSED = {
 def test_one_line_for_what_is_wrong(files, capsys, words, arguments):
     if arguments is None:
         arguments = special(words)
+    if isinstance(arguments, str):
+        given = ("--method", "distil", "--audio", "noise.wav", "--options", arguments)
+        arguments = ["model.pth", *given]
     if arguments[0] == FACTORY:
         arguments = [*arguments, "--settings", json.dumps(LAYER)]
     short = () if {"--undo", "--seconds"} & set(arguments) else ("--seconds", 1)

@@ -81,6 +81,8 @@ def test_it_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
         settings = TRAINING | {"lr": lr, "state": path}
         with pytest.raises(UsageError, match="of another network, of other inputs or settings"):
             repair(network, "distil", calibration=data(x), **settings)
+    with pytest.raises(UsageError, match="of another network, of other inputs or settings"):
+        repair(vocoder(), "distil", layers="0", calibration=data(0), state=path, **TRAINING)
     path.write_bytes(b"nothing")
     with pytest.raises(UsageError, match="delete it to begin anew"):
         trained(path)

@@ -229,3 +229,8 @@ def test_a_network_that_cannot_be_copied_is_repaired_in_place_or_not_at_all(monk
     assert same_bits(bits(report.undo()), before)
     with pytest.raises(UsageError, match="of another network"):
         restore(nn.Linear(1, 1), report.originals)
+
+
+def test_double_precision_is_reported_as_repaired():
+    (layer,) = repair(nn.ConvTranspose1d(1, 1, 8, 4).double()).layers
+    assert layer.status == "repaired" and layer.change > 0.1

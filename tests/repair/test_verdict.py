@@ -90,6 +90,25 @@ def test_what_is_judged_is_held_out(tmp_path, monkeypatch):
     assert seconds == [list(range(50)), list(range(50, 100, 5))]
 
 
+@pytest.mark.parametrize(
+    ("lengths", "excerpt", "count"),
+    [
+        ((30_000, 100), 8000, 3),
+        ((9000, 300, 200), 4500, 2),
+        ((3000, 4000, 5000, 6000, 7000), 5000, 3),
+    ],
+)
+def test_one_short_or_long_file_does_not_decide_how_excerpts_are_cut(
+    tmp_path, lengths, excerpt, count
+):
+    paths = [tmp_path / f"{length}.npy" for length in lengths]
+    for path, length in zip(paths, lengths, strict=True):
+        np.save(path, np.ones((1, length)))
+    halves = excerpts.read_excerpts(paths, Judge(Held(), RATE, (1, 1, RATE)).feed, RATE)
+    found = [e.input.shape[-1] for half in halves for e in half]
+    assert found == [excerpt] * count
+
+
 def song_set(root, songs=1):
     """Sources of which :class:`Held` keeps every sample; the first song is silent for a second."""
     for index in range(songs):
@@ -131,6 +150,15 @@ def test_songs_with_true_sources(tmp_path):
     assert verdict.sdr.low_db < verdict.sdr.mean_db < verdict.sdr.high_db
     # the output changes a lot, and for the better: that is no cost where it can be measured
     assert (verdict.judged_on, verdict.verdict, verdict.sdr.songs) == ("songs", "safe", 7)
+
+
+@pytest.mark.parametrize("silent", [1, 2])
+def test_a_source_that_is_silent_throughout_has_no_sdr(tmp_path, silent):
+    root = song_set(tmp_path)
+    for name in Held.sources[:silent]:
+        soundfile.write(root / f"test/song0/{name}.wav", np.zeros(4 * RATE), RATE, "FLOAT")
+    (song,) = repair.judge(Held(), Held((0.6, 0.5)), RATE, SHAPE, songs=root).songs
+    assert (song["sdr_before_db"] is None) == (silent == 2)
 
 
 def test_search_takes_no_layer_that_is_not_needed():

@@ -94,3 +94,12 @@ def test_another_model_is_repaired_again(tmp_path, songs):
     )
     assert repair_experiments([exp_dir], *songs) == [folder]
     assert (folder / "best_model.pth").read_bytes() != before
+
+
+def test_a_trained_model_is_not_overwritten(tmp_path, songs, caplog):
+    exp_dir = write_experiment(tmp_path / "exp" / "x", "transposed", 1)
+    other = write_experiment(repaired_folder(exp_dir), "transposed", 2) / "best_model.pth"
+    before = other.read_bytes()
+    assert repair_experiments([exp_dir], *songs) == []
+    assert other.read_bytes() == before
+    assert f"{other.parent} holds a model that was trained" in caplog.text
