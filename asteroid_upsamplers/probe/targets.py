@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
+from torch.nn.parameter import is_lazy
 
 from ..errors import UsageError, one_line
 from .feed import Network, cause_of
@@ -146,8 +147,8 @@ def _built(target: str, settings: dict[str, Any]) -> Network:
     weights = network.parameters() if isinstance(network, nn.Module) else ()
     if any(is_lazy(weight) or weight.is_meta for weight in weights):
         raise UsageError(
-            f"{target}: gives a network without weights (lazy, or on the device meta): run it once, "
-            "or load them, in the factory"
+            f"{target}: gives a network without weights (lazy, or on the device meta): run it "
+            "once, or load them, in the factory"
         )
     return network
 

@@ -124,7 +124,9 @@ class Songs:
         if not pairs or not all(_is_heard(estimate) for _, estimate in pairs):
             return []
         evaluate = importlib.import_module("asteroid_upsamplers.evaluation.bss_eval").bss_eval
-        signals = [np.stack([s.T.double().numpy() for s in part]) for part in zip(*pairs)]
+        signals = [
+            np.stack([s.T.double().numpy() for s in part]) for part in zip(*pairs, strict=True)
+        ]
         rows = evaluate(*signals, self.rate, self.rate, sdr_only=True).SDR
         return [float(np.median(row[np.isfinite(row)])) for row in rows if np.isfinite(row).any()]
 

@@ -127,6 +127,8 @@ def network():
     layer = torch.nn.ConvTranspose1d(1, 1, 4, 2)
     layer.weight.data[0, 0, 0] = float("nan")
     return layer
+def lazy():
+    return torch.nn.LazyConvTranspose1d(1, 4)
 """
 CONV1D = '{"in_channels": 1, "out_channels": 1, "kernel_size": 3}'
 UPSAMPLE = ["torch.nn:Upsample", "--settings", '{"scale_factor": 2}', "--seconds", "1"]
@@ -138,6 +140,7 @@ REFUSED = {
     "has no attribute 'Network'": ["torch.nn:Network"],
     "cannot be built with no settings": ["torch.nn:Conv1d"],
     "gives a dict, but must give a network": ["builtins:dict"],
+    "gives a network without weights": ["stranger:lazy"],
     "stranger:network: weight holds NaN": ["stranger:network"],
     "stranger:leave: cannot be built with no settings: SystemExit": ["stranger:leave"],
     "(stranger.py, line 5: return leave.nothing)": ["stranger:fails"],
