@@ -13,6 +13,9 @@ from torch.nn import functional as F
 from ..artifacts import ToneLevels, UpsamplingSystem, system_of, tone_levels
 from ..artifacts.system import AnyLayer, transposed_system
 
+MOST_DENOMINATOR = 1000
+"""Sample rates are in ratios such as 441 to 160."""
+
 INTERPOLATIONS = {"nearest": "nearest", "linear": "bilinear", "cubic": "bicubic"}
 """Families, and the mode that ``F.interpolate`` calls them by in two dimensions."""
 
@@ -48,7 +51,7 @@ class UpsamplingCall:
     @property
     def period(self) -> int:
         """Of what it repeats in its output, in samples: the stride, or of 3/2 the 3."""
-        return Fraction(self.stride).limit_denominator(64).numerator
+        return fraction_of(self.stride).numerator
 
     def system(self) -> UpsamplingSystem | None:
         """The layer as a linear system, up to a delay; ``None`` if that is unknown."""
@@ -57,6 +60,18 @@ class UpsamplingCall:
     def tones(self) -> ToneLevels | None:
         """Tones that it adds to a constant, from its weights; ``None`` if that is unknown."""
         return None if self.layer is None else tone_levels(self.layer())
+
+
+def fraction_of(ratio: float | Fraction, rounding: float = 1e-6) -> Fraction:
+    """The ratio of the smallest whole numbers that differs by no more than ``rounding``.
+
+    Ratios of lengths are inexact, as lengths are rounded: ``rounding`` is 1 over the shorter one.
+    """
+    for denominator in range(1, MOST_DENOMINATOR):
+        fraction = Fraction(round(ratio * denominator), denominator)
+        if abs(fraction / Fraction(ratio) - 1) <= rounding:
+            return fraction
+    return Fraction(ratio).limit_denominator(MOST_DENOMINATOR)
 
 
 @torch.no_grad()

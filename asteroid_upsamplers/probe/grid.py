@@ -15,7 +15,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..artifacts.silence import line_powers
-from .calls import UpsamplingCall
+from .calls import UpsamplingCall, fraction_of
+
+NEAR_LENGTH, NEAR_CHANGE = 0.3, 0.05
+"""A ratio of rates is taken for another if their logarithms differ by less than this: one that is
+known from lengths, and one that is known from how much longer two signals get."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,9 @@ def output_rates(
 ) -> list[float]:
     """Sample rate of each layer's output in Hz.
 
-    It is the network's rate over a product of later layers' strides. Padding and rounding make
-    lengths inexact, so the nearest of the possible products is taken.
+    It is the network's rate, or that at which a later layer takes or gives its signal. Padding and
+    rounding make lengths inexact, so the nearest of these is taken. If none is near, the rate falls
+    again behind the layer, and the ratio of the lengths is taken.
 
     Args:
         calls: The layers.
@@ -71,15 +76,27 @@ def output_rates(
         change: By how many it is longer if the input is longer; 0 if that is unknown.
         sample_rate: Of the network's output, in Hz.
     """
-    rates = []
-    for index, call in enumerate(calls):
-        products = {1.0}
-        for later in calls[index + 1 :]:
-            products |= {product * later.stride for product in products}
-        ratio = change / call.change if change and call.change else time / call.time
-        best = min(products, key=lambda product: abs(math.log(ratio / product)))
-        rates.append(sample_rate / (best if abs(math.log(ratio / best)) < 0.3 else ratio))
+    rates: list[float] = []
+    possible = {sample_rate}
+    for call in reversed(calls):
+        ratio, near = time / call.time, NEAR_LENGTH
+        if change and call.change:
+            ratio, near = change / call.change, NEAR_CHANGE
+        elif change:  # one of several parts of the signal, whose length is fixed
+            ratio, near = ratio / _alike(calls, call), math.inf
+        rate = min(possible, key=lambda rate: abs(math.log(sample_rate / rate / ratio)))
+        if abs(math.log(sample_rate / rate / ratio)) >= near:
+            shortest = min(time, change or time, call.change or call.time)
+            rate = sample_rate / float(fraction_of(ratio, 1 / shortest))
+        possible |= {rate, rate / call.stride}
+        rates.insert(0, rate)
     return rates
+
+
+def _alike(calls: Sequence[UpsamplingCall], call: UpsamplingCall) -> int:
+    """How often the same layer ran for a signal of the same length."""
+    name = call.name.partition("#")[0]
+    return sum(c.name.partition("#")[0] == name and c.time == call.time for c in calls)
 
 
 def grid_of(
@@ -90,7 +107,9 @@ def grid_of(
 ) -> ToneGrid:
     """The grid that holds the tones of all layers, and those of further upsampling factors."""
     pairs = zip(calls, rates, strict=True)
-    periods = [*(sample_rate * call.period / rate for call, rate in pairs), *factors]
-    whole = [round(period) for period in periods if abs(period - round(period)) < 1e-6]
-    period = math.lcm(*(p for p in whole if p > 0))
-    return ToneGrid(sample_rate, max(2, period if whole else round(max(periods))))
+    periods = [fraction_of(call.period * sample_rate / rate) for call, rate in pairs]
+    # behind a layer of stride 7 whose rate falls by 4 again, what it makes repeats after 7 samples
+    repeats = [period.numerator for period in periods if period > 0]
+    repeats += [round(factor) for factor in factors if abs(factor - round(factor)) < 1e-6]
+    period = math.lcm(*(p for p in repeats if p > 0))
+    return ToneGrid(sample_rate, max(2, period if repeats else round(max(factors))))

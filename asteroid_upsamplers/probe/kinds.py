@@ -14,6 +14,7 @@ from ..layers.inference import FoldedUpsampler
 from .calls import (
     UpsamplingCall,
     convolved_system,
+    fraction_of,
     interpolation_system,
     subpixel_system,
     transposed_system_2d,
@@ -54,7 +55,7 @@ def _stride(growth: Growth) -> int | float:
     whole = round(growth.factor)
     rounding = max(0.01, 1.5 * float(growth.factor) / max(growth.time.change, 1))
     exact = growth.factor == whole or abs(growth.factor / whole - 1) < min(rounding, 0.1)
-    return whole if exact else float(growth.factor.limit_denominator(64))
+    return whole if exact else float(fraction_of(growth.factor, 1 / max(growth.time.change, 1)))
 
 
 def _kind(lengths: Lengths, growth: Growth, stride: int | float) -> tuple[str, Layer | None]:

@@ -34,7 +34,8 @@ class LayerReport(Result):
             out (``ProbeReport.attributed_tones`` says which tones); ``None`` where there are none.
             Layers of a group are taken out together, and have one level.
         group: What anti-aliased activations of the same kind have in common in their names, such as
-            ``"blocks.*.upsample"``; empty for other layers.
+            ``"blocks.*.upsample"``; of a layer that runs on one part of the signal after the other,
+            its name; empty for other layers.
     """
 
     name: str

@@ -65,7 +65,7 @@ def describe_network(report: ProbeReport, name: str) -> Page:
     audible = [tone for tone in silence.tones if tone["level_db"] > AUDIBLE_DB]
     if silence.rms and not audible:
         quiet += f" No tone is above {AUDIBLE_DB:g} dB, as loud as could be heard."
-    layers = LAYERS + (GROUPED if any(layer.group for layer in report.layers) else "")
+    layers = LAYERS + (GROUPED if any("*" in layer.group for layer in report.layers) else "")
     return Page(
         f"Upsampling artifacts of {name}",
         [
@@ -125,17 +125,18 @@ def _advice(report: ProbeReport, name: str) -> str:
     seen = {layer.name: layer for layer in report.layers if layer.kind != UNKNOWN}
     seen |= {layer.group: layer for layer in report.layers if layer.group}
     worst = next((seen[name] for name in report.attributed_to if name in seen), None)
-    if worst is not None and worst.group:
+    if worst is not None and "*" in worst.group:
         return (
             f"Give the activations {worst.group} an upsampling filter whose phases have equal "
             "sums: divide the taps of each phase by their sum."
         )
     if worst is not None:
         return (
-            f"Give {worst.name} ({worst.kind}, stride {worst.stride:g}) another upsampler, such as "
-            "nearest or linear, and fine-tune the network. swap_decoder(model, 'nearest') does so "
-            "for a trained encoder/masker/decoder model of Asteroid, with_upsampler(its class) for "
-            f"a new one; layers.make('nearest', in_channels, out_channels, {worst.stride:g}) makes "
+            f"Give {worst.group or worst.name} ({worst.kind}, stride {worst.stride:g}) another "
+            "upsampler, such as nearest or linear, and fine-tune the network. "
+            "swap_decoder(model, 'nearest') does so for a trained encoder/masker/decoder model of "
+            "Asteroid, with_upsampler(its class) for a new one; "
+            f"layers.make('nearest', in_channels, out_channels, {worst.stride:g}) makes "
             f"a layer for any network. Or {_repair(name)}"
         )
     return (

@@ -56,11 +56,12 @@ def upsampling_calls(
     found += _assumed(lengths, lengths.used(output) - {growth.op for growth in found})
     found.sort(key=lambda growth: growth.op)
     calls = [call_of(lengths, growth) for growth in found]
-    counts: dict[str, int] = {}
-    for call in calls:
-        name = call.name or call.kind
-        counts[name] = counts.get(name, 0) + 1
-        call.name = name if counts[name] == 1 else f"{name}#{counts[name]}"
+    names = [call.name or call.kind for call in calls]
+    for index, (call, name) in enumerate(zip(calls, names, strict=True)):
+        before = names[:index].count(name)
+        call.name = f"{name}#{before + 1}" if before else name
+        if other is not None and not call.change and names.count(name) > 1:
+            call.group = name  # it runs on one part of the signal after the other
     _group([call for call, growth in zip(calls, found, strict=True) if comes_back(lengths, growth)])
     return calls
 

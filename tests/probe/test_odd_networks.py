@@ -73,3 +73,60 @@ def test_what_cannot_be_watched_or_has_no_length_of_its_own_is_still_examined():
     )
     assert (report.unseen_factor, report.total_factor) == (None, None)
     assert "depends on what the input is" in report.remarks[0]
+
+
+def _falls():
+    """Layers whose rate falls again by a ratio, and the tones that a spectrum of zeros shows."""
+    torch.manual_seed(0)
+    decimated = nn.Sequential(nn.Conv1d(4, 4, 1), nn.ConvTranspose1d(4, 1, 10, 7), nn.AvgPool1d(4))
+    first, last = nn.ConvTranspose1d(4, 4, 12, 8), nn.ConvTranspose1d(4, 1, 9, 6)
+
+    def resampled(x):
+        return F.interpolate(last(first(x).tanh()), scale_factor=147 / 160, mode="linear")
+
+    return [(decimated, [16000 * 4], 7), (resampled, [16000 / 5.5125, 16000 / 0.91875], 441)]
+
+
+@pytest.mark.parametrize("case", [0, 1])
+def test_the_rate_may_fall_again_by_a_ratio(case):
+    network, rates, period = _falls()[case]
+    report = probe(network, 16000, (1, 4, 2000))
+    assert [layer.output_rate_hz for layer in report.layers] == pytest.approx(rates)
+    with torch.no_grad():
+        y = network(torch.zeros(1, 4, 2000)).flatten().double()
+    steady = y[len(y) // 4 :][: len(y) // 2 // period * period]
+    powers = (torch.fft.rfft(steady - steady.mean()) / len(steady)).abs().square() * 2
+    loudest = report.silence.tones[0]
+    assert loudest["frequency_hz"] == pytest.approx(16000 * int(powers.argmax()) / len(steady))
+    assert loudest["level_db"] == pytest.approx(10 * float(powers.max().log10()), abs=0.1)
+    assert report.silence.share_at_predicted_tones > 0.99
+
+
+def test_the_ratio_of_two_rates_is_found_from_rounded_lengths():
+    def resampled(x):
+        return torch.relu(F.interpolate(x, size=x.shape[-1] * 160 // 147, mode="linear"))
+
+    report = probe(resampled, 16000, (1, 1, 48001))
+    assert [tone["frequency_hz"] for tone in report.noise.present] == pytest.approx([1300])
+
+
+class InParts(nn.Module):
+    """Runs a network on one part of the signal after the other, as long songs are separated."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        layers = nn.Conv1d(1, 4, 8, 4, padding=2), nn.ReLU(), nn.ConvTranspose1d(4, 1, 4, 4)
+        self.net = nn.Sequential(*layers)
+
+    def forward(self, x):
+        y = torch.zeros_like(x)
+        for start in range(0, x.shape[-1], 1000):
+            y[..., start : start + 1000] = self.net(x[..., start : start + 1000])
+        return y
+
+
+def test_a_layer_that_runs_on_parts_of_the_signal_is_one():
+    report = probe(InParts(), 16000, (1, 1, 16000))
+    assert report.attributed_to == ["net.2"]
+    assert {layer.output_rate_hz for layer in report.layers} == {16000}
