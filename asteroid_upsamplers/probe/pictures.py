@@ -60,10 +60,13 @@ def peak_of(signal: Tensor) -> float:
 def heard(
     title: str, signal: Tensor, rate: float, tones: Sequence[float], peak: float | None = None
 ) -> Section:
-    """A spectrogram with marks at the tones, and the sound, both relative to ``peak``: its own."""
+    """A spectrogram with marks at the tones, and the sound, both relative to ``peak``: its own.
+
+    With ``peak`` several are compared, and the tones are those that are looked for.
+    """
     from matplotlib.figure import Figure
 
-    own = peak_of(signal)
+    own, compared = peak_of(signal), peak is not None
     peak = own if peak is None else peak
     signal = signal.double() - signal.double().mean(1, keepdim=True)
     figure = Figure(figsize=(8.5, 3.6), layout="constrained")
@@ -71,12 +74,13 @@ def heard(
     Panel(spectrogram((signal / peak).numpy()), rate, tones[:MARKED]).draw(axes)
     caption = (
         "Every column stands at the start of its window, and the last window ends on the right. "
-        "Red marks on the right: the tones that are present. Without the mean; of several channels "
-        f"the loudest in each bin; the peak is {20 * np.log10(own):.1f} dB."
+        f"Red marks on the right: the tones that are {'looked for' if compared else 'present'}. "
+        "Without the mean; of several channels the loudest in each bin; "
+        f"the peak is {20 * np.log10(own):.1f} dB."
     )
     if peak != own:
         caption += f" 0 dB stands for a peak of {20 * np.log10(peak):.1f} dB."
-    wav, said = _sound(signal, rate, peak_of(signal[:2]) if peak == own else peak)
+    wav, said = _sound(signal, rate, peak if compared else peak_of(signal[:2]))
     return Section(title, png=png_of(figure), wav=wav, caption=f"{caption} {said}")
 
 

@@ -71,6 +71,8 @@ def repair_experiments(
 
 def _write_repaired(exp_dir: Path, folder: Path) -> bool:
     """Make the folder, unless it is there; false if there is nothing to repair."""
+    if not (exp_dir / MODEL).exists():
+        raise UsageError(f"{exp_dir}: no experiment here (no {MODEL}); train one first")
     noted = read_notes(folder / NOTES)
     origin, changed = changed_since(noted.get("model"), {MODEL: [exp_dir / MODEL]})
     if not changed and (folder / MODEL).exists():

@@ -182,7 +182,10 @@ def start_from_file(conf: Config, model: MusicSeparator) -> None:
     path = conf["training"].get("init_from")
     if not path:
         return
-    given = load_model(path)
+    try:
+        given = load_model(path)
+    except UsageError as error:
+        raise UsageError(f"training.init_from: {error}") from error
     wanted, found = _arguments(model), _arguments(given)
     differing = [key for key in wanted if wanted[key] != found.get(key)]
     if type(given) is not type(model) or differing:

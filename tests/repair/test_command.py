@@ -12,6 +12,7 @@ from asteroid.models import BaseModel
 
 from asteroid_upsamplers.cli import main
 from asteroid_upsamplers.models import DemucsLike, load_model
+from asteroid_upsamplers.probe.pictures import heard, peak_of
 from asteroid_upsamplers.repair.stored import load_target
 
 RATE = 8000
@@ -77,6 +78,13 @@ def test_a_model_file(files, capsys):
     undone = torch.load("undone.pth")
     assert undone.keys() == before.keys()
     same_bits(undone["state_dict"], before["state_dict"])
+
+
+def test_before_and_after_are_played_at_the_same_gain():
+    before = torch.tensor([[0.1], [0.1], [0.8]]) * torch.linspace(-1, 1, 4000)
+    captions = [heard("", y, RATE, [], peak_of(before)).caption for y in (before, before / 2)]
+    first, second = (caption.partition("amplified by ")[2] for caption in captions)
+    assert first == second != ""
 
 
 def test_a_finished_training_leaves_no_state(files):

@@ -6,6 +6,7 @@ import torch
 import yaml
 
 from asteroid_upsamplers.artifacts import tone_levels
+from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.evaluation import separate_experiments
 from asteroid_upsamplers.models import DemucsLike, load_model
 from asteroid_upsamplers.report import (
@@ -103,3 +104,8 @@ def test_a_trained_model_is_not_overwritten(tmp_path, songs, caplog):
     assert repair_experiments([exp_dir], *songs) == []
     assert other.read_bytes() == before
     assert f"{other.parent} holds a model that was trained" in caplog.text
+
+
+def test_an_experiment_that_is_missing_is_named(tmp_path, songs):
+    with pytest.raises(UsageError, match="x: no experiment here"):
+        repair_experiments([tmp_path / "x"], *songs)

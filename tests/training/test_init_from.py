@@ -57,5 +57,5 @@ def test_another_network_is_refused(repaired, options, words):
 def test_interpolations_need_no_constraint(tmp_path):
     conf = configured("some.pth", upsampler="linear")
     assert "tone_free" not in build_model(conf).get_model_args()["upsampler_kwargs"]
-    with pytest.raises(UsageError, match="some.pth: no such file"):
+    with pytest.raises(UsageError, match="init_from: some.pth: no such file"):
         start_from_file(conf, build_model(conf))
