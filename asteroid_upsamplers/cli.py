@@ -12,6 +12,7 @@ from typing import Any
 from . import __version__
 from .cli_data import add_demo_data
 from .cli_repair import add_repair
+from .cli_separate import add_force, add_separate
 from .console import json_object, print_json, print_lines, seed, shape, write
 from .errors import UsageError, one_line_errors
 
@@ -22,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
     _add_list(commands)
-    _add_separate(commands)
+    add_separate(commands)
     _add_convert(commands)
     add_demo_data(commands)
     _add_report(commands)
@@ -55,59 +56,6 @@ def _list(json: bool) -> None:
         print_lines(f"{name:<12} {summary}" for name, summary in summaries.items())
 
 
-def _add_separate(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser(
-        "separate",
-        help="separate audio files with a trained model",
-        description="Write NAME_SOURCE.wav for every file: 32-bit float at the file's own sample "
-        "rate, not rescaled. Files that exist are kept.",
-    )
-    add = parser.add_argument
-    add("model", type=Path, help="file of any Asteroid model, such as best_model.pth")
-    add(
-        "paths",
-        nargs="+",
-        type=Path,
-        metavar="FILE",
-        help="audio file of any format, or a folder, which is searched for audio files",
-    )
-    folder = "folder to write to (default: beside each file)"
-    add("-o", "--output_dir", "--output-dir", type=Path, help=folder)
-    _add_force(parser)
-    add("-d", "--device", help="such as cuda:0 (default: a GPU if there is one)")
-    chunk = "length of the chunks that a file is cut into (default: 10; inf: the whole file)"
-    add("--chunk", type=float, default=10.0, metavar="SECONDS", help=chunk)
-    overlap = "share of a chunk that it has in common with the next, 0 to 0.5 (default: 0.25)"
-    add("--overlap", type=float, default=0.25, metavar="SHARE", help=overlap)
-    shifts = "average the estimates over N random delays: better, and N times slower (default: 0)"
-    add("--shifts", type=int, default=0, metavar="N", help=shifts)
-    batch = "chunks that go through the network at once: faster on a GPU, more memory (default: 1)"
-    add("--batch", type=int, default=1, metavar="N", help=batch)
-    add("--json", action="store_true", help="print the names of the written files as JSON")
-    parser.set_defaults(run=_separate)
-
-
-def _separate(model: Path, device: str | None, json: bool, **options: Any) -> None:
-    from .separation import SomeFailedError, load_on_device, separate_files
-
-    failure = None
-    try:
-        written = separate_files(load_on_device(model, device), **options)
-    except SomeFailedError as error:
-        written, failure = error.written, error
-    if json:
-        print_json([str(path) for path in written])
-    else:
-        print_lines(written)
-    if failure:
-        raise failure
-
-
-def _add_force(parser: argparse.ArgumentParser) -> None:
-    names = ("-f", "--force_overwrite", "--force-overwrite")
-    parser.add_argument(*names, action="store_true", help="replace files that exist")
-
-
 def _add_convert(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "convert", help="convert a checkpoint of Demucs v1 or v2 to a model file"
@@ -121,7 +69,7 @@ def _add_convert(commands: argparse._SubParsersAction) -> None:
         help="whether the network works at twice the sample rate, if the file does not state it "
         "(default: it does)",
     )
-    _add_force(parser)
+    add_force(parser)
     parser.set_defaults(run=_convert)
 
 

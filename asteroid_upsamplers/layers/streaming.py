@@ -39,20 +39,53 @@ class StreamState:
     flushed: bool = False
 
 
-class LayerStream:
-    """An upsampler on a signal that comes in chunks; see :func:`stream`.
+@dataclass(frozen=True)
+class Reach:
+    """Where a network gives for a part of a signal what it gives for the whole.
+
+    Args:
+        frames: By so many frames (or a multiple) a part may begin later than the whole,
+        samples: which moves its output by so many samples.
+        ahead: Samples before the end of a part that are made otherwise.
+        back: Samples after its start that are made otherwise.
+        least: Frames of the shortest input.
+    """
+
+    frames: int
+    samples: int
+    ahead: int
+    back: int
+    least: int
+
+
+class Stream:
+    """A network on a signal that comes in chunks.
+
+    Args:
+        run: ``(batch, in_channels, frames)`` -> ``(batch, *out_shape, samples)``.
+        in_channels: Of a frame.
+        out_shape: Of an output without its batch and its samples.
+        reach: Where its output for a part of a signal is that for the whole.
+        like: A weight, whose device and precision chunks must have.
 
     Attributes:
-        latency: By how many output samples the output lags behind ``stride`` times the frames
-            received: the layer's look-ahead, and what it makes otherwise near an end.
+        latency: By how many output samples, at most, the output lags behind the frames received, at
+            the output's rate.
         state: A :class:`StreamState`.
     """
 
-    def __init__(self, layer: Upsampler | FoldedUpsampler):
-        if not isinstance(layer, (Upsampler, FoldedUpsampler)):
-            raise UsageError(f"a stream needs an upsampler, not {type(layer).__name__}")
-        self.layer = layer
-        self.latency, self._warm_up, self._least = _reach(layer)
+    def __init__(
+        self,
+        run: Callable[[Tensor], Tensor],
+        in_channels: int,
+        out_shape: tuple[int, ...],
+        reach: Reach,
+        like: Tensor,
+    ):
+        self._run, self.in_channels, self._out_shape = run, in_channels, out_shape
+        self._reach, self._like = reach, like
+        waiting = -(-reach.samples * (reach.frames - 1) // reach.frames)
+        self.latency = max(0, reach.ahead + waiting)
         self.state = StreamState()
 
     def reset(self) -> None:
@@ -67,28 +100,32 @@ class LayerStream:
             x: ``(batch, in_channels, frames)`` or ``(in_channels, frames)``, like all before.
 
         Returns:
-            ``(batch, out_channels, samples)`` or ``(out_channels, samples)``, perhaps of none.
+            What the network gives, ``(batch, ..., samples)`` or without ``batch``; perhaps no
+            samples.
 
         Raises:
             UsageError: (a ``ValueError``) for another shape, device or precision than before; for
                 frames after :meth:`flush`.
         """
         self._check(x)
-        state, stride = self.state, self.layer.stride
+        state, reach = self.state, self._reach
         frames = x if x.dim() == 3 else x[None]
         if state.frames is not None:
             frames = torch.cat([state.frames, frames], -1)
         received = state.received + x.shape[-1]
-        start = received - frames.shape[-1]
-        stop = received * stride - self.latency if received >= self._least else 0
-        run: Callable[[Tensor], Tensor] = self.layer
-        if start and isinstance(self.layer, FoldedUpsampler):
-            run = self.layer.middle  # no end is in sight
-        y = self._samples(run, frames, state.emitted - start * stride, stop - start * stride)
-        emitted = max(state.emitted, stop)
-        needed = min((emitted - self._warm_up) // stride, received - self._least)
-        kept = frames[..., max(0, needed - start) :].clone()
-        self.state = StreamState(kept, received, emitted, x.dim() == 3)
+        start, steps = received - frames.shape[-1], received // reach.frames
+        whole, first = steps * reach.frames, start // reach.frames * reach.samples
+        emitted, stop = state.emitted, state.emitted
+        if whole >= reach.least:
+            stop = max(stop, steps * reach.samples - reach.ahead)
+        if stop > emitted:
+            run = self._inner if start else self._run
+            y = run(frames[..., : whole - start])[..., emitted - first : stop - first]
+        else:
+            y = frames.new_zeros(len(frames), *self._out_shape, 0)
+        needed = min((stop - reach.back) // reach.samples, (whole - reach.least) // reach.frames)
+        kept = frames[..., max(0, needed * reach.frames - start) :].clone()
+        self.state = StreamState(kept, received, stop, x.dim() == 3)
         return y if x.dim() == 3 else y[0]
 
     @torch.no_grad()
@@ -96,31 +133,31 @@ class LayerStream:
         """The remaining samples: the signal has ended. Only :meth:`reset` comes after it.
 
         Raises:
-            UsageError: (a ``ValueError``) if no frame was pushed, or it was flushed before.
+            UsageError: (a ``ValueError``) if too few frames for the network were pushed, or it was
+                flushed before.
         """
-        state = self.state
+        state, reach = self.state, self._reach
         if state.flushed:
             raise UsageError("the stream is flushed already: reset() begins a new one")
         if state.frames is None or not state.received:
             raise UsageError("the stream has got no frames: push some before flush()")
-        first = state.emitted - (state.received - state.frames.shape[-1]) * self.layer.stride
-        y = self._samples(
-            self.layer, state.frames, first, self.layer.output_length(state.frames.shape[-1])
-        )
-        self.state = StreamState(
-            None, state.received, state.emitted + y.shape[-1], state.batched, True
-        )
+        if state.received < reach.least:
+            raise UsageError(
+                f"the stream has got {state.received} frames, the network needs at least "
+                f"{reach.least}"
+            )
+        start = state.received - state.frames.shape[-1]
+        y = self._run(state.frames)[..., state.emitted - start // reach.frames * reach.samples :]
+        emitted = state.emitted + y.shape[-1]
+        self.state = StreamState(None, state.received, emitted, state.batched, True)
         return y if state.batched else y[0]
 
-    def _samples(
-        self, run: Callable[[Tensor], Tensor], frames: Tensor, first: int, stop: int
-    ) -> Tensor:
-        if stop <= first:
-            return frames.new_zeros(len(frames), self.layer.out_channels, 0)
-        return run(frames)[..., first:stop]
+    def _inner(self, frames: Tensor) -> Tensor:
+        """The network on a part from whose start samples are not used."""
+        return self._run(frames)
 
     def _check(self, x: Tensor) -> None:
-        state, channels = self.state, self.layer.in_channels
+        state, channels, wanted = self.state, self.in_channels, self._like
         if state.flushed:
             raise UsageError("frames after flush(): reset() begins a new stream")
         if x.dim() not in (2, 3) or x.shape[-2] != channels:
@@ -128,10 +165,9 @@ class LayerStream:
                 f"a chunk must be (batch, in_channels={channels}, frames) or "
                 f"(in_channels={channels}, frames), not {tuple(x.shape)}"
             )
-        wanted = next(self.layer.parameters())
         if (x.device, x.dtype) != (wanted.device, wanted.dtype):
             raise UsageError(
-                f"a chunk of {x.dtype} on {x.device}, but the layer is {wanted.dtype} on "
+                f"a chunk of {x.dtype} on {x.device}, but the weights are {wanted.dtype} on "
                 f"{wanted.device}"
             )
         if state.frames is None:
@@ -144,6 +180,24 @@ class LayerStream:
                 for b, c in (now, before)
             ]
             raise UsageError(f"a chunk of {shapes[0]}, after chunks of {shapes[1]}")
+
+
+class LayerStream(Stream):
+    """An upsampler on a signal that comes in chunks; see :func:`stream`."""
+
+    def __init__(self, layer: Upsampler | FoldedUpsampler):
+        if not isinstance(layer, (Upsampler, FoldedUpsampler)):
+            raise UsageError(f"a stream needs an upsampler, not {type(layer).__name__}")
+        ahead, back, least = _reach(layer)
+        reach = Reach(1, layer.stride, ahead, back, least)
+        like = next(layer.parameters())
+        super().__init__(layer, layer.in_channels, (layer.out_channels,), reach, like)
+        self.layer = layer
+
+    def _inner(self, frames: Tensor) -> Tensor:
+        if isinstance(self.layer, FoldedUpsampler):
+            return self.layer.middle(frames)  # no end is in sight
+        return self.layer(frames)
 
 
 def stream(layer: Upsampler | FoldedUpsampler) -> LayerStream:

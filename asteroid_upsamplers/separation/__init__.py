@@ -5,12 +5,15 @@ from .chunks import Context, no_context, overlap_add, separate_chunks
 from .devices import visible_gpus
 from .file import Chunking, separate_file
 from .files import SomeFailedError, load_on_device, output_paths, separate_files
+from .live import separate_live
 from .shifts import MAX_SHIFT, shift_averaged, shifted_context
+from .streaming import ModelStream, stream
 
 __all__ = [
     "MAX_SHIFT",
     "Chunking",
     "Context",
+    "ModelStream",
     "SomeFailedError",
     "load_on_device",
     "no_context",
@@ -19,8 +22,10 @@ __all__ = [
     "separate_chunks",
     "separate_file",
     "separate_files",
+    "separate_live",
     "shift_averaged",
     "shifted_context",
     "source_names",
+    "stream",
     "visible_gpus",
 ]

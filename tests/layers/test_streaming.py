@@ -83,8 +83,8 @@ def test_what_a_stream_refuses():
         (torch.zeros(1, 3, 5), r"in_channels=2, frames\).* not \(1, 3, 5\)"),
         (torch.zeros(2, 2, 5), r"chunk of \(2, 2, frames\), after chunks of \(1, 2, frames\)"),
         (torch.zeros(2, 5), r"chunk of \(2, frames\), after chunks of \(1, 2, frames\)"),
-        (torch.zeros(1, 2, 5).double(), "chunk of torch.float64 on cpu, but the layer is"),
-        (torch.zeros(1, 2, 5, device="meta"), "on meta, but the layer is torch.float32 on cpu"),
+        (torch.zeros(1, 2, 5).double(), "chunk of torch.float64 on cpu, but the weights are"),
+        (torch.zeros(1, 2, 5, device="meta"), "on meta, but the weights are torch.float32 on cpu"),
     ):
         with pytest.raises(UsageError, match=words):
             live.push(chunk)
