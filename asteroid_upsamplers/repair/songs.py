@@ -77,6 +77,11 @@ class Songs:
                 f"{root}: the network names no sources (its attribute sources), so that songs "
                 "cannot be compared with what it gives: pass audio (--audio) instead"
             )
+        if next(Path(root).glob("test/*.stem.mp4"), None):
+            raise UsageError(
+                f"{root}: holds .stem.mp4 files, wav files are needed: stage 0 of the recipe makes "
+                "them (in data/wav beside run.sh)"
+            )
         data = importlib.import_module("asteroid_upsamplers.data")  # this and below: higher ranks
         self.channels = int(stated(network, CHANNEL_ATTRIBUTES) or 1)
         self.normalize = bool(getattr(network, "normalize", False))

@@ -120,7 +120,10 @@ def save_repaired(
         "names": list(stored),
     }
     if package is not None and RECORD in package:  # it was repaired before: back to the first
-        first = _record_of(package[RECORD])
+        try:
+            first = _record_of(package[RECORD])
+        except UsageError as error:
+            raise UsageError(f"{path}: not written: what is repaired {error}") from error
         record["original"] |= first["original"]
         record |= {key: first[key] for key in ("names", "model_args") if key in first}
     new = OrderedDict((k, (state if k in changed or k not in stored else stored)[k]) for k in state)
@@ -142,18 +145,19 @@ def undo_file(source: str, path: Path) -> None:
     read = importlib.import_module("asteroid_upsamplers.models.model_files").read_tensors
     content = read(Path(source))
     package = content if isinstance(content, dict) and RECORD in content else None
-    state = package["state_dict"] if package else content
     try:
         record = _record_of(package[RECORD] if package else getattr(content, ATTRIBUTE, None))
     except UsageError as error:
         raise UsageError(f"{source}: {error}") from error
-    names, original = record["names"], record["original"]
-    before = OrderedDict(
-        (name, original[name] if name in original else state[name]) for name in names
-    )
+    names, state = record["names"], package.get("state_dict") if package else content
+    known = {**state, **record["original"]} if isinstance(state, Mapping) else {}
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise UsageError(f"{source}: {missing[0]} is missing, so that the repair cannot be undone")
+    before = OrderedDict((name, known[name]) for name in names)
     if package:
         rest = {key: value for key, value in package.items() if key != RECORD}
-        rest |= {"model_args": record.get("model_args", rest["model_args"])}
+        rest |= {key: record[key] for key in ("model_args",) if key in record}
         _save(path, rest | {"state_dict": before})
     else:
         before._metadata = getattr(content, "_metadata", None)  # type: ignore[attr-defined]

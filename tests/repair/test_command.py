@@ -39,6 +39,10 @@ def files(tmp_path, monkeypatch):
     np.save("array.npy", noise[None])
     np.save("complex.npy", noise[None].astype(np.complex64))
     (tmp_path / "empty").mkdir()
+    (tmp_path / "less" / "test").mkdir(parents=True)
+    (tmp_path / "less" / "test" / "a.stem.mp4").touch()
+    record = {"format": 1, "names": ["decoder.0.rewrite.bias"], "original": {}}
+    torch.save({"state_dict": {}, "repair": record}, "less.pth")
     return tmp_path
 
 
@@ -201,6 +205,8 @@ REFUSED = {
     "seed must be from 0 to": '{"seed": -1}',
     "--undo goes with -o, -f and --json": ["model.pth", "--undo", "--layers", "decoder.1"],
     "model.pth: holds no record of a repair": ["model.pth", "--undo", "-o", "new.pth"],
+    "decoder.0.rewrite.bias is missing": ["less.pth", "--undo", "-o", "new.pth"],
+    "less: holds .stem.mp4 files, wav files are needed": ["model.pth", "--songs", "less"],
     "--undo needs a file": ["model.pth", "--undo"],
 }
 
