@@ -79,9 +79,9 @@ def repair(
         calibration: Inputs of the network, such as audio at its sample rate: one tensor, or
             several, each of the shape that the network takes, batch included. ``"calibrated"`` and
             ``"distil"`` need some.
-        example: An input of the network, or its shape. With it the network is run, and convolutions
-            with a shuffle, functions (``F.conv_transpose1d``) and inverse STFT heads are found as
-            well; without it only modules are.
+        example: An input of the network, or its shape; if ``None``, one that it seems to take. The
+            network is run on it, so that convolutions with a shuffle, functions
+            (``F.conv_transpose1d``) and inverse STFT heads are found as well as modules.
         in_place: Whether to repair the network itself instead of a copy.
         **options: Of the method; see the functions in :data:`METHODS`.
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
 from ..errors import UsageError
+from ..probe.targets import MOST_WAVEFORM_CHANNELS, rate_of, usual_shape
 from ..registry import nearest_names
 from .heads import Head, find_heads
 from .modules import Users, identity, site_of_module
@@ -95,9 +96,11 @@ class Survey:
 
 
 NOT_WATCHED = (
-    "without an example input only modules are known as layers: pass example, an input or its "
-    "shape, to find convolutions with a shuffle, functions and inverse STFTs"
+    "what the network takes is not known, so that only modules were looked at: pass example, an "
+    "input or its shape, to find convolutions with a shuffle, functions and inverse STFTs"
 )
+SECONDS, FRAMES = 0.5, 64
+"""Length of the input if none is given: of a signal, and of features at most."""
 
 
 def find_sites(
@@ -110,8 +113,8 @@ def find_sites(
     Args:
         network: Any network.
         layers: Names of those that are wanted, or of modules that hold them; all if ``None``.
-        example: An input of the network, or its shape. With it the network is run, and layers
-            that are no modules are found as well.
+        example: An input of the network, or its shape; if ``None``, one that it seems to take. The
+            network is run on it, so that layers that are no modules are found as well.
 
     Raises:
         UsageError: (a ``ValueError``) if there are none, or one of ``layers`` is none.
@@ -133,9 +136,16 @@ def survey(network: nn.Module, example: Tensor | Sequence[int] | None = None) ->
         found.add(name, partial(site_of_module, name, module, users))
     if example is not None:
         _watch(found, network, example, users)
-    else:
-        found.warnings.append(NOT_WATCHED)
+    elif not _watch(found, network, _usual_input(network), users):
+        found.warnings[:] = [NOT_WATCHED]
     return found
+
+
+def _usual_input(network: nn.Module) -> tuple[int, ...]:
+    """The shape of an input that the network seems to take."""
+    rate, _ = rate_of(network, None)
+    batch, channels, time = usual_shape(network, rate, SECONDS)
+    return batch, channels, time if channels <= MOST_WAVEFORM_CHANNELS else min(time, FRAMES)
 
 
 def plain(path: str) -> str:
@@ -164,8 +174,12 @@ def _watch(
     network: nn.Module,
     example: Tensor | Sequence[int],
     users: Users,
-) -> None:
-    """Add the layers that are seen when the network runs, and warn of tones that cancel."""
+) -> bool:
+    """Add the layers that are seen when the network runs, and warn of tones that cancel.
+
+    Returns:
+        Whether it could be run.
+    """
     from ..probe import examine
     from ..probe.feed import white_noise
 
@@ -179,7 +193,7 @@ def _watch(
         found.heads = find_heads(network, white_noise(network, shape, 0))
     except UsageError as error:
         found.warnings.append(f"layers that are no modules were not looked for: {error}")
-        return
+        return False
     for layer, call in zip(report.layers, signals.calls, strict=True):
         name = call.name.partition("#")[0] or call.kind
         level = layer.attribution_db or 0.0
@@ -190,3 +204,4 @@ def _watch(
             )
         if not {name, call.group or name} & {*found.others, *(site.name for site in found.sites)}:
             found.add(call.group or name, partial(site_of_call, name, call, network, users))
+    return True
