@@ -22,6 +22,7 @@ from ..probe.kinds import CONVOLUTIONS, MATRICES
 from ..probe.operations import INPUT
 from ..probe.state import seeded, undisturbed
 from ..probe.trace import Trace, tracing
+from .inputs import signals
 from .report import HAS_NONE, LEFT, REPAIRED, LayerRepair
 from .weights import effective, set_weight
 
@@ -46,6 +47,9 @@ class Head:
         level_db: Of the two bins against the whole spectrum, for noise, before the edit.
         bins: Of the spectrum.
         after_db: The same after the edit.
+        louder_db: By how much the edit raises the lines at 0 and half the rate in the network's
+            answer to zeros: windows let through some of the neighbouring bins, which the two may
+            cancel.
     """
 
     name: str
@@ -53,6 +57,7 @@ class Head:
     level_db: float
     bins: int
     after_db: float
+    louder_db: float = 0.0
 
     def silence(self) -> None:
         """Change the weights, in place."""
@@ -86,7 +91,9 @@ def find_heads(network: nn.Module, x: Tensor) -> list[Head]:
         x: An input, such as noise.
     """
     heads = []
+    zeros = torch.zeros_like(x)
     with undisturbed(network):
+        lines = _lines(network, zeros)
         trace, spectra = _run(network, x)
         transforms = [k for k, op in enumerate(trace.ops) if op.name == INVERSE]
         for place, (index, spectrum) in enumerate(zip(transforms, spectra, strict=False)):
@@ -102,8 +109,9 @@ def find_heads(network: nn.Module, x: Tensor) -> list[Head]:
                 with undisturbed(network):
                     _apply(edit)
                     after = _run(network, x)[1][place]
+                    louder = _lines(network, zeros) - lines
                 if _level(after) < SILENT_DB and _same_inside(after, spectrum):
-                    head.edit, head.after_db = edit, _level(after)
+                    head.edit, head.after_db, head.louder_db = edit, _level(after), louder
                     break
             heads.append(head)
     return heads
@@ -128,6 +136,15 @@ def _run(network: nn.Module, x: Tensor) -> tuple[Trace, list[Tensor]]:
         trace.mark_input(x)
         network(x)
     return trace, spectra.kept
+
+
+def _lines(network: nn.Module, x: Tensor) -> float:
+    """Power in dB of the steady output's mean and of its line at half the rate."""
+    with seeded(network, 0):
+        y = signals(network, x)[0].double()
+    y = y[..., y.shape[-1] // 4 : y.shape[-1] // 4 * 3]
+    turned = y * (1 - 2 * (torch.arange(y.shape[-1], device=y.device) % 2))
+    return float(decibels((y.mean(-1).square() + turned.mean(-1).square()).mean()))
 
 
 def _level(spectrum: Tensor) -> float:

@@ -29,6 +29,8 @@ def computed_by(module: nn.Module, name: str) -> str | None:
 
 def norm_of(module: nn.Module, name: str) -> tuple[Tensor, Tensor] | None:
     """Norm and direction of a weight that torch's weight norm, old or new, makes of them."""
+    if computed_by(module, name) is not None:
+        return None
     if parametrize.is_parametrized(module, name):
         found: Any = module.parametrizations[name]  # type: ignore[index]
         return found.original0, found.original1

@@ -165,6 +165,17 @@ def test_the_outermost_bins_of_a_head_fall_silent(how, norm, monkeypatch):
     assert all(torch.equal(restored[k], v) for k, v in network.state_dict().items())
 
 
+def test_bins_that_cancel_what_their_neighbours_leave_are_warned_of():
+    network = Spectral("real and imaginary")
+    nn.init.zeros_(network.head.weight)
+    nn.init.zeros_(network.head.bias)
+    network.head.bias.data[:9] = 1.0  # an impulse where the window is zero: silence
+    (warning,) = (w for w in repair(network, example=(1, 4, 200)).warnings if "bins" in w)
+    assert warning.startswith("head: its bins at 0 and half the rate cancel")
+    network.head.bias.data[1:8] = 0.0
+    assert not any("bins" in w for w in repair(network, example=(1, 4, 200)).warnings)
+
+
 def test_a_head_whose_bins_depend_on_each_other_stays():
     network = Spectral("normalised")
     report = repair(network, example=(1, 4, 200))
