@@ -206,14 +206,16 @@ def _watch(
     except UsageError as error:
         found.warnings.append(f"layers that are no modules were not looked for: {error}")
         return False
+    root = type_before_parametrizations(network).__name__
     for layer, call in zip(report.layers, signals.calls, strict=True):
-        name = call.name.partition("#")[0] or call.kind
+        known = {*found.others, *(site.name for site in found.sites)}
+        name = call.name.partition("#")[0] or (root if root in known else call.kind)
         level = layer.attribution_db or 0.0
         if level < LEAST_CANCELLED_DB:
             found.warnings.append(
                 f"other layers cancel tones of {name}: without these those of the network rise by "
                 f"{-level:.1f} dB; repair it together with the others, or leave it out"
             )
-        if not {name, call.group or name} & {*found.others, *(site.name for site in found.sites)}:
+        if not {name, call.group or name} & known:
             found.add(call.group or name, partial(site_of_call, name, call, network, users))
     return True
