@@ -209,7 +209,9 @@ def _watch(
     root = type_before_parametrizations(network).__name__
     for layer, call in zip(report.layers, signals.calls, strict=True):
         known = {*found.others, *(site.name for site in found.sites)}
-        name = call.name.partition("#")[0] or (root if root in known else call.kind)
+        name = call.name.partition("#")[0] or call.kind
+        if root in known and name == call.kind:  # the network is a layer itself
+            name = root
         level = layer.attribution_db or 0.0
         if level < LEAST_CANCELLED_DB:
             found.warnings.append(
