@@ -171,7 +171,7 @@ def _subpixel(ops: list[Op], places: Tensor, leaves: list[int]) -> Layer | None:
         return _shuffled_frames(ops, op, places)
     _, weight, bias, strides, _, dilations, transposed, _, groups = op.arguments[:9]
     plain = isinstance(weight, Tensor) and isinstance(bias, Tensor | None) and weight.dim() == 3
-    rows = shuffled_rows(places, op.shapes[0]) if places.dim() == 3 else None
+    rows = shuffled_rows(places, op.shapes[0]) if plain and places.dim() == 3 else None
     if not plain or transposed or max(strides) > 1 or rows is None:
         return None
     return partial(subpixel_system, weight, bias, groups, dilations[0], rows)

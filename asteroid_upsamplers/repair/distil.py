@@ -179,6 +179,7 @@ class Training:
                         self.save(state)
         for parameter in frozen:
             parameter.requires_grad_(False)
+        self.optimizer.zero_grad()
         self._write(self.best)
 
     def _stale(self) -> bool:

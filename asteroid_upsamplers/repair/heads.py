@@ -99,7 +99,11 @@ def find_heads(network: nn.Module, x: Tensor) -> list[Head]:
         for place, (index, spectrum) in enumerate(zip(transforms, spectra, strict=False)):
             maps = _maps(trace, index)
             modules = [network.get_submodule(trace.ops[k].place) for k in maps]
-            if not maps or not all(isinstance(m, nn.Linear | nn.Conv1d) for m in modules):
+            if (
+                not maps
+                or not spectrum.numel()
+                or not all(isinstance(m, nn.Linear | nn.Conv1d) for m in modules)
+            ):
                 continue
             level = _level(spectrum)
             bins = spectrum.shape[-1]
@@ -118,7 +122,10 @@ def find_heads(network: nn.Module, x: Tensor) -> list[Head]:
 
 
 class _Spectra(TorchDispatchMode):
-    """Keeps the half spectra that are transformed back, ``(..., bins)``."""
+    """Keeps the half spectra that are transformed back, ``(..., bins)``.
+
+    Those of odd sizes have no bin at half the rate, and count as empty.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -126,7 +133,8 @@ class _Spectra(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func._schema.name.endswith(INVERSE):
-            self.kept.append(args[0].detach().movedim(args[1][-1], -1).clone())
+            spectrum = args[0].detach().movedim(args[1][-1], -1).clone()
+            self.kept.append(spectrum if args[3] % 2 == 0 else spectrum[..., :0])
         return func(*args, **(kwargs or {}))
 
 

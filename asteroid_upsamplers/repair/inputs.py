@@ -54,7 +54,7 @@ def inputs_of(
 
 
 def signals(network: nn.Module, x: Tensor) -> list[Tensor]:
-    """What a network returns, as a list of real signals whose last axis is time.
+    """What a network returns, as a list of real signals whose last axis is time, float32 at least.
 
     Raises:
         UsageError: (a ``ValueError``) if it refuses the input, or returns none.
@@ -70,7 +70,7 @@ def signals(network: nn.Module, x: Tensor) -> list[Tensor]:
     found = [y for y in tensors if y.is_floating_point() and y.dim() and y.shape[-1] > 1]
     if not found:
         raise UsageError("the network returns no signal of real numbers")
-    return found
+    return [y.float() if y.dtype.itemsize < 4 else y for y in found]  # that can be transformed
 
 
 def received(

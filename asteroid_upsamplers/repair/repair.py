@@ -51,7 +51,6 @@ EQUAL = 1e-7
 ONE_TAP = "one tap in each phase: with equal sums it repeats every sample, as nearest neighbours do"
 
 
-@torch.inference_mode(False)
 def repair(
     network: nn.Module,
     method: str = "phases",
@@ -106,17 +105,30 @@ def repair(
     if not isinstance(network, nn.Module):
         raise UsageError(f"network must be an nn.Module, not {type(network).__name__}")
     network = getattr(network, "_orig_mod", network)  # of a compiled one
-    repaired = network if in_place else _copy(network)
+    run = _method(method, options)
+    settings = {"order": order, "calibration": calibration, "example": example, **options}
+    with torch.inference_mode(False), torch.device("cpu"):  # whatever the caller's defaults are
+        repaired = network if in_place else _copy(network)
+        return _repair(repaired, method, run, layers, settings)
+
+
+def _repair(
+    repaired: nn.Module,
+    method: str,
+    run: Callable[..., list[str]],
+    layers: str | Sequence[str] | None,
+    settings: dict[str, Any],
+) -> RepairReport:
+    """Repair a network in place, by a function with all its settings."""
+    order, example = settings["order"], settings["example"]
     found = survey(repaired, example)
     found.leave_out(order)
     sites, heads = found.chosen(layers)
-    if "notch" in (method, options.get("start")):
-        sites = [last_convolution(repaired, sites, calibration, example)]
+    if "notch" in (method, settings.get("start")):
+        sites = [last_convolution(repaired, sites, settings["calibration"], example)]
     state = {name: value.detach().clone() for name, value in tensors_of(repaired).items()}
     modules = dict(repaired.named_modules(remove_duplicate=False))
     before = {site.name: (_numbers(site), _loudest(site)) for site in sites}
-    run = _method(method, options)
-    settings = {"order": order, "calibration": calibration, "example": example, **options}
     try:
         for head in heads:
             head.silence()

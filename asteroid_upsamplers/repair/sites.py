@@ -207,8 +207,8 @@ def _watch(
         found.warnings.append(f"layers that are no modules were not looked for: {error}")
         return False
     root = type_before_parametrizations(network).__name__
+    known = {*found.others, *(site.name for site in found.sites)}  # modules
     for layer, call in zip(report.layers, signals.calls, strict=True):
-        known = {*found.others, *(site.name for site in found.sites)}
         name = call.name.partition("#")[0] or call.kind
         if root in known and name == call.kind:  # the network is a layer itself
             name = root
@@ -219,5 +219,8 @@ def _watch(
                 f"{-level:.1f} dB; repair it together with the others, or leave it out"
             )
         if not {name, call.group or name} & known:
-            found.add(call.group or name, partial(site_of_call, name, call, network, users))
+            if any(site.name == name for site in found.sites):
+                name = call.name  # with a number: the same module runs several
+            make = partial(site_of_call, name, call, network, users, found.sites)
+            found.add(call.group or name, make)
     return True

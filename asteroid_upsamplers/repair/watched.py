@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,8 +18,10 @@ from .site import Site
 from .weights import effective, norm_of
 
 
-def site_of_call(name: str, call: UpsamplingCall, network: nn.Module, users: Users) -> Site:
-    """An upsampling layer that was seen running, as a site."""
+def site_of_call(
+    name: str, call: UpsamplingCall, network: nn.Module, users: Users, known: Sequence[Site]
+) -> Site | None:
+    """An upsampling layer that was seen running, as a site; ``None`` if it is one of the known."""
     if call.kind.removesuffix("2d") in ("nearest", "linear", "cubic"):
         raise UsageError(f"{HAS_NONE}: {call.kind} interpolation has phases with equal sums")
     make: Any = call.layer
@@ -32,6 +35,8 @@ def site_of_call(name: str, call: UpsamplingCall, network: nn.Module, users: Use
             raise UsageError(f"{HAS_NONE}: the phases of its filter have equal sums")
         raise UsageError("its weight is no parameter (it is fixed, or computed of others)")
     module, key = owner
+    if any(site.module is module and site.weight == key for site in known):
+        return None
     site = Site(name, call.kind, module, weight=key, bias="")
     if bias is not None:
         own = module._parameters.items()

@@ -109,6 +109,14 @@ def test_a_line_for_what_cannot_be_trained(kind):
         repair(Odd(kind), "distil", calibration=torch.randn(1, 1, 400), **TRAINING)
 
 
+@pytest.mark.parametrize("dtype", [torch.half, torch.bfloat16])
+def test_half_precision(dtype):
+    network = nn.Sequential(nn.ConvTranspose1d(6, 2, 8, 4)).to(dtype)
+    report = repair(network, "distil", calibration=data(0), in_place=True, **TRAINING)
+    assert report.layers[0].tone_db_after < -100 and network[0].weight.isfinite().all()
+    assert network[0].weight.grad is None
+
+
 def test_both_networks_draw_the_same_noise_and_no_input_changes():
     network, x = Odd(), torch.ones(1, 1, 40)
     assert torch.equal(signals(network, x)[0], signals(network, x)[0]) and x.min() == 1

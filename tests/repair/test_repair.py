@@ -171,6 +171,12 @@ def test_a_line_for_what_cannot_be_repaired(words):
         repair(REFUSED[words](), in_place=True)
 
 
+def test_the_default_device_does_not_matter():
+    network = nn.Sequential(nn.ConvTranspose1d(1, 1, 8, 4))
+    with torch.device("meta"):
+        assert repair(network).layers[0].tone_db_after < -100
+
+
 def test_inference_mode_is_left_for_the_repair():
     network, x = nn.Sequential(nn.ConvTranspose1d(1, 1, 8, 4)), torch.zeros(1, 1, 400)
     with torch.inference_mode():

@@ -94,6 +94,36 @@ def test_a_line_for_what_cannot_be_repaired(network, words):
         repair(network, example=SHAPE)
 
 
+class Two(nn.Module):
+    """Two shuffles in one module, the second of which runs twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.other = nn.Conv1d(4, 4, 3, padding=1), nn.Conv1d(2, 4, 3, padding=1)
+
+    def forward(self, x):
+        y = self.one(x)
+        for conv in (self.other, self.other):
+            y = conv(y.unflatten(1, (2, 2)).transpose(2, 3).flatten(2))
+        return y.unflatten(1, (2, 2)).transpose(2, 3).flatten(2)
+
+
+def test_one_module_runs_several_layers():
+    network = Two()
+    report = repair(network, example=SHAPE)
+    assert [layer.name for layer in report.layers] == ["subpixel", "subpixel#2"]
+    y = steady(report.network, torch.ones(SHAPE))
+    assert float(y.diff().abs().max()) < 1e-6
+
+
+def test_a_shuffle_of_a_2d_convolution_is_left():
+    network = Shuffle()
+    network.conv = nn.Conv2d(4, 8, (1, 3), padding=(0, 1))
+    network.between = nn.Flatten(1, 2)
+    with pytest.raises(UsageError, match="nothing to repair: .*subpixel.* is unknown"):
+        repair(nn.Sequential(nn.Unflatten(1, (4, 1)), network), example=SHAPE)
+
+
 def test_an_input_that_does_not_fit_is_a_warning():
     report = repair(nn.Sequential(nn.ConvTranspose1d(4, 1, 8, 4)), example=(1, 3, 1000))
     assert "not looked for: the network refused" in report.warnings[0]
@@ -141,6 +171,9 @@ class Spectral(nn.Module):
         if self.how == "normalised":
             spectrum = torch.complex(one, other)
             spectrum = spectrum / spectrum.abs().mean()
+        if self.how == "of an odd size":
+            spectrum = torch.complex(one, other)
+            return torch.istft(spectrum, 17, 4, window=torch.hann_window(17))[:, None]
         return torch.istft(spectrum, 16, 4, window=self.window)[:, None]
 
 
@@ -180,3 +213,8 @@ def test_a_head_whose_bins_depend_on_each_other_stays():
     network = Spectral("normalised")
     report = repair(network, example=(1, 4, 200))
     assert (report.layers[0].status, report.originals) == ("left as it is", {})
+
+
+def test_a_head_of_an_odd_size_has_no_bin_at_half_the_rate():
+    with pytest.raises(UsageError, match="nothing to repair: overlap-add"):
+        repair(Spectral("of an odd size"), example=(1, 4, 200))
