@@ -153,7 +153,13 @@ class Training:
         original, warnings = self._copy(), []
         for name in starts:
             self._write(original)
-            found = STARTS[name](self.network, self.sites, order=self.order, calibration=inputs)
+            try:
+                found = STARTS[name](self.network, self.sites, order=self.order, calibration=inputs)
+            except UsageError as error:
+                if name == starts[0]:
+                    raise
+                warnings.append(f"method {name!r} was not tried as a start: {error}")
+                continue
             with undisturbed(self.network):
                 loss = self._held_out()
             if loss < self.best_loss:
@@ -188,8 +194,9 @@ class Training:
     def _one_step(self) -> None:
         steps, count = self.settings["steps"], self.settings["batch"]
         rise = min(1.0, (self.step + 1) / WARM_UP)
+        fall = 0.5 * (1 + math.cos(math.pi * self.step / steps))
         for group in self.optimizer.param_groups:
-            group["lr"] = self.settings["lr"] * rise * _cosine(self.step / steps)
+            group["lr"] = self.settings["lr"] * rise * fall
         self.optimizer.zero_grad()
         chosen = torch.randint(len(self.pieces), (count,), generator=self.generator)
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
@@ -284,10 +291,6 @@ def _phases(
     network: nn.Module, sites: Sequence[Site], *, order: int = 0, calibration: Any = None
 ) -> list[str]:
     return equal_phases(network, sites, order)
-
-
-def _cosine(share: float) -> float:
-    return 0.5 * (1 + math.cos(math.pi * share))
 
 
 BETTER = "better"

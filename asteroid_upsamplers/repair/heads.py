@@ -50,6 +50,8 @@ class Head:
         louder_db: By how much the edit raises the lines at 0 and half the rate in the network's
             answer to zeros: windows let through some of the neighbouring bins, which the two may
             cancel.
+        change: Of the weights and biases, once they are changed: norm of the difference over the
+            norm before.
     """
 
     name: str
@@ -58,10 +60,16 @@ class Head:
     bins: int
     after_db: float
     louder_db: float = 0.0
+    change: float = 0.0
 
     def silence(self) -> None:
         """Change the weights, in place."""
-        _apply(self.edit or [])
+        if self.edit is None:
+            return
+        before = _numbers(self.edit)
+        _apply(self.edit)
+        change = float((_numbers(self.edit) - before).norm() / before.norm())
+        self.change = max(self.change, change)  # it may be done again, after other changes
 
     def report(self) -> LayerRepair:
         """What was done."""
@@ -70,7 +78,16 @@ class Head:
             status = HAS_NONE if self.level_db < SILENT_DB else LEFT
             remark += "" if status == HAS_NONE else ": no edit of its rows silences these alone"
         size, before, after = 2 * (self.bins - 1), self.level_db, self.after_db
-        return LayerRepair(self.name, "istft", size, status, 0.0, before, after, None, remark)
+        return LayerRepair(
+            self.name, "istft", size, status, self.change, before, after, None, remark
+        )
+
+
+@torch.no_grad()
+def _numbers(edit: Edit) -> Tensor:
+    """All weights and biases of the linear maps, as they are used."""
+    both = [p for module, *_ in edit for p in (effective(module, "weight"), module.bias)]
+    return torch.cat([p.double().flatten() for p in both if isinstance(p, Tensor)])
 
 
 @torch.no_grad()

@@ -78,6 +78,7 @@ def received(
     modules: Sequence[nn.Module],
     inputs: Iterable[Tensor],
     take: Callable[[int, Tensor], None],
+    all_needed: bool = True,
 ) -> list[int]:
     """Run a network, and give away what some of its modules receive.
 
@@ -86,6 +87,7 @@ def received(
         modules: Those of interest.
         inputs: Of the network.
         take: Is called with the number of the module and ``(batch, channels, time)``.
+        all_needed: Whether it is an error if one is never called.
 
     Returns:
         The numbers of the modules, in the order in which they were first called.
@@ -110,8 +112,11 @@ def received(
         for x in inputs:
             signals(network, x)
     order = list(dict.fromkeys(called))
-    if len(order) < len(modules):
+    if all_needed and len(order) < len(modules):
         missing = next(m for k, m in enumerate(modules) if k not in order)
         names = [name for name, module in network.named_modules() if module is missing]
-        raise UsageError(f"{', '.join(names)} is not called as a module: its input is unknown")
+        raise UsageError(
+            f"{', '.join(names)} is not called as a module, so that its input is unknown: use "
+            "method 'phases', which needs none"
+        )
     return order

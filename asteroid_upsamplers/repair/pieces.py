@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..artifacts import prominence
+from ..errors import UsageError
 from ..probe.state import undisturbed
 from .inputs import received, signals
 from .site import Site
@@ -86,10 +87,11 @@ def period_of(network: nn.Module, sites: Sequence[Site], x: Tensor) -> int:
     """Samples of output that all predicted tones repeat after: a frame of the slowest layer."""
     modules = list(dict.fromkeys(site.module for site in (*sites, *survey(network).sites)))
     frames: dict[int, int] = {}
-    received(network, modules, [x], lambda number, y: frames.update({number: y.shape[-1]}))
+    received(network, modules, [x], lambda n, y: frames.update({n: y.shape[-1]}), all_needed=False)
     with undisturbed(network):
         samples = signals(network, x)[0].shape[-1]
-    return max(round(samples / number) for number in frames.values())
+    seen = [round(samples / number) for number in frames.values()]
+    return max(seen + [site.stride for site in sites])  # functions are not seen
 
 
 def checksum(tensors: Sequence[Tensor]) -> int:
@@ -117,7 +119,12 @@ def cut(
             whole = not size or x.shape[-1] <= size
             parts += [x] if whole else [p for p in x.split(size, -1) if p.shape[-1] == size]
         order = torch.randperm(len(parts), generator=torch.Generator().manual_seed(seed)).tolist()
-        pieces = [(parts[k], [y.clone() for y in signals(teacher, parts[k])]) for k in order[:most]]
+        try:
+            outputs = [[y.clone() for y in signals(teacher, parts[k])] for k in order[:most]]
+        except UsageError as error:
+            cut_along = "pieces are cut along the last axis of an input: piece=0 takes inputs whole"
+            raise UsageError(f"{error} ({cut_along})" if size else str(error)) from error
+        pieces = list(zip((parts[k] for k in order), outputs, strict=False))
         tones = _prominent([y[0] for _, y in pieces], period)
         mean = torch.stack([amplitudes(y[0], tones) for _, y in pieces]).mean(0)
     return [(x, [without_lines(y[0], tones), *y[1:]]) for x, y in pieces], (tones, mean)

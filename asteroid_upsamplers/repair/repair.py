@@ -198,7 +198,9 @@ def is_equal(site: Site, order: int) -> bool:
     same = biases is None or bool((biases.amax(1) - biases.amin(1) <= 0).all())
     digit = torch.finfo(site.dtype).eps
     most = max(EQUAL, digit * (4 if site.norm else 1)) if digit > 1e-6 else EQUAL
-    return same and unequal(site.taps(), site.mask, site.places, order) <= most
+    taps, mask, places = site.taps(), site.mask, site.places
+    sums = unequal(taps, mask, places) <= (most if site.norm else EQUAL)  # else they are exact
+    return same and sums and (not order or unequal(taps, mask, places, order) <= most)
 
 
 def _copy(network: nn.Module) -> nn.Module:

@@ -88,6 +88,35 @@ def test_it_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
         trained(path)
 
 
+class Function(nn.Module):
+    """As Asteroid's decoders: nobody calls the module that has the weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.filterbank = nn.Module()
+        self.filterbank.filters = nn.Parameter(torch.randn(6, 1, 8))
+
+    def forward(self, x):
+        return nn.functional.conv_transpose1d(x, self.filterbank.filters, stride=4)
+
+
+def test_layers_that_are_functions():
+    report = repair(Function(), "distil", calibration=data(0), example=(1, 6, 512), **TRAINING)
+    assert report.layers[0].tone_db_after < -100
+    assert "method 'calibrated' was not tried as a start: filterbank is" in report.warnings[0]
+
+
+def test_inputs_whose_last_axis_is_not_time():
+    network = nn.Sequential(nn.Linear(80, 6), Turned(), *vocoder())
+    with pytest.raises(UsageError, match="piece=0 takes inputs whole"):
+        repair(network, "distil", calibration=torch.randn(1, 50, 80), **TRAINING | {"piece": 128})
+
+
+class Turned(nn.Module):
+    def forward(self, x):
+        return x.mT
+
+
 class Odd(nn.Module):
     """A network that draws noise and changes its input, and may be hard to train."""
 

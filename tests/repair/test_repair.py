@@ -171,6 +171,15 @@ def test_a_line_for_what_cannot_be_repaired(words):
         repair(REFUSED[words](), in_place=True)
 
 
+def test_a_last_digit_of_half_precision_is_a_tone():
+    layer = nn.ConvTranspose1d(1, 1, 4, 2, bias=False).bfloat16()
+    nn.init.ones_(layer.weight)
+    with torch.no_grad():
+        layer.weight[0, 0, 0] -= 0.5**8
+    report = repair(layer)
+    assert report.layers[0].status == "repaired" and report.layers[0].tone_db_after == -400
+
+
 def test_the_default_device_does_not_matter():
     network = nn.Sequential(nn.ConvTranspose1d(1, 1, 8, 4))
     with torch.device("meta"):
