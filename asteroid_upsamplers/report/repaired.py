@@ -21,6 +21,7 @@ from ..evaluation import load_music_separator, score_experiments, separate_exper
 from ..evaluation.experiments import MODEL, SETTINGS
 from ..files import whole_or_nothing, write_json
 from ..repair import RepairReport, repair
+from ..repair.report import REPAIRED
 from ..repair.stored import Target, save_repaired
 from ..separation import Chunking
 from .models import repaired_folder
@@ -88,7 +89,9 @@ def _write_repaired(exp_dir: Path, folder: Path) -> bool:
     except UsageError as error:  # nothing to repair, or it cannot be
         logger.info("%s: not repaired: %s", exp_dir, str(error).partition(": ")[0])
         return False
-    if not report.originals:
+    modules = dict(model.named_modules())
+    repaired = [modules.get(layer.name) for layer in report.layers if layer.status == REPAIRED]
+    if all(getattr(module, "tone_free", False) for module in repaired):  # or there are none
         logger.info("%s: not repaired: its layers make no tones of constants", exp_dir)
         return False
     folder.mkdir(exist_ok=True)

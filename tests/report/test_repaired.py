@@ -109,3 +109,11 @@ def test_a_trained_model_is_not_overwritten(tmp_path, songs, caplog):
 def test_an_experiment_that_is_missing_is_named(tmp_path, songs):
     with pytest.raises(UsageError, match="x: no experiment here"):
         repair_experiments([tmp_path / "x"], *songs)
+
+
+def test_a_model_that_was_trained_without_tones_has_no_row_more(tmp_path, songs):
+    exp_dir = write_experiment(tmp_path / "exp" / "x", "transposed", 1)
+    size = {"channels": 2, "depth": 2, "sample_rate": RATE}
+    model = DemucsLike(**size, upsampler_kwargs={"tone_free": True})
+    torch.save(model.serialize(), exp_dir / "best_model.pth")
+    assert repair_experiments([exp_dir], *songs) == []
