@@ -92,9 +92,7 @@ def distil(
     if start != BETTER and start not in STARTS:
         raise UsageError(f"start must be one of {', '.join([BETTER, *STARTS])}, not {start!r}")
     if steps < 1 or batch < 1 or piece < 0 or not 0 < lr < math.inf or not 0 <= lines < math.inf:
-        raise UsageError(
-            "steps, batch and lr must be positive, piece a length or 0, lines 0 or more"
-        )
+        raise UsageError("steps, batch and lr must be positive, piece and lines at least 0")
     if not 0 <= seed < 2**32:
         raise UsageError(f"seed must be from 0 to {2**32 - 1}, not {seed}")
     inputs = inputs_of(network, "distil", calibration)
@@ -102,8 +100,7 @@ def distil(
     period = period_of(network, sites, inputs[0])
     pieces, tones = cut(teacher, inputs, period, piece, steps * batch, seed)
     settings = {"start": start, "order": order, "steps": steps, "lr": lr, "batch": batch}
-    settings |= {"piece": piece, "lines": lines, "seed": seed}
-    settings["layers"] = [site.name for site in sites]
+    settings |= {"piece": piece, "lines": lines, "seed": seed, "layers": [s.name for s in sites]}
     settings["data"] = checksum([*inputs, *tensors_of(network).values()])
     training = Training(network, sites, order, pieces, tones, settings)
     warnings = training.begin([start] if start != BETTER else ["phases", "calibrated"], inputs)
@@ -160,6 +157,7 @@ class Training:
                     raise
                 warnings.append(f"method {name!r} was not tried as a start: {error}")
                 continue
+            _phases(self.network, self.sites, order=self.order)  # of layers that it left
             with undisturbed(self.network):
                 loss = self._held_out()
             if loss < self.best_loss:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from asteroid_upsamplers import models
+from asteroid_upsamplers import layers, models
 from asteroid_upsamplers.errors import UsageError
 from asteroid_upsamplers.repair import find_sites, repair
 from asteroid_upsamplers.repair.inputs import signals
@@ -104,6 +104,12 @@ def test_layers_that_are_functions():
     report = repair(Function(), "distil", calibration=data(0), example=(1, 6, 512), **TRAINING)
     assert report.layers[0].tone_db_after < -100
     assert "method 'calibrated' was not tried as a start: filterbank is" in report.warnings[0]
+
+
+def test_layers_that_a_start_leaves_are_repaired_all_the_same():
+    network = nn.Sequential(layers.Lifting(6, 1, stride=4))
+    report = repair(network, "distil", calibration=data(0), **TRAINING | {"steps": 1, "lr": 1e-9})
+    assert report.layers[0].status == "repaired" and report.layers[0].tone_db_after < -100
 
 
 def test_inputs_whose_last_axis_is_not_time():
