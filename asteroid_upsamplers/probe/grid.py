@@ -99,6 +99,18 @@ def _alike(calls: Sequence[UpsamplingCall], call: UpsamplingCall) -> int:
     return sum(c.name.partition("#")[0] == name and c.time == call.time for c in calls)
 
 
+def repeats_of(
+    calls: Sequence[UpsamplingCall], rates: Sequence[float], sample_rate: float
+) -> list[int]:
+    """Samples of the network's output after which what each layer makes repeats, if above 1.
+
+    Behind a layer of stride 7 whose rate falls by 4 again, these are 7.
+    """
+    pairs = zip(calls, rates, strict=True)
+    periods = [fraction_of(call.period * sample_rate / rate) for call, rate in pairs]
+    return [period.numerator for period in periods if period.numerator > 1]
+
+
 def grid_of(
     calls: Sequence[UpsamplingCall],
     rates: Sequence[float],
@@ -106,10 +118,7 @@ def grid_of(
     factors: Sequence[float],
 ) -> ToneGrid:
     """The grid that holds the tones of all layers, and those of further upsampling factors."""
-    pairs = zip(calls, rates, strict=True)
-    periods = [fraction_of(call.period * sample_rate / rate) for call, rate in pairs]
-    # behind a layer of stride 7 whose rate falls by 4 again, what it makes repeats after 7 samples
-    repeats = [period.numerator for period in periods if period > 0]
-    repeats += [round(factor) for factor in factors if abs(factor - round(factor)) < 1e-6]
-    period = math.lcm(*(p for p in repeats if p > 0))
-    return ToneGrid(sample_rate, max(2, period if repeats else round(max(factors))))
+    repeats = repeats_of(calls, rates, sample_rate)
+    repeats += [round(f) for f in factors if f >= 1 and abs(f - round(f)) < 1e-6]
+    period = math.lcm(*repeats) if repeats else round(max(factors, default=2))
+    return ToneGrid(sample_rate, max(2, period))

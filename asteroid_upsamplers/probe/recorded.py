@@ -14,7 +14,7 @@ from ..artifacts.detection import LEAST_TIME
 from ..audio import audio_info, read_wav, readable
 from ..errors import UsageError
 from .feed import Feed, white_noise
-from .grid import output_rates
+from .grid import output_rates, repeats_of
 from .pictures import recording_pictures
 from .recording import USUAL_STRIDES, RecordingReport, probe_blocks
 from .recording_text import describe_recording
@@ -122,10 +122,9 @@ def _strides_of(model: str, path: Path, rate: int) -> list[int]:
     except UsageError as error:
         raise UsageError(f"{model}: {error}") from error.__cause__
     rates = output_rates(calls, feed.output.shape[-1], feed.change, 1.0)
-    periods = [call.period / share for call, share in zip(calls, rates, strict=True)]
-    if unseen != 1 and feed.factor:
-        periods.append(feed.factor)
-    strides = [round(p) for p in periods if p >= 1.5 and abs(p - round(p)) < 1e-6]
+    strides = repeats_of(calls, rates, 1.0)
+    if unseen != 1 and feed.factor and feed.factor > 1 and feed.factor.is_integer():
+        strides.append(int(feed.factor))
     if not strides:
         raise UsageError(f"{model}: no upsampling layer was seen in it (--strides)")
     return strides

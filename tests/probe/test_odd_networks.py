@@ -110,6 +110,13 @@ def test_the_ratio_of_two_rates_is_found_from_rounded_lengths():
     assert [tone["frequency_hz"] for tone in report.noise.present] == pytest.approx([1300])
 
 
+def test_a_rate_that_only_rises_around_an_activation():
+    def network(x):
+        return F.avg_pool1d(F.conv_transpose1d(x, torch.ones(1, 1, 2), stride=2).tanh(), 2)
+
+    assert conclusion(probe(network, 16000, (1, 1, 16000))) == "No tones found."
+
+
 class InParts(nn.Module):
     """Runs a network on one part of the signal after the other, as long songs are separated."""
 

@@ -92,3 +92,20 @@ def test_files_of_references_and_models(tmp_path, capsys, monkeypatch):
             main(["probe", *wrong])
         assert left.value.code == 2
         assert words in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+FALLS = """
+from torch import nn
+def network():
+    layers = nn.Conv1d(1, 4, 1), nn.ConvTranspose1d(4, 1, 10, 7), nn.AvgPool1d(4)
+    return nn.Sequential(*layers)
+"""
+
+
+def test_layers_of_a_model_whose_rate_falls_again(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "falls.py").write_text(FALLS, encoding="utf-8")
+    soundfile.write("net.wav", (noise(RATE, 0) + line(RATE, RATE / 7)).T.numpy(), RATE)
+    main(["probe", "net.wav", "--model", "falls:network", "--json"])
+    assert json.loads(capsys.readouterr().out)["strides"] == [7]
