@@ -19,7 +19,7 @@ from .calls import UpsamplingCall, fraction_of
 
 NEAR_LENGTH, NEAR_CHANGE = 0.3, 0.05
 """A ratio of rates is taken for another if their logarithms differ by less than this: one that is
-known from lengths, and one that is known from how much longer two signals get."""
+known from lengths alone, and one that two lengths and how much longer these get agree on."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,11 @@ def output_rates(
     for call in reversed(calls):
         ratio, near = time / call.time, NEAR_LENGTH
         if change and call.change:
-            ratio, near = change / call.change, NEAR_CHANGE
+            grown = change / call.change
+            same = (
+                abs(math.log(grown / ratio)) < NEAR_CHANGE
+            )  # else lengths are padded to multiples
+            ratio, near = grown, NEAR_CHANGE if same else NEAR_LENGTH
         elif change:  # one of several parts of the signal, whose length is fixed
             ratio, near = ratio / _alike(calls, call), math.inf
         rate = min(possible, key=lambda rate: abs(math.log(sample_rate / rate / ratio)))

@@ -117,6 +117,19 @@ def test_a_rate_that_only_rises_around_an_activation():
     assert conclusion(probe(network, 16000, (1, 1, 16000))) == "No tones found."
 
 
+def test_signals_that_are_padded_to_a_multiple_have_the_rates_of_the_others():
+    torch.manual_seed(0)
+    down, up = nn.Conv1d(1, 4, 1024, 1024), nn.ConvTranspose1d(4, 4, 64, 64)
+    last = nn.ConvTranspose1d(4, 1, 16, 16)
+
+    def network(x):
+        padded = F.pad(x, (0, -x.shape[-1] % 1024))
+        return last(up(down(padded).tanh()).tanh())[..., : x.shape[-1]]
+
+    layers = probe(network, 16000, (1, 1, 9000)).layers
+    assert [layer.output_rate_hz for layer in layers] == [1000, 16000]
+
+
 class InParts(nn.Module):
     """Runs a network on one part of the signal after the other, as long songs are separated."""
 
