@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import sys
 from collections.abc import Sequence
@@ -191,13 +192,15 @@ def _probe(json: bool, lint: bool, time_axis: int | None, target: str, **options
     from . import probe
 
     if lint:
-        found = probe.run_lint(target, time_axis=time_axis or -1, **options)
+        with contextlib.redirect_stdout(sys.stderr):  # what a stranger's network prints
+            found = probe.run_lint(target, time_axis=time_axis or -1, **options)
         print_json(found.to_dict()) if json else write(str(found))
         sys.exit(int(bool(found.findings)))
     if time_axis is not None:
         raise UsageError(f"{target}: --time_axis is for --lint")
     gate = {name: options.pop(name) for name in ("save_baseline", "baseline", "tolerance")}
-    result, comparison = probe.gated_probe({"target": target, **options}, **gate)
+    with contextlib.redirect_stdout(sys.stderr):
+        result, comparison = probe.gated_probe({"target": target, **options}, **gate)
     text = comparison.text(gate["baseline"]) if comparison else result.text
     if json:
         print_json(result.report.to_dict() | (comparison.to_dict() if comparison else {}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import sys
 from pathlib import Path
@@ -80,7 +81,8 @@ def _repair(undo: bool, json: bool, **options: Any) -> None:
         written = repair.run_undo(target, *files)
         print_json({"written": str(written)}) if json else print_lines([written])
         return
-    result = repair.run_repair(**options)
+    with contextlib.redirect_stdout(sys.stderr):  # what a stranger's network prints
+        result = repair.run_repair(**options)
     print_json(result.to_dict()) if json else write(str(result.page))
     for path in filter(None, (options["page"], result.written)):
         logging.getLogger(__name__).info("written: %s", path)

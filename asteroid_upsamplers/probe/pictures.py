@@ -58,20 +58,27 @@ def peak_of(signal: Tensor) -> float:
 
 
 def heard(
-    title: str, signal: Tensor, rate: float, tones: Sequence[float], peak: float | None = None
+    title: str,
+    signal: Tensor,
+    rate: float,
+    tones: Sequence[float],
+    reference: Tensor | None = None,
 ) -> Section:
-    """A spectrogram with marks at the tones, and the sound, both relative to ``peak``: its own.
+    """A spectrogram with marks at the tones, and the sound.
 
-    With ``peak`` several are compared, and the tones are those that are looked for.
+    With ``reference`` signals of its length are compared: colours and loudness are relative to it,
+    and the tones are those that are looked for.
     """
     from matplotlib.figure import Figure
 
-    own, compared = peak_of(signal), peak is not None
-    peak = own if peak is None else peak
-    signal = signal.double() - signal.double().mean(1, keepdim=True)
+    own, compared = peak_of(signal), reference is not None
+    true = signal if reference is None else reference
+    peak = peak_of(true)
+    signal, true = (x.double() - x.double().mean(1, keepdim=True) for x in (signal, true))
     figure = Figure(figsize=(8.5, 3.6), layout="constrained")
     axes = figure.subplots()
-    Panel(spectrogram((signal / peak).numpy()), rate, tones[:MARKED]).draw(axes)
+    levels = spectrogram((signal / peak).numpy(), reference=(true / peak).numpy())
+    Panel(levels, rate, tones[:MARKED]).draw(axes)
     caption = (
         "Every column stands at the start of its window, and the last window ends on the right. "
         f"Red marks on the right: the tones that are {'looked for' if compared else 'present'}. "
@@ -79,7 +86,7 @@ def heard(
         f"the peak is {20 * np.log10(own):.1f} dB."
     )
     if peak != own:
-        caption += f" 0 dB stands for a peak of {20 * np.log10(peak):.1f} dB."
+        caption += " Relative to the loudest bin of the picture before."
     wav, said = _sound(signal, rate, peak if compared else peak_of(signal[:2]))
     return Section(title, png=png_of(figure), wav=wav, caption=f"{caption} {said}")
 

@@ -61,9 +61,12 @@ class Panel:
         return image
 
 
-def spectrogram(signal: np.ndarray, center: bool = False) -> np.ndarray:
+def spectrogram(
+    signal: np.ndarray, center: bool = False, reference: np.ndarray | None = None
+) -> np.ndarray:
     """Levels ``(1025, frames)`` of ``(time,)`` samples, in dB relative to the loudest bin.
 
+    With ``reference``, a signal of the same length, the loudest bin is that of its spectrogram.
     Of ``(channels, time)`` each bin shows the loudest channel.
 
     ``center`` pads the signal by half a window at both ends, as librosa does by default; [1] does
@@ -71,9 +74,16 @@ def spectrogram(signal: np.ndarray, center: bool = False) -> np.ndarray:
     """
     import librosa
 
+    magnitudes = _magnitudes(signal, center)
+    true = magnitudes if reference is None else _magnitudes(reference, center)
+    relative = magnitudes / max(true.max(), 1e-12)
+    return np.maximum(librosa.amplitude_to_db(relative, amin=1e-12, top_db=None), FLOOR_DB)
+
+
+def _magnitudes(signal: np.ndarray, center: bool) -> np.ndarray:
+    import librosa
+
     n_fft = min(N_FFT, 2 ** int(np.log2(signal.shape[-1])))
     settings: dict[str, Any] = {"n_fft": n_fft, "hop_length": n_fft // 4, "center": center}
     channels = np.atleast_2d(signal)
-    magnitudes = reduce(np.maximum, (np.abs(librosa.stft(x, **settings)) for x in channels))
-    loudest = max(magnitudes.max(), 1e-12)
-    return librosa.amplitude_to_db(magnitudes / loudest, amin=1e-12, top_db=-FLOOR_DB)
+    return reduce(np.maximum, (np.abs(librosa.stft(x, **settings)) for x in channels))

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from ..probe.pictures import heard as picture
-from ..probe.pictures import peak_of
 from ..probe.style import Page, Section
 from ..probe.text import level, percent
 from .judge import Heard, Judge
@@ -97,9 +96,8 @@ def write_page(path: Path, page: Page, judge: Judge, after: Heard) -> None:
     pairs.append(("White noise", judge.before.signals.noise, after.signals.noise))
     marked = judge.frequencies
     for title, first, second in pairs:
-        peak = peak_of(first)
         for when, signal in (("before", first), ("after", second)):
-            sections.append(picture(f"{title}, {when} the repair", signal, rate, marked, peak))
+            sections.append(picture(f"{title}, {when} the repair", signal, rate, marked, first))
     page.write(path, sections)
 
 

@@ -12,7 +12,8 @@ from asteroid.models import BaseModel
 
 from asteroid_upsamplers.cli import main
 from asteroid_upsamplers.models import DemucsLike, load_model
-from asteroid_upsamplers.probe.pictures import heard, peak_of
+from asteroid_upsamplers.probe.pictures import heard
+from asteroid_upsamplers.probe.spectrogram import spectrogram
 from asteroid_upsamplers.repair.stored import load_target
 
 RATE = 8000
@@ -84,11 +85,13 @@ def test_a_model_file(files, capsys):
     same_bits(undone["state_dict"], before["state_dict"])
 
 
-def test_before_and_after_are_played_at_the_same_gain():
+def test_before_and_after_are_shown_and_played_at_the_same_gain():
     before = torch.tensor([[0.1], [0.1], [0.8]]) * torch.linspace(-1, 1, 4000)
-    captions = [heard("", y, RATE, [], peak_of(before)).caption for y in (before, before / 2)]
+    captions = [heard("", y, RATE, [], before).caption for y in (before, before / 2)]
     first, second = (caption.partition("amplified by ")[2] for caption in captions)
     assert first == second != ""
+    levels = [spectrogram(y.numpy(), reference=before.numpy()).max() for y in (before, before / 2)]
+    assert levels == pytest.approx([0.0, -6.02], abs=0.01)
 
 
 def test_a_finished_training_leaves_no_state(files):
@@ -236,6 +239,15 @@ def special(words):
         return ["model.pth"]
     torch.save(DemucsLike(("a",), channels=2, depth=1, sample_rate=RATE).serialize(), "two.pth")
     return ["two.pth", "--audio", "array.npy"]
+
+
+def test_json_is_all_on_standard_output(files, capsys):
+    """Whatever the network prints."""
+    network = f"    return torch.nn.ConvTranspose1d(**{LAYER})\n"
+    (files / "talks.py").write_text(f"import torch\ndef made():\n    print('hello')\n{network}")
+    run("talks:made", "--seconds", 1, "--json")
+    output = capsys.readouterr()
+    assert json.loads(output.out)["written"] is None and "hello" in output.err
 
 
 def test_a_function_is_no_network():
