@@ -89,7 +89,7 @@ class Site:
         """``(out, phase)``, float64: what each phase is for an input of zeros."""
         if self.bias_numbers is None:
             return None
-        bias = getattr(self.module, self.bias)
+        bias = effective(self.module, self.bias)
         rows = bias.detach().double().cpu()[self.bias_numbers]
         return rows if self.mix is None else rows @ self.mix.T
 

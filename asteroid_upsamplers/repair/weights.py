@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 from torch.nn.utils.weight_norm import WeightNorm
 
+from ..layers import Subpixel, Transposed, equal_phase_biases, equal_phase_gains
+
 NUDGES = (0, 0.5, -0.5, 1, -1, 1.5, -1.5, 2, -2)
 """By so many of its last digits a norm is tried to be another."""
 
@@ -40,11 +42,17 @@ def norm_of(module: nn.Module, name: str) -> tuple[Tensor, Tensor] | None:
 
 
 def effective(module: nn.Module, name: str) -> Tensor:
-    """A weight as the module uses it; old-style weight norm computes it when the module runs."""
+    """A weight or bias as the module uses it: old-style weight norm and ``tone_free`` layers
+    compute it when the module runs."""
     for hook in module._forward_pre_hooks.values():
         if isinstance(hook, WeightNorm) and hook.name == name:
             return hook.compute_weight(module)
-    return getattr(module, name)
+    value = getattr(module, name)
+    if not (isinstance(module, (Subpixel, Transposed)) and module.tone_free):
+        return value
+    if name == "weight":
+        return equal_phase_gains(value, module.stride, isinstance(module, Subpixel))
+    return equal_phase_biases(value, module.stride) if isinstance(module, Subpixel) else value
 
 
 @torch.no_grad()

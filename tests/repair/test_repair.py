@@ -37,6 +37,7 @@ LAYERS = {
     "no overlap": lambda: layers.Transposed(3, 2, stride=4, kernel_size=4),
     "partial overlap": lambda: layers.Transposed(3, 2, stride=5, kernel_size=13, trim=False),
     "tone-free": lambda: layers.Transposed(3, 2, stride=4, tone_free=True),
+    "tone-free rows": lambda: layers.Subpixel(3, 2, stride=4, tone_free=True),
     "stretch": lambda: layers.Stretch(3, 2, stride=3, kernel_size=11),
     "subpixel": lambda: layers.Subpixel(3, 2, stride=3, kernel_size=4),
     "lazy_wavelet": lambda: layers.LazyWavelet(3, 2, stride=4),
@@ -62,7 +63,11 @@ def test_every_kind_of_layer(kind):
     report = repair(network)
     assert same_bits(bits(network), before)
     (layer,) = report.layers
-    assert (layer.name, layer.status) == ("1", "repaired" if kind != "tone-free" else layer.status)
+    assert layer.name == "1"
+    if kind.startswith("tone-free"):  # whatever its weights are, it makes none
+        assert layer.tone_db_before < -130 and layer.change < 1e-6
+    else:
+        assert layer.status == "repaired"
     site = find_sites(report.network)[0]
     sums = site.taps().sum(3)
     spread = (sums.amax(1) - sums.amin(1)).max()
