@@ -247,10 +247,8 @@ def _swapped(site: Site, loudest: float) -> LayerRepair:
 @torch.no_grad()
 def _numbers(site: Site) -> list[Tensor]:
     """Weight and bias, as they are now."""
-    bias = [] if site.bias_numbers is None else [getattr(site.module, site.bias)]
-    return [
-        value.to(torch.float64, copy=True) for value in (effective(site.module, site.weight), *bias)
-    ]
+    names = [site.weight] if site.bias_numbers is None else [site.weight, site.bias]
+    return [effective(site.module, name).to(torch.float64, copy=True) for name in names]
 
 
 def _loudest(site: Site) -> float:
