@@ -35,8 +35,7 @@ def site_of_call(
             raise UsageError(f"{HAS_NONE}: the phases of its filter have equal sums")
         raise UsageError("its weight is no parameter (it is fixed, or computed of others)")
     module, key = owner
-    if any(site.module is module and site.weight == key for site in known):
-        return None
+    same = next((one for one in known if one.module is module and one.weight == key), None)
     site = Site(name, call.kind, module, weight=key, bias="")
     if bias is not None:
         own = module._parameters.items()
@@ -47,7 +46,14 @@ def site_of_call(
     def system(weight: Tensor, bias: Tensor | None) -> UpsamplingSystem:
         return make.func(weight.view(seen.shape), bias, *settings)
 
-    return numbered(site, system, users)
+    numbered(site, system, users)
+    if same is None:
+        return site
+    if torch.equal(site.numbers, same.numbers):
+        return None
+    raise UsageError(
+        f"its weight is that of {same.name}, too: only the phases of that are repaired"
+    )
 
 
 def _owner(network: nn.Module, weight: Tensor) -> tuple[nn.Module, str] | None:

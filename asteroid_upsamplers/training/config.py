@@ -167,10 +167,8 @@ def _hold_tone_free(settings: dict[str, Any], known: Mapping[str, inspect.Parame
     """Keep the layers of a repaired model without tones, if they are of a family that can."""
     name = settings.get("upsampler", known["upsampler"].default if "upsampler" in known else None)
     if name in layers.available() and "tone_free" in inspect.signature(layers.get(name)).parameters:
-        settings["upsampler_kwargs"] = {
-            **(settings.get("upsampler_kwargs") or {}),
-            "tone_free": True,
-        }
+        given = settings.get("upsampler_kwargs") or {}
+        settings["upsampler_kwargs"] = {**given, "tone_free": True}
 
 
 def start_from_file(conf: Config, model: MusicSeparator) -> None:

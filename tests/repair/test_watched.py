@@ -198,6 +198,23 @@ def test_the_outermost_bins_of_a_head_fall_silent(how, norm, monkeypatch):
     assert all(torch.equal(restored[k], v) for k, v in network.state_dict().items())
 
 
+def test_a_convolution_that_is_shuffled_twice_is_repaired_for_the_first_and_says_so():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv1d(1, 8, 3, padding=1)
+
+        def forward(self, x):
+            y = self.conv(x)
+            for _ in range(2):
+                y = y.unflatten(1, (-1, 2)).mT.flatten(2)
+            return y
+
+    first, second = repair(Twice(), example=(1, 1, 400)).layers
+    assert first.status == "repaired"
+    assert second.status == "left as it is" and first.name in second.remark
+
+
 def test_bins_that_cancel_what_their_neighbours_leave_are_warned_of():
     network = Spectral("real and imaginary")
     nn.init.zeros_(network.head.weight)
