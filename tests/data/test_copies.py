@@ -1,6 +1,7 @@
 """Copies follow what they were made from: made again when it changed, and only then."""
 
 import errno
+import itertools
 import os
 import shutil
 import tempfile
@@ -173,7 +174,9 @@ def test_files_of_others_are_left_alone(tmp_path):
 def test_what_changes_while_it_is_copied_is_refused(tmp_path):
     copying = Copying(tmp_path / "copies")
     root = write_set(tmp_path / "set")
-    copying.then = lambda: (root / "train" / "a" / "bass.wav").write_text("other")
+    # called for every song, in threads: what it writes is new each time, whichever comes first
+    bass, numbers = root / "train" / "a" / "bass.wav", itertools.count()
+    copying.then = lambda: bass.write_text(f"other {next(numbers)}")
     copying.update(root)
     assert "changed while it was copied" in copying.problems[SONGS[0]]
     assert not (copying.folder / SONGS[0]).exists()
